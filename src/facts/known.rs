@@ -1,0 +1,218 @@
+//! The facts a run knows, by target.
+
+use std::collections::BTreeMap;
+
+use super::fact::{
+    Account, Answer, Content, ExecResult, Fact, FactError, FactValue, FileStat, Os, RunState, Unit,
+};
+use crate::model::id::Target;
+use crate::model::path::AbsPath;
+
+/// A fact and where it is to be read. `target: None` = the step's own target.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FactRef {
+    /// Whose.
+    pub target: Option<Target>,
+    /// Which.
+    pub fact: Fact,
+}
+
+impl From<Fact> for FactRef {
+    fn from(fact: Fact) -> Self {
+        Self { target: None, fact }
+    }
+}
+
+/// A fact that a decision needs and that could not be read: the decision is impossible, not "nothing to do".
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("could not read {} on {target}", fact.describe())]
+pub struct Unreadable {
+    /// Where.
+    pub target: Target,
+    /// What.
+    pub fact: Fact,
+    /// Why. `None`: it was not asked for, which is a mistake of the step's kind.
+    pub source: Option<FactError>,
+}
+
+/// All facts of all targets that a run knows.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    answers: BTreeMap<Target, BTreeMap<Fact, Result<FactValue, FactError>>>,
+}
+
+impl Store {
+    /// Takes answers in.
+    pub fn insert(&mut self, target: &Target, answers: impl IntoIterator<Item = Answer>) {
+        self.answers
+            .entry(target.clone())
+            .or_default()
+            .extend(answers);
+    }
+
+    /// An answer, where there is one.
+    pub fn get(&self, target: &Target, fact: &Fact) -> Option<&Result<FactValue, FactError>> {
+        self.answers.get(target)?.get(fact)
+    }
+
+    /// Forgets what `stale` says is no longer true of a target.
+    pub fn forget(&mut self, target: &Target, stale: impl Fn(&Fact) -> bool) {
+        if let Some(answers) = self.answers.get_mut(target) {
+            answers.retain(|fact, _| !stale(fact));
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.answers.clear();
+    }
+
+    /// The view of one step on one target.
+    pub fn view<'a>(&'a self, target: &'a Target) -> Known<'a> {
+        Known {
+            store: self,
+            target,
+        }
+    }
+}
+
+/// What a step on a target may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    store: &'a Store,
+    target: &'a Target,
+}
+
+impl<'a> Known<'a> {
+    /// The step's own target.
+    pub fn target(&self) -> &'a Target {
+        self.target
+    }
+
+    /// Whether the answer is here already (good or bad).
+    pub fn has(&self, fact: &FactRef) -> bool {
+        self.store
+            .get(fact.target.as_ref().unwrap_or(self.target), &fact.fact)
+            .is_some()
+    }
+
+    /// The raw answer on the step's own target.
+    pub fn answer(&self, fact: &Fact) -> Option<&'a Result<FactValue, FactError>> {
+        self.store.get(self.target, fact)
+    }
+
+    /// The raw answer on another target.
+    pub fn answer_of(
+        &self,
+        target: &Target,
+        fact: &Fact,
+    ) -> Option<&'a Result<FactValue, FactError>> {
+        self.store.get(target, fact)
+    }
+
+    /// The answer as a value; `Ok(None)` = not found.
+    pub fn value(&self, fact: &Fact) -> Result<Option<&'a FactValue>, Unreadable> {
+        let unreadable = |source| Unreadable {
+            target: self.target.clone(),
+            fact: fact.clone(),
+            source,
+        };
+        match self.answer(fact) {
+            Some(Ok(value)) => Ok(Some(value)),
+            Some(Err(FactError::NotFound)) => Ok(None),
+            Some(Err(error)) => Err(unreadable(Some(error.clone()))),
+            None => Err(unreadable(None)),
+        }
+    }
+
+    /// [`Fact::Stat`] of a path; `None` = nothing there.
+    pub fn stat(&self, path: &AbsPath) -> Result<Option<&'a FileStat>, Unreadable> {
+        self.typed(&Fact::Stat { path: path.clone() }, |value| match value {
+            FactValue::Stat(stat) => Some(stat),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::Digest`] with the given question; `None` = no such file.
+    pub fn digest(&self, fact: &Fact) -> Result<Option<&'a str>, Unreadable> {
+        self.typed(fact, |value| match value {
+            FactValue::Digest(digest) => Some(digest.as_str()),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::Content`] with the given question; `None` = no such file.
+    pub fn content(&self, fact: &Fact) -> Result<Option<&'a Content>, Unreadable> {
+        self.typed(fact, |value| match value {
+            FactValue::Content(content) => Some(content),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::Exec`] with the given question; `None` = no such program.
+    pub fn exec(&self, fact: &Fact) -> Result<Option<&'a ExecResult>, Unreadable> {
+        self.typed(fact, |value| match value {
+            FactValue::Exec(result) => Some(result),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::Os`].
+    pub fn os(&self) -> Result<Option<&'a Os>, Unreadable> {
+        self.typed(&Fact::Os, |value| match value {
+            FactValue::Os(os) => Some(os),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::Unit`]; `None` where the unit has no file and is not loaded.
+    pub fn unit(&self, name: &str) -> Result<Option<&'a Unit>, Unreadable> {
+        self.typed(
+            &Fact::Unit {
+                name: name.to_owned(),
+            },
+            |value| match value {
+                FactValue::Unit(unit) => Some(unit),
+                _ => None,
+            },
+        )
+    }
+
+    /// [`Fact::Account`].
+    pub fn account(&self, name: &str) -> Result<Option<&'a Account>, Unreadable> {
+        self.typed(
+            &Fact::Account {
+                name: name.to_owned(),
+            },
+            |value| match value {
+                FactValue::Account(account) => Some(account),
+                _ => None,
+            },
+        )
+    }
+
+    /// [`Fact::RunState`].
+    pub fn run_state(&self) -> Result<Option<&'a RunState>, Unreadable> {
+        self.typed(&Fact::RunState, |value| match value {
+            FactValue::RunState(state) => Some(state),
+            _ => None,
+        })
+    }
+
+    fn typed<T>(
+        &self,
+        fact: &Fact,
+        pick: impl Fn(&'a FactValue) -> Option<T>,
+    ) -> Result<Option<T>, Unreadable> {
+        let Some(value) = self.value(fact)? else {
+            return Ok(None);
+        };
+        pick(value).map(Some).ok_or_else(|| Unreadable {
+            target: self.target.clone(),
+            fact: fact.clone(),
+            source: Some(FactError::Failed(
+                "the answer has another type than the question".to_owned(),
+            )),
+        })
+    }
+}

@@ -1,0 +1,48 @@
+//! Declared vars and their types.
+
+use serde::{Deserialize, Serialize};
+
+use super::value::{Span, Value};
+
+/// `[vars.NAME]` of a playbook.
+#[derive(Clone, Debug)]
+pub struct VarDecl {
+    /// Where the name is written.
+    pub span: Span,
+    /// What values it takes.
+    pub kind: VarType,
+    /// For people.
+    pub doc: String,
+    /// Its value where nobody sets it; without one it must be set.
+    pub default: Option<Value>,
+}
+
+/// The type of a var.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum VarType {
+    /// Any text.
+    String,
+    /// A whole number.
+    Int,
+    /// true or false.
+    Bool,
+    /// An IPv4 or IPv6 address.
+    Ip,
+    /// `FIRST-LAST`, of one address family, in order.
+    IpRange,
+    /// A network with its prefix length; host bits zero.
+    Cidr,
+    /// An RFC 1123 host name.
+    Hostname,
+    /// `90s`, `1h30m`.
+    Duration,
+    /// `512Mi`, `10G`, a number of bytes.
+    Size,
+    /// A list.
+    List,
+    /// A table.
+    Table,
+    /// `{ secret = "a/b" }`: the name of a secret, never its value.
+    Secret,
+}

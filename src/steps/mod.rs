@@ -1,0 +1,253 @@
+//! Step kinds: one file each, all pure. A kind says which facts it wants, decides from wish and facts, and says which
+//! actions would make them agree. It never sees a host, a clock or a file, so a dry run cannot change anything.
+//!
+//! **To add a kind**: `src/steps/<kind>.rs` with a type that implements [`Kind`], one line in `registry.rs`, one example
+//! in `playbooks/examples/<kind>.toml`. The contract test, the schema and the docs pick it up. A kind is asked in this
+//! order: [`Kind::facts`] (again after each round, until [`Want::Done`]), [`Kind::decide`], and on drift
+//! [`Kind::apply`]; after the apply its facts are read again and it decides again: what still differs is a failure.
+
+pub mod registry;
+
+use std::fmt::Debug;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::facts::fact::Fact;
+use crate::facts::known::{FactRef, Known, Unreadable};
+use crate::model::action::Action;
+use crate::model::event::DiffLine;
+use crate::model::path::AbsPath;
+
+/// Which class a kind is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// Converges: compares and applies.
+    State,
+    /// Compares only; a difference is a failure.
+    Check,
+    /// Does something, and states what makes it unnecessary.
+    Action,
+}
+
+/// What a kind can work on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// Nodes and the controller: `on` is required.
+    Machine,
+    /// The Kubernetes API: `on` may be missing.
+    Cluster,
+}
+
+/// The facts a wish wants, given those that are known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Want {
+    /// It can decide.
+    Done,
+    /// It needs these too (those already known are not read again). At most three rounds.
+    More(Vec<FactRef>),
+}
+
+impl Want {
+    /// Asks for those of `facts` that are not known; `Done` where all are.
+    pub fn all(known: &Known<'_>, facts: impl IntoIterator<Item = Fact>) -> Self {
+        let missing: Vec<FactRef> = facts
+            .into_iter()
+            .map(FactRef::from)
+            .filter(|fact| !known.has(fact))
+            .collect();
+        if missing.is_empty() {
+            Self::Done
+        } else {
+            Self::More(missing)
+        }
+    }
+}
+
+/// What comparing wish and facts gave.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Decision<D> {
+    /// As wished.
+    Unchanged,
+    /// Not as wished.
+    Drift {
+        /// For people. Where the wish is tainted: only that it differs.
+        diff: Vec<DiffLine>,
+        /// For [`Kind::apply`].
+        drift: D,
+    },
+    /// It cannot be brought to the wish: refused before anything is tried (a folder where a file is wanted).
+    Refused(crate::model::outcome::Failure),
+}
+
+/// What an apply may have changed: facts that intersect it are read again.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Touches {
+    /// These paths, all below them, and (as their entries change) their parent folders.
+    pub paths: Vec<AbsPath>,
+    /// These units.
+    pub units: Vec<String>,
+    /// Packages.
+    pub packages: bool,
+    /// Kernel: sysctls, modules, boot.
+    pub kernel: bool,
+    /// K3s.
+    pub k3s: bool,
+    /// Anything.
+    pub everything: bool,
+}
+
+impl Touches {
+    /// These paths.
+    pub fn paths(paths: impl IntoIterator<Item = AbsPath>) -> Self {
+        Self {
+            paths: paths.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Anything at all.
+    pub fn everything() -> Self {
+        Self {
+            everything: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether an apply with these touches makes what is known of `fact` doubtful.
+    pub fn intersects(&self, fact: &Fact) -> bool {
+        if self.everything {
+            return true;
+        }
+        if let Some(path) = fact.path() {
+            // A digest or content may be read through links, so what lies elsewhere can matter too; only `everything`
+            // covers that. A path's parents matter because making a file changes its folder's stat.
+            return self
+                .paths
+                .iter()
+                .any(|touched| path.is_below(touched) || touched.is_below(path));
+        }
+        match fact {
+            Fact::Unit { name } => {
+                self.packages || self.units.contains(name) || self.paths_touch("/etc/systemd")
+            }
+            Fact::Package { .. } | Fact::PackageManager => self.packages,
+            Fact::Sysctl { .. } | Fact::Module { .. } | Fact::Cgroup => self.kernel,
+            Fact::Os | Fact::Boot => {
+                self.kernel
+                    || self.packages
+                    || self.paths_touch("/etc")
+                    || self.paths_touch("/boot")
+            }
+            Fact::Account { .. } | Fact::Sudo => self.packages || self.paths_touch("/etc"),
+            Fact::Net => self.units.iter().any(|_| true) || self.k3s || self.paths_touch("/etc"),
+            Fact::K3sInstall | Fact::K3sData | Fact::K3sCli { .. } => {
+                self.k3s
+                    || self.paths_touch("/etc/rancher")
+                    || self.paths_touch("/var/lib/rancher")
+                    || self.paths_touch("/usr/local/bin")
+            }
+            // What changes by itself is always read again.
+            Fact::Exec { .. } | Fact::Clock | Fact::Log { .. } | Fact::RunState => true,
+            Fact::Stat { .. } | Fact::Digest { .. } | Fact::Content { .. } | Fact::Disk { .. } => {
+                false
+            }
+        }
+    }
+
+    fn paths_touch(&self, prefix: &str) -> bool {
+        AbsPath::new(prefix).is_ok_and(|prefix| {
+            self.paths
+                .iter()
+                .any(|path| path.is_below(&prefix) || prefix.is_below(path))
+        })
+    }
+}
+
+/// A step kind. `Self` is a wish: the decoded, rendered table of one step for one target.
+pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema + 'static {
+    /// What it found to differ, in terms its apply understands.
+    type Drift: Clone + Debug + Send + Sync + 'static;
+
+    /// The name of its table.
+    const NAME: &'static str;
+    /// One sentence for lists.
+    const SUMMARY: &'static str;
+    /// Its class.
+    const CLASS: Class;
+    /// What it works on.
+    const SCOPE: Scope = Scope::Machine;
+    /// Applying it disturbs what runs on the target: asked for once, or `--yes`.
+    const DISRUPTIVE: bool = false;
+
+    /// What is wrong with the wish that its types cannot say, as (path of the key, message) pairs.
+    fn validate(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Facts it wants.
+    fn facts(&self, known: &Known<'_>) -> Want;
+
+    /// Compares. A fact it needs and that could not be read is an error, never "nothing to do".
+    fn decide(&self, known: &Known<'_>) -> Result<Decision<Self::Drift>, Unreadable>;
+
+    /// What would make them agree. Empty for checks.
+    fn apply(&self, drift: &Self::Drift) -> Vec<Action>;
+
+    /// What its apply may change.
+    fn touches(&self) -> Touches;
+
+    /// Whether a second decision after an apply proves anything. False only for an action that states no condition
+    /// (`always = true`), which then counts as changed when its program succeeded.
+    fn verifiable(&self) -> bool {
+        true
+    }
+}
+
+/// A wish of any kind, as plan and engine hold it.
+pub trait Wish: Debug + Send + Sync {
+    /// See [`Kind::facts`].
+    fn facts(&self, known: &Known<'_>) -> Want;
+    /// See [`Kind::decide`]; the actions of [`Kind::apply`] come with the drift.
+    fn decide(&self, known: &Known<'_>) -> Result<Decision<Vec<Action>>, Unreadable>;
+    /// See [`Kind::touches`].
+    fn touches(&self) -> Touches;
+    /// See [`Kind::verifiable`].
+    fn verifiable(&self) -> bool;
+    /// The wish as canonical JSON for the plan's fingerprint; may hold secrets, so only a keyed MAC of it is kept.
+    fn fingerprint_text(&self) -> String;
+}
+
+impl<K: Kind> Wish for K {
+    fn facts(&self, known: &Known<'_>) -> Want {
+        Kind::facts(self, known)
+    }
+
+    fn decide(&self, known: &Known<'_>) -> Result<Decision<Vec<Action>>, Unreadable> {
+        Ok(match Kind::decide(self, known)? {
+            Decision::Unchanged => Decision::Unchanged,
+            Decision::Drift { diff, drift } => {
+                let actions = self.apply(&drift);
+                Decision::Drift {
+                    diff,
+                    drift: actions,
+                }
+            }
+            Decision::Refused(failure) => Decision::Refused(failure),
+        })
+    }
+
+    fn touches(&self) -> Touches {
+        Kind::touches(self)
+    }
+
+    fn verifiable(&self) -> bool {
+        Kind::verifiable(self)
+    }
+
+    fn fingerprint_text(&self) -> String {
+        // `Text` serialises tainted values as a mark only; a changed secret shows as drift, not as a changed plan.
+        serde_json::to_string(self).unwrap_or_else(|error| format!("unserialisable: {error}"))
+    }
+}

@@ -1,0 +1,76 @@
+//! All step kinds, one line each.
+
+use std::sync::Arc;
+
+use crate::model::mistake::Mistake;
+use crate::model::value::Value;
+
+use super::{Class, Kind, Scope, Wish};
+
+/// A decoded wish, or every mistake in its table.
+pub type Decoded = Result<Arc<dyn Wish>, Vec<Mistake>>;
+
+/// What the rest of the crate knows of a kind without its type.
+#[derive(Clone)]
+pub struct KindInfo {
+    /// The name of its table.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Its class.
+    pub class: Class,
+    /// What it works on.
+    pub scope: Scope,
+    /// Whether applying it disturbs.
+    pub disruptive: bool,
+    /// JSON schema of its table.
+    pub schema: fn() -> schemars::Schema,
+    /// Decodes a rendered table.
+    pub decode: fn(&Value) -> Decoded,
+}
+
+/// All kinds, by name.
+pub fn kinds() -> &'static [KindInfo] {
+    KINDS
+}
+
+/// A kind by its name.
+pub fn kind(name: &str) -> Option<&'static KindInfo> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+const KINDS: &[KindInfo] = &[];
+
+#[expect(dead_code, reason = "the first kind uses it")]
+const fn info<K: Kind>() -> KindInfo {
+    KindInfo {
+        name: K::NAME,
+        summary: K::SUMMARY,
+        class: K::CLASS,
+        scope: K::SCOPE,
+        disruptive: K::DISRUPTIVE,
+        schema: schema::<K>,
+        decode: decode::<K>,
+    }
+}
+
+fn schema<K: Kind>() -> schemars::Schema {
+    schemars::schema_for!(K)
+}
+
+fn decode<K: Kind>(table: &Value) -> Decoded {
+    let wish: K = crate::model::shape::decode(table)?;
+    let mistakes: Vec<Mistake> = wish
+        .validate()
+        .into_iter()
+        .map(|(key, message)| {
+            let span = table.get(key).map_or(table.span, |value| value.span);
+            Mistake::error("invalid-value", span, message)
+        })
+        .collect();
+    if mistakes.is_empty() {
+        Ok(Arc::new(wish))
+    } else {
+        Err(mistakes)
+    }
+}
