@@ -1,2 +1,2 @@
-//! x
+//! The `hmco-boot` command.
 fn main() {}

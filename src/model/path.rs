@@ -40,12 +40,12 @@ impl AbsPath {
         if text.len() > 4095 {
             return Err(PathError::TooLong);
         }
-        let trimmed = if text.len() > 1 {
-            text.strip_suffix('/').unwrap_or(text)
-        } else {
+        let trimmed = if text == "/" {
             text
+        } else {
+            text.strip_suffix('/').unwrap_or(text)
         };
-        if trimmed != "/"
+        if text != "/"
             && trimmed
                 .split('/')
                 .skip(1)
