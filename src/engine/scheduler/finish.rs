@@ -17,9 +17,14 @@ impl Scheduler {
         if !self.end(pair, outcome.clone()) {
             return;
         }
-        let Some(info) = self.plan.pair(pair) else { return };
-        let (vertex, series, cause) =
-            (info.vertex, info.serial.map(|_| info.series.clone()), (info.step.clone(), info.target.clone()));
+        let Some(info) = self.plan.pair(pair) else {
+            return;
+        };
+        let (vertex, series, cause) = (
+            info.vertex,
+            info.serial.map(|_| info.series.clone()),
+            (info.step.clone(), info.target.clone()),
+        );
         let failed = !outcome.satisfies();
         let cause = match outcome {
             Outcome::Blocked { step, target } => (step, target),
@@ -36,7 +41,9 @@ impl Scheduler {
 
     /// Marks a pair as done. False where it already was.
     fn end(&mut self, pair: PairId, outcome: Outcome) -> bool {
-        let Some(state) = self.pairs.get_mut(pair.index()) else { return false };
+        let Some(state) = self.pairs.get_mut(pair.index()) else {
+            return false;
+        };
         if matches!(state.phase, Phase::Done(_)) {
             return false;
         }
@@ -47,7 +54,11 @@ impl Scheduler {
         }
         self.open -= 1;
         // The runner knows the time.
-        self.emit(Event::StepFinished { pair, outcome, took_ms: 0 });
+        self.emit(Event::StepFinished {
+            pair,
+            outcome,
+            took_ms: 0,
+        });
         true
     }
 
@@ -57,7 +68,9 @@ impl Scheduler {
         let mut queue = vec![(vertex, failed)];
         while let Some((vertex, failed)) = queue.pop() {
             for next in plan.graph.neighbors(vertex) {
-                let Some(state) = self.vertices.get_mut(next.index()) else { continue };
+                let Some(state) = self.vertices.get_mut(next.index()) else {
+                    continue;
+                };
                 state.remaining = state.remaining.saturating_sub(1);
                 if let Some(cause) = &failed {
                     state.failed += 1;
@@ -73,7 +86,10 @@ impl Scheduler {
     }
 
     /// A vertex has all it waited for: a pair becomes ready or blocked, a join ends at once.
-    pub(super) fn resolve(&mut self, vertex: NodeIndex) -> Option<(NodeIndex, Option<(StepAddr, Target)>)> {
+    pub(super) fn resolve(
+        &mut self,
+        vertex: NodeIndex,
+    ) -> Option<(NodeIndex, Option<(StepAddr, Target)>)> {
         let kind = self.plan.graph.node_weight(vertex)?.clone();
         let state = self.vertices.get_mut(vertex.index())?;
         let bad = state.failed > kind.tolerates();
@@ -87,19 +103,34 @@ impl Scheduler {
                 None
             }
             (Vertex::Pair(pair), Some((step, target))) => {
-                let outcome = Outcome::Blocked { step: step.clone(), target: target.clone() };
-                self.end(pair, outcome).then_some((vertex, Some((step, target))))
+                let outcome = Outcome::Blocked {
+                    step: step.clone(),
+                    target: target.clone(),
+                };
+                self.end(pair, outcome)
+                    .then_some((vertex, Some((step, target))))
             }
         }
     }
 
     /// With `serial`, a failure stops the targets that have not been started: a rollout must not eat a cluster.
     fn stop_series(&mut self, series: &StepAddr, cause: &(StepAddr, Target)) {
-        let pairs = self.series.get(series).map(|series| series.pairs.clone()).unwrap_or_default();
+        let pairs = self
+            .series
+            .get(series)
+            .map(|series| series.pairs.clone())
+            .unwrap_or_default();
         for pair in pairs {
-            let unstarted = |phase: &Phase| matches!(phase, Phase::Waiting | Phase::Ready | Phase::Retrying);
+            let unstarted =
+                |phase: &Phase| matches!(phase, Phase::Waiting | Phase::Ready | Phase::Retrying);
             if self.is_phase(pair, unstarted) {
-                self.finish(pair, Outcome::Blocked { step: cause.0.clone(), target: cause.1.clone() });
+                self.finish(
+                    pair,
+                    Outcome::Blocked {
+                        step: cause.0.clone(),
+                        target: cause.1.clone(),
+                    },
+                );
             }
         }
     }
@@ -111,13 +142,21 @@ impl Scheduler {
             .filter_map(|at| u32::try_from(at).ok().map(PairId))
             .filter(|pair| {
                 !self.is_phase(*pair, |phase| {
-                    matches!(phase, Phase::Applying { .. } | Phase::Recovering { .. } | Phase::Verifying | Phase::Done(_))
+                    matches!(
+                        phase,
+                        Phase::Applying { .. }
+                            | Phase::Recovering { .. }
+                            | Phase::Verifying
+                            | Phase::Done(_)
+                    )
                 })
             })
             .collect();
         for pair in waiting {
             let text = match self.pairs.get(pair.index()).map(|state| &state.phase) {
-                Some(Phase::Gating { changed: true, .. }) => format!("changed, but its gate was not awaited: {reason}"),
+                Some(Phase::Gating { changed: true, .. }) => {
+                    format!("changed, but its gate was not awaited: {reason}")
+                }
                 _ => reason.to_owned(),
             };
             self.end(pair, Outcome::Interrupted(text));
@@ -127,7 +166,9 @@ impl Scheduler {
     pub(super) fn cancel(&mut self, level: CancelLevel) {
         self.emit(Event::CancelRequested { level });
         match level {
-            CancelLevel::Drain => self.halt(Stop::Cancelled(level), "not started: the run was stopped"),
+            CancelLevel::Drain => {
+                self.halt(Stop::Cancelled(level), "not started: the run was stopped")
+            }
             CancelLevel::Abort => {
                 self.halt(Stop::Cancelled(level), "not started: the run was stopped");
                 let running: Vec<PairId> = self.plan.pairs.iter().map(|pair| pair.id).collect();
@@ -143,7 +184,10 @@ impl Scheduler {
     pub(super) fn journal_failed(&mut self, failure: Failure, unstarted: Option<PairId>) {
         if let Some(pair) = unstarted {
             self.release(pair);
-            self.end(pair, Outcome::Interrupted("not started: the journal cannot be written".to_owned()));
+            self.end(
+                pair,
+                Outcome::Interrupted("not started: the journal cannot be written".to_owned()),
+            );
         }
         if !matches!(self.stop, Some(Stop::Journal)) {
             self.emit(Event::Warning { failure });
@@ -153,8 +197,13 @@ impl Scheduler {
 
     /// Gives back what a started apply holds: its target, an execution, an upload.
     pub(super) fn release(&mut self, pair: PairId) {
-        let Some(state) = self.pairs.get(pair.index()) else { return };
-        let (Phase::Applying { upload, .. } | Phase::Recovering { upload, .. }) = &state.phase else { return };
+        let Some(state) = self.pairs.get(pair.index()) else {
+            return;
+        };
+        let (Phase::Applying { upload, .. } | Phase::Recovering { upload, .. }) = &state.phase
+        else {
+            return;
+        };
         let (upload, target) = (*upload, state.target);
         self.executions = self.executions.saturating_sub(1);
         if upload {
@@ -172,7 +221,9 @@ impl Scheduler {
         let mut counts = BTreeMap::new();
         let mut codes = BTreeSet::new();
         for pair in &self.pairs {
-            let Phase::Done(outcome) = &pair.phase else { continue };
+            let Phase::Done(outcome) = &pair.phase else {
+                continue;
+            };
             *counts.entry(outcome.word().to_owned()).or_insert(0) += 1;
             codes.insert(self.code_of(outcome).number());
         }
@@ -182,9 +233,21 @@ impl Scheduler {
             Some(Stop::LockRefused) => ExitCode::Locked,
             Some(Stop::Journal | Stop::StalePlan) => ExitCode::Failed,
         };
-        let all = [ExitCode::Interrupted, ExitCode::Failed, ExitCode::Unreachable];
-        let exit = ExitCode::strongest(all.into_iter().filter(|code| codes.contains(&code.number())).chain([stop_code]));
-        self.emit_durable(Event::RunFinished { counts, exit, took_ms: 0 });
+        let all = [
+            ExitCode::Interrupted,
+            ExitCode::Failed,
+            ExitCode::Unreachable,
+        ];
+        let exit = ExitCode::strongest(
+            all.into_iter()
+                .filter(|code| codes.contains(&code.number()))
+                .chain([stop_code]),
+        );
+        self.emit_durable(Event::RunFinished {
+            counts,
+            exit,
+            took_ms: 0,
+        });
         self.out.push(Command::Finished(exit));
     }
 
@@ -201,10 +264,9 @@ impl Scheduler {
     pub(super) fn changing_targets(&self) -> Vec<Target> {
         let may_change = |pair: &PairId| {
             self.is_phase(*pair, |phase| !matches!(phase, Phase::Done(_)))
-                && self
-                    .plan
-                    .pair(*pair)
-                    .is_some_and(|pair| pair.kind.class != Class::Check && matches!(pair.work, Work::Wish(_)))
+                && self.plan.pair(*pair).is_some_and(|pair| {
+                    pair.kind.class != Class::Check && matches!(pair.work, Work::Wish(_))
+                })
         };
         self.targets
             .iter()
@@ -215,10 +277,11 @@ impl Scheduler {
 
     /// Asks for the locks once every target has been looked at, so that only what still matters is locked.
     pub(super) fn ask_for_lock(&mut self) {
-        let greeting = |state: &super::TargetState| {
-            !state.greeted && state.unreachable.is_none() && (state.busy || !state.active.is_empty())
+        let being_greeted = |state: &super::TargetState| {
+            state.busy && !state.greeted && state.unreachable.is_none()
         };
-        if self.lock == Lock::Free && !self.targets.iter().any(greeting) {
+        if self.lock == Lock::Free && self.stop.is_none() && !self.targets.iter().any(being_greeted)
+        {
             self.lock = Lock::Asked;
             let targets = self.changing_targets();
             self.out.push(Command::Lock { targets });
