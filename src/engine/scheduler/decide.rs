@@ -69,6 +69,9 @@ impl Scheduler {
     }
 
     fn ready(&mut self, info: &Pair, wish: &dyn Wish) -> Step {
+        if !self.has_turn(info) {
+            return Step::Parked;
+        }
         if self.options.mode == Mode::Preview
             && let Some(reason) = self.undecidable(info, wish)
         {
@@ -127,9 +130,6 @@ impl Scheduler {
         if self.lock != Lock::Held {
             return Step::Parked;
         }
-        if !self.has_turn(info) {
-            return Step::Parked;
-        }
         if info.kind.disruptive {
             match self.consent {
                 Consent::Given => {}
@@ -173,7 +173,7 @@ impl Scheduler {
         self.out.push(super::Command::Confirm { pairs });
     }
 
-    /// Whether a pair of a series may start: fewer than its limit of those before it are still open.
+    /// Whether it is a pair's turn in its series (a rollout goes in order, also over targets that are as wished): fewer than its limit of those before it are still open.
     fn has_turn(&self, info: &Pair) -> bool {
         let Some(series) = info.serial.and_then(|_| self.series.get(&info.series)) else {
             return true;

@@ -33,7 +33,7 @@ impl Scheduler {
         self.propagate(vertex, failed.then(|| cause.clone()));
         if let Some(series) = series {
             if failed {
-                self.stop_series(&series, &cause);
+                self.stop_series(&series, pair, &cause);
             }
             self.wake_parked();
         }
@@ -113,24 +113,13 @@ impl Scheduler {
         }
     }
 
-    /// With `serial`, a failure stops the targets that have not been started: a rollout must not eat a cluster.
-    fn stop_series(&mut self, series: &StepAddr, cause: &(StepAddr, Target)) {
-        let pairs = self
-            .series
-            .get(series)
-            .map(|series| series.pairs.clone())
-            .unwrap_or_default();
-        for pair in pairs {
-            let unstarted =
-                |phase: &Phase| matches!(phase, Phase::Waiting | Phase::Ready | Phase::Retrying);
+    /// With `serial`, a target that did not end well stops those after it: a rollout must not eat a cluster.
+    fn stop_series(&mut self, series: &StepAddr, failed: PairId, cause: &(StepAddr, Target)) {
+        let pairs = self.series.get(series).map(|series| series.pairs.clone()).unwrap_or_default();
+        for pair in pairs.into_iter().skip_while(|pair| *pair != failed) {
+            let unstarted = |phase: &Phase| matches!(phase, Phase::Waiting | Phase::Ready | Phase::Retrying);
             if self.is_phase(pair, unstarted) {
-                self.finish(
-                    pair,
-                    Outcome::Blocked {
-                        step: cause.0.clone(),
-                        target: cause.1.clone(),
-                    },
-                );
+                self.finish(pair, Outcome::Blocked { step: cause.0.clone(), target: cause.1.clone() });
             }
         }
     }
