@@ -58,15 +58,26 @@ fn world_of(spec: &Spec, plan: &Plan) -> World {
         let (address, node) = key_of(plan, pair);
         oracle::fate(spec, &address, node)
     };
-    let mut world = World::new(plan.pairs.iter().map(|pair| (pair.id, fate(pair.id))).collect());
+    let mut world = World::new(
+        plan.pairs
+            .iter()
+            .map(|pair| (pair.id, fate(pair.id)))
+            .collect(),
+    );
     for pair in &plan.pairs {
         let machine = world.machines.entry(pair.target.clone()).or_default();
         if fate(pair.id) == Fate::Converged {
-            machine.files.insert(path_of(&pair.step.to_string()), "wished\n".to_owned());
+            machine
+                .files
+                .insert(path_of(&pair.step.to_string()), "wished\n".to_owned());
         }
     }
     if let Some(dead) = spec.dead {
-        world.machines.entry(Target::Node(spec::node(dead))).or_default().dead = true;
+        world
+            .machines
+            .entry(Target::Node(spec::node(dead)))
+            .or_default()
+            .dead = true;
     }
     world
 }
@@ -86,12 +97,24 @@ fn check_outcomes(plan: &Plan, trace: &Trace, verdicts: &BTreeMap<Key, Verdict>,
             Verdict::Changed => matches!(outcome, Outcome::Changed),
             Verdict::Failed => matches!(outcome, Outcome::Failed(_)),
             Verdict::Blocked => matches!(outcome, Outcome::Blocked { .. }),
-            Verdict::Unreachable => matches!(outcome, Outcome::Unreachable(_) | Outcome::Blocked { .. }),
+            Verdict::Unreachable => {
+                matches!(outcome, Outcome::Unreachable(_) | Outcome::Blocked { .. })
+            }
         };
-        assert!(fits, "{}: {outcome:?}, expected {:?}", pair.label(), verdicts[&key]);
+        assert!(
+            fits,
+            "{}: {outcome:?}, expected {:?}",
+            pair.label(),
+            verdicts[&key]
+        );
     }
     let any = |test: fn(&Outcome) -> bool| trace.outcomes.values().any(test);
-    let exit = if any(|outcome| matches!(outcome, Outcome::Failed(_) | Outcome::Blocked { .. } | Outcome::Unknown(_))) {
+    let exit = if any(|outcome| {
+        matches!(
+            outcome,
+            Outcome::Failed(_) | Outcome::Blocked { .. } | Outcome::Unknown(_)
+        )
+    }) {
         ExitCode::Failed
     } else if any(|outcome| matches!(outcome, Outcome::Unreachable(_))) {
         ExitCode::Unreachable
@@ -105,9 +128,20 @@ fn check_outcomes(plan: &Plan, trace: &Trace, verdicts: &BTreeMap<Key, Verdict>,
 fn torture(spec: &Spec, seed: u64) -> usize {
     let plan = plan_of(spec);
     let expected: BTreeMap<Key, Expected> = expected(spec);
-    assert_eq!(keys(&plan), expected.keys().cloned().collect(), "the plan has the pairs that the words say");
+    assert_eq!(
+        keys(&plan),
+        expected.keys().cloned().collect(),
+        "the plan has the pairs that the words say"
+    );
     let verdicts = verdicts(&expected);
-    let fresh = |faults, world| Sim { plan: plan.clone(), expected: &expected, world, dice: Dice(seed), faults };
+    let fresh = |faults, world| Sim {
+        restarted: Default::default(),
+        plan: plan.clone(),
+        expected: &expected,
+        world,
+        dice: Dice(seed),
+        faults,
+    };
 
     let mut calm = fresh(0, world_of(spec, &plan));
     let trace = calm.run(options("r1"), None);
@@ -122,7 +156,12 @@ fn torture(spec: &Spec, seed: u64) -> usize {
     let second = again.run(options("r2"), None);
     for (pair, outcome) in &second.outcomes {
         let good = verdicts[&key_of(&plan, *pair)].is_good();
-        assert_eq!(good, matches!(outcome, Outcome::Unchanged), "{}: {outcome:?}", plan.label(*pair));
+        assert_eq!(
+            good,
+            matches!(outcome, Outcome::Unchanged),
+            "{}: {outcome:?}",
+            plan.label(*pair)
+        );
     }
 
     for crash in 0..events {
@@ -133,21 +172,41 @@ fn torture(spec: &Spec, seed: u64) -> usize {
         settings.prior_jobs = prior_jobs(&first);
         let resumed = sim.run(settings, None);
         check_outcomes(&plan, &resumed, &verdicts_after(&verdicts, &expected), true);
-        assert_eq!(files(&sim.world), files(&calm.world), "crash after event {crash}: the same end state");
+        assert_eq!(
+            files(&sim.world),
+            files(&calm.world),
+            "crash after event {crash}: the same end state"
+        );
         for (pair, times) in &sim.world.done {
-            assert_eq!(*times, 1, "crash after event {crash}: {} was applied {times} times", plan.label(*pair));
+            assert_eq!(
+                *times,
+                1,
+                "crash after event {crash}: {} was applied {times} times",
+                plan.label(*pair)
+            );
         }
         for target in &plan.targets {
-            assert!(!sim.world.has_job(target), "a job is left running on {target}");
+            assert!(
+                !sim.world.has_job(target),
+                "a job is left running on {target}"
+            );
         }
     }
     events
 }
 
 /// A resume has all its tries again, so a step that failed for want of tries may work by then.
-fn verdicts_after(verdicts: &BTreeMap<Key, Verdict>, expected: &BTreeMap<Key, Expected>) -> BTreeMap<Key, Verdict> {
-    let hopeless = expected.values().any(|pair| matches!(pair.fate, Fate::Flaky(times) if times >= pair.attempts));
-    assert!(!hopeless, "the generator leaves such fates out of crash cases");
+fn verdicts_after(
+    verdicts: &BTreeMap<Key, Verdict>,
+    expected: &BTreeMap<Key, Expected>,
+) -> BTreeMap<Key, Verdict> {
+    let hopeless = expected
+        .values()
+        .any(|pair| matches!(pair.fate, Fate::Flaky(times) if times >= pair.attempts));
+    assert!(
+        !hopeless,
+        "the generator leaves such fates out of crash cases"
+    );
     verdicts.clone()
 }
 
@@ -171,7 +230,10 @@ fn settled(mut spec: Spec) -> Spec {
 
 #[test]
 fn a_run_that_dies_after_any_event_and_resumes_ends_like_one_that_did_not() {
-    let wanted: usize = std::env::var("HMCO_TORTURE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(6_000);
+    let wanted: usize = std::env::var("HMCO_TORTURE_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(6_000);
     let mut rng = TestRunner::new_with_rng(
         Config::default(),
         TestRng::from_seed(RngAlgorithm::ChaCha, &[42; 32]),
@@ -197,7 +259,7 @@ proptest! {
         let expected = expected(&spec);
         let verdicts = verdicts(&expected);
         let world = world_of(&spec, &plan);
-        let mut sim = Sim { plan: plan.clone(), expected: &expected, world, dice: Dice(seed), faults: 4 };
+        let mut sim = Sim { plan: plan.clone(), expected: &expected, world, dice: Dice(seed), faults: 4, restarted: Default::default() };
         let trace = sim.run(options("r1"), None);
         check_outcomes(&plan, &trace, &verdicts, false);
     }

@@ -561,7 +561,11 @@ struct Around<'b> {
 
 impl Around<'_> {
     fn place(&mut self) -> Inside<'_> {
-        Inside { growth: self.growth, outer: self.outer, needs: self.needs }
+        Inside {
+            growth: self.growth,
+            outer: self.outer,
+            needs: self.needs,
+        }
     }
 }
 

@@ -52,7 +52,14 @@ type Outer<'a> = &'a dyn Fn(usize) -> BTreeSet<Barrier>;
 pub fn expected(spec: &Spec) -> BTreeMap<Key, Expected> {
     let mut found = BTreeMap::new();
     let everywhere = (0..spec.nodes).collect();
-    walk(spec, "", &spec.steps, &everywhere, &|_| BTreeSet::new(), &mut found);
+    walk(
+        spec,
+        "",
+        &spec.steps,
+        &everywhere,
+        &|_| BTreeSet::new(),
+        &mut found,
+    );
     found
 }
 
@@ -74,13 +81,29 @@ fn walk(
                 match &step.needs {
                     Some(needs) => {
                         for need in needs {
-                            all.extend(rule(&done[need.step], node, need.across_all, need.tolerate));
+                            all.extend(rule(
+                                &done[need.step],
+                                node,
+                                need.across_all,
+                                need.tolerate,
+                            ));
                         }
                     }
                     None => {
-                        let above = done.iter().rev().find(|leaves| leaves.iter().any(|leaf| !leaf.nodes.is_empty()));
-                        all.extend(above.into_iter().flat_map(|leaves| rule(leaves, node, false, 0)));
-                        for leaf in done.iter().flatten().filter(|leaf| leaf.nodes.contains(&node)) {
+                        let above = done
+                            .iter()
+                            .rev()
+                            .find(|leaves| leaves.iter().any(|leaf| !leaf.nodes.is_empty()));
+                        all.extend(
+                            above
+                                .into_iter()
+                                .flat_map(|leaves| rule(leaves, node, false, 0)),
+                        );
+                        for leaf in done
+                            .iter()
+                            .flatten()
+                            .filter(|leaf| leaf.nodes.contains(&node))
+                        {
                             all.insert(alone(&leaf.address, node));
                         }
                     }
@@ -96,7 +119,11 @@ fn walk(
                             barriers: waits(*node),
                             fate: fate(spec, &address, *node),
                             attempts: step.attempts,
-                            series_before: if step.serial == Some(1) { before.collect() } else { Vec::new() },
+                            series_before: if step.serial == Some(1) {
+                                before.collect()
+                            } else {
+                                Vec::new()
+                            },
                             dead: spec.dead == Some(*node),
                         };
                         found.insert((address.clone(), *node), expected);
@@ -122,7 +149,11 @@ fn rule(leaves: &[Leaf], node: usize, across_all: bool, tolerate: u32) -> Vec<Ba
             if leaf.nodes.contains(&node) && !across_all {
                 alone(&leaf.address, node)
             } else {
-                let members = leaf.nodes.iter().map(|node| (leaf.address.clone(), *node)).collect();
+                let members = leaf
+                    .nodes
+                    .iter()
+                    .map(|node| (leaf.address.clone(), *node))
+                    .collect();
                 Barrier { members, tolerate }
             }
         })
@@ -130,12 +161,17 @@ fn rule(leaves: &[Leaf], node: usize, across_all: bool, tolerate: u32) -> Vec<Ba
 }
 
 fn alone(address: &str, node: usize) -> Barrier {
-    Barrier { members: BTreeSet::from([(address.to_owned(), node)]), tolerate: 0 }
+    Barrier {
+        members: BTreeSet::from([(address.to_owned(), node)]),
+        tolerate: 0,
+    }
 }
 
 /// Drawn from the spec's list by a hash of the pair's name, so that it does not depend on any order.
 pub fn fate(spec: &Spec, address: &str, node: usize) -> Fate {
-    let hash = address.bytes().fold(node * 7919 + 17, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
+    let hash = address.bytes().fold(node * 7919 + 17, |hash, byte| {
+        hash.wrapping_mul(31).wrapping_add(usize::from(byte))
+    });
     spec.fates[hash % spec.fates.len()]
 }
 

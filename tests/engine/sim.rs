@@ -36,6 +36,8 @@ pub struct Sim<'a> {
     pub dice: Dice,
     /// One in so many executions meets a fault that a run must survive; 0 = none.
     pub faults: usize,
+    /// Pairs whose machine has lost power under them.
+    pub restarted: BTreeSet<PairId>,
 }
 
 /// What a run left on record.
@@ -64,7 +66,11 @@ impl Sim<'_> {
         loop {
             for command in commands {
                 if self.note(command, &mut trace, &mut pending) {
-                    assert_eq!(trace.outcomes.len(), self.plan.pairs.len(), "every pair has its outcome at the end");
+                    assert_eq!(
+                        trace.outcomes.len(),
+                        self.plan.pairs.len(),
+                        "every pair has its outcome at the end"
+                    );
                     return trace;
                 }
                 if crash.is_some_and(|crash| trace.events.len() > crash) {
@@ -72,7 +78,11 @@ impl Sim<'_> {
                     return trace;
                 }
             }
-            assert!(!pending.is_empty(), "stuck: nothing is under way and the run has not ended\n{:#?}", trace.events);
+            assert!(
+                !pending.is_empty(),
+                "stuck: nothing is under way and the run has not ended\n{:#?}",
+                trace.events
+            );
             let next = self.dice.roll(pending.len());
             let input = self.perform(pending.swap_remove(next));
             commands = scheduler.handle(input);
@@ -83,7 +93,9 @@ impl Sim<'_> {
     fn note(&mut self, command: Command, trace: &mut Trace, pending: &mut Vec<Pending>) -> bool {
         let busy = |pending: &[Pending], target: &Target| {
             pending.iter().any(|pending| match pending {
-                Pending::Read(on, _) | Pending::Apply(_, on, _, _) | Pending::Attach(on, _) => on == target,
+                Pending::Read(on, _) | Pending::Apply(_, on, _, _) | Pending::Attach(on, _) => {
+                    on == target
+                }
                 Pending::Timer(_) | Pending::Lock => false,
             })
         };
@@ -96,16 +108,30 @@ impl Sim<'_> {
                 trace.events.push(event);
             }
             Command::Read { target, facts } => {
-                assert!(!busy(pending, &target), "two executions at once on {target}");
+                assert!(
+                    !busy(pending, &target),
+                    "two executions at once on {target}"
+                );
                 pending.push(Pending::Read(target, facts));
             }
-            Command::Apply { pair, target, job, facts } => {
-                assert!(!busy(pending, &target), "two executions at once on {target}");
+            Command::Apply {
+                pair,
+                target,
+                job,
+                facts,
+            } => {
+                assert!(
+                    !busy(pending, &target),
+                    "two executions at once on {target}"
+                );
                 self.check_apply(pair, &job, trace);
                 pending.push(Pending::Apply(pair, target, job, facts));
             }
             Command::Attach { target, job } => {
-                assert!(!busy(pending, &target), "two executions at once on {target}");
+                assert!(
+                    !busy(pending, &target),
+                    "two executions at once on {target}"
+                );
                 pending.push(Pending::Attach(target, job));
             }
             Command::After { timer, .. } => pending.push(Pending::Timer(timer)),
@@ -122,26 +148,46 @@ impl Sim<'_> {
     /// No edge is violated, the intent is on record, the lock is held, and a series goes one by one.
     fn check_apply(&self, pair: PairId, job: &Job, trace: &Trace) {
         let label = self.plan.label(pair);
-        let Some(Event::StepStarted { pair: started, job: id, .. }) = trace.events.last() else {
+        let Some(Event::StepStarted {
+            pair: started,
+            job: id,
+            ..
+        }) = trace.events.last()
+        else {
             panic!("{label} is applied without a record of it");
         };
         assert_eq!((*started, id), (pair, &job.id));
-        assert!(trace.events.iter().any(|event| matches!(event, Event::Locked { .. })), "{label} without the lock");
+        assert!(
+            trace
+                .events
+                .iter()
+                .any(|event| matches!(event, Event::Locked { .. })),
+            "{label} without the lock"
+        );
         let expected = &self.expected[&key_of(&self.plan, pair)];
         let outcome = |key: &Key| {
-            let pair = self.plan.pairs.iter().find(|pair| key_of(&self.plan, pair.id) == *key).unwrap();
+            let pair = self
+                .plan
+                .pairs
+                .iter()
+                .find(|pair| key_of(&self.plan, pair.id) == *key)
+                .unwrap();
             trace.outcomes.get(&pair.id)
         };
         for barrier in &expected.barriers {
             let mut bad = 0;
             for member in &barrier.members {
-                let outcome = outcome(member).unwrap_or_else(|| panic!("{label} did not wait for {member:?}"));
+                let outcome = outcome(member)
+                    .unwrap_or_else(|| panic!("{label} did not wait for {member:?}"));
                 bad += u32::from(!outcome.satisfies());
             }
             assert!(bad <= barrier.tolerate, "{label} went past {barrier:?}");
         }
         for before in &expected.series_before {
-            assert!(outcome(before).is_some_and(Outcome::satisfies), "{label} before its turn");
+            assert!(
+                outcome(before).is_some_and(Outcome::satisfies),
+                "{label} before its turn"
+            );
         }
     }
 
@@ -150,30 +196,56 @@ impl Sim<'_> {
     }
 
     fn perform(&mut self, pending: Pending) -> Input {
-        let error = |kind| HostError { kind, failure: Failure::new("a fault") };
+        let error = |kind| HostError {
+            kind,
+            failure: Failure::new("a fault"),
+        };
         match pending {
             Pending::Read(target, facts) => {
                 let result = self.world.read(&target, &facts);
-                Input::Read { target, result, took_ms: 1 }
+                Input::Read {
+                    target,
+                    result,
+                    took_ms: 1,
+                }
             }
             Pending::Apply(pair, target, job, facts) => {
                 if let Err(error) = self.world.start(&target, pair, &job) {
-                    return Input::Applied { pair, result: Err(error) };
+                    return Input::Applied {
+                        pair,
+                        result: Err(error),
+                    };
                 }
                 if self.fault() {
-                    // The connection is lost; whether the job has ended by then is open.
-                    if self.dice.roll(2) == 0 {
-                        self.world.end(&target, &job.id);
+                    // The connection is lost; whether the job has ended by then is open. Once a pair, it is because the
+                    // machine lost power: then nobody will ever know the job's verdict.
+                    match self.dice.roll(4) {
+                        0 => self.world.end(&target, &job.id),
+                        1 if self.restarted.insert(pair) => {
+                            let work_done = self.dice.roll(2) == 0;
+                            self.world.restart(&target, work_done);
+                        }
+                        _ => {}
                     }
-                    return Input::Applied { pair, result: Err(error(HostErrorKind::Lost)) };
+                    return Input::Applied {
+                        pair,
+                        result: Err(error(HostErrorKind::Lost)),
+                    };
                 }
                 let end = self.world.collect(&target, &job.id);
                 let answers = self.world.read(&target, &facts).unwrap();
-                Input::Applied { pair, result: Ok(Applied { end, answers }) }
+                Input::Applied {
+                    pair,
+                    result: Ok(Applied { end, answers }),
+                }
             }
             Pending::Attach(target, job) => {
                 let result = Ok(self.world.collect(&target, &job));
-                Input::Attached { target, job, result }
+                Input::Attached {
+                    target,
+                    job,
+                    result,
+                }
             }
             Pending::Timer(timer) => Input::Timer(timer),
             Pending::Lock => Input::Locked(Ok(())),
@@ -183,7 +255,9 @@ impl Sim<'_> {
     /// The process is gone: what it had under way was not sent, is under way, or has ended unheard.
     fn die(&mut self, pending: Vec<Pending>) {
         for pending in pending {
-            let Pending::Apply(pair, target, job, _) = pending else { continue };
+            let Pending::Apply(pair, target, job, _) = pending else {
+                continue;
+            };
             let how_far = self.dice.roll(4);
             if how_far == 0 || self.world.start(&target, pair, &job).is_err() {
                 continue;
@@ -213,8 +287,13 @@ pub fn prior_jobs(trace: &Trace) -> BTreeMap<JobId, PairId> {
 
 pub fn key_of(plan: &Plan, pair: PairId) -> Key {
     let pair = &plan.pairs[pair.index()];
-    let Target::Node(name) = &pair.target else { panic!("only nodes here") };
-    (pair.step.to_string(), name.as_str().trim_start_matches('n').parse().unwrap())
+    let Target::Node(name) = &pair.target else {
+        panic!("only nodes here")
+    };
+    (
+        pair.step.to_string(),
+        name.as_str().trim_start_matches('n').parse().unwrap(),
+    )
 }
 
 pub fn options(run: &str) -> Options {
@@ -223,10 +302,17 @@ pub fn options(run: &str) -> Options {
 
 /// The targets that have anything, for comparing worlds.
 pub fn files(world: &World) -> BTreeMap<Target, BTreeMap<String, String>> {
-    world.machines.iter().map(|(target, machine)| (target.clone(), machine.files.clone())).collect()
+    world
+        .machines
+        .iter()
+        .map(|(target, machine)| (target.clone(), machine.files.clone()))
+        .collect()
 }
 
 /// All pairs of a plan as the oracle names them.
 pub fn keys(plan: &Plan) -> BTreeSet<Key> {
-    plan.pairs.iter().map(|pair| key_of(plan, pair.id)).collect()
+    plan.pairs
+        .iter()
+        .map(|pair| key_of(plan, pair.id))
+        .collect()
 }

@@ -62,7 +62,10 @@ fn targets(nodes: usize) -> impl Strategy<Value = BTreeSet<usize>> {
     prop::collection::btree_set(0..nodes, 0..=nodes)
 }
 
-fn step(nodes: usize, depth: u32) -> BoxedStrategy<(StepSpec, Vec<(prop::sample::Index, bool, u32)>, bool)> {
+fn step(
+    nodes: usize,
+    depth: u32,
+) -> BoxedStrategy<(StepSpec, Vec<(prop::sample::Index, bool, u32)>, bool)> {
     let leaf = targets(nodes).prop_map(Content::Leaf).boxed();
     let content = if depth == 0 {
         leaf
@@ -70,11 +73,27 @@ fn step(nodes: usize, depth: u32) -> BoxedStrategy<(StepSpec, Vec<(prop::sample:
         prop_oneof![3 => leaf, 1 => (steps(nodes, depth - 1, 3), targets(nodes)).prop_map(|(s, t)| Content::Nested(s, t))]
             .boxed()
     };
-    let needs = prop::collection::vec((any::<prop::sample::Index>(), prop::bool::weighted(0.3), 0..2_u32), 0..3);
+    let needs = prop::collection::vec(
+        (
+            any::<prop::sample::Index>(),
+            prop::bool::weighted(0.3),
+            0..2_u32,
+        ),
+        0..3,
+    );
     let serial = prop_oneof![3 => Just(None), 1 => Just(Some(1))];
     (content, serial, 1..4_u32, needs, prop::bool::weighted(0.4))
         .prop_map(|(content, serial, attempts, needs, explicit)| {
-            (StepSpec { content, needs: None, serial, attempts }, needs, explicit)
+            (
+                StepSpec {
+                    content,
+                    needs: None,
+                    serial,
+                    attempts,
+                },
+                needs,
+                explicit,
+            )
         })
         .boxed()
 }
@@ -88,11 +107,14 @@ fn steps(nodes: usize, depth: u32, most: usize) -> BoxedStrategy<Vec<StepSpec>> 
                 .map(|(at, (mut step, needs, explicit))| {
                     if explicit {
                         let needs = needs.into_iter().filter(|_| at > 0);
-                        let need = |(index, across_all, tolerate): (prop::sample::Index, bool, u32)| NeedSpec {
-                            step: index.index(at),
-                            across_all,
-                            tolerate,
-                        };
+                        let need =
+                            |(index, across_all, tolerate): (prop::sample::Index, bool, u32)| {
+                                NeedSpec {
+                                    step: index.index(at),
+                                    across_all,
+                                    tolerate,
+                                }
+                            };
                         step.needs = Some(needs.map(need).collect());
                     }
                     if matches!(step.content, Content::Nested(..)) {
@@ -115,9 +137,17 @@ pub fn spec() -> impl Strategy<Value = Spec> {
     ];
     let dead = prop_oneof![4 => Just(None), 1 => (0..5_usize).prop_map(Some)];
     (1..5_usize).prop_flat_map(move |nodes| {
-        (steps(nodes, 2, 6), prop::collection::vec(fate.clone(), 24), dead.clone()).prop_map(
-            move |(steps, fates, dead)| Spec { nodes, steps, fates, dead: dead.filter(|dead| *dead < nodes) },
+        (
+            steps(nodes, 2, 6),
+            prop::collection::vec(fate.clone(), 24),
+            dead.clone(),
         )
+            .prop_map(move |(steps, fates, dead)| Spec {
+                nodes,
+                steps,
+                fates,
+                dead: dead.filter(|dead| *dead < nodes),
+            })
     })
 }
 
@@ -132,18 +162,36 @@ fn span() -> Span {
 }
 
 fn text(text: impl Into<String>) -> Value {
-    Value { span: span(), data: Data::String(text.into()) }
+    Value {
+        span: span(),
+        data: Data::String(text.into()),
+    }
 }
 
 fn table(entries: Vec<(&str, Value)>) -> Value {
-    let entries = entries.into_iter().map(|(name, value)| (Key { span: span(), name: name.to_owned() }, value));
-    Value { span: span(), data: Data::Table(entries.collect()) }
+    let entries = entries.into_iter().map(|(name, value)| {
+        (
+            Key {
+                span: span(),
+                name: name.to_owned(),
+            },
+            value,
+        )
+    });
+    Value {
+        span: span(),
+        data: Data::Table(entries.collect()),
+    }
 }
 
 fn selector(nodes: &BTreeSet<usize>) -> (Selector, Span) {
     let names: Vec<String> = nodes.iter().map(|index| format!("n{index}")).collect();
     // A selector that selects nothing.
-    let text = if names.is_empty() { "n0 & !n0".to_owned() } else { names.join(" | ") };
+    let text = if names.is_empty() {
+        "n0 & !n0".to_owned()
+    } else {
+        names.join(" | ")
+    };
     (Selector::parse(&text).unwrap(), span())
 }
 
@@ -160,7 +208,12 @@ impl Spec {
         };
         Inventory {
             file: "inventory/test.toml".to_owned(),
-            cluster: Cluster { name: "test".to_owned(), domain: None, api_address: None, ca_sha256: None },
+            cluster: Cluster {
+                name: "test".to_owned(),
+                domain: None,
+                api_address: None,
+                ca_sha256: None,
+            },
             nodes: (0..self.nodes).map(node).collect(),
             groups: Vec::new(),
             vars: BTreeMap::new(),
@@ -185,16 +238,34 @@ fn add_playbook(path: &str, steps: &[StepSpec], playbooks: &mut BTreeMap<String,
                     // The file's name says which step of which playbook it is; nested ones are told apart by path.
                     let file = format!("/{}-s{at}", path.replace('/', "-"));
                     let table = table(vec![("path", text(file)), ("content", text("wished\n"))]);
-                    (Body::Kind { kind: KindName::new("file"), span: span(), table }, nodes)
+                    (
+                        Body::Kind {
+                            kind: KindName::new("file"),
+                            span: span(),
+                            table,
+                        },
+                        nodes,
+                    )
                 }
                 Content::Nested(inner, nodes) => {
                     let inner_path = format!("{path}/s{at}");
                     add_playbook(&inner_path, inner, playbooks);
-                    (Body::Playbook { path: inner_path, span: span(), vars: BTreeMap::new() }, nodes)
+                    (
+                        Body::Playbook {
+                            path: inner_path,
+                            span: span(),
+                            vars: BTreeMap::new(),
+                        },
+                        nodes,
+                    )
                 }
             };
             let second = TimeSpan(std::time::Duration::from_secs(1));
-            let retry = Retry { attempts: step.attempts, delay: second, max_delay: second };
+            let retry = Retry {
+                attempts: step.attempts,
+                delay: second,
+                max_delay: second,
+            };
             let need = |need: &NeedSpec| Need {
                 step: StepId::new(format!("s{}", need.step)),
                 span: span(),
@@ -206,10 +277,17 @@ fn add_playbook(path: &str, steps: &[StepSpec], playbooks: &mut BTreeMap<String,
                 span: span(),
                 title: None,
                 on: Some(selector(on)),
-                needs: step.needs.as_ref().map(|needs| needs.iter().map(need).collect()),
+                needs: step
+                    .needs
+                    .as_ref()
+                    .map(|needs| needs.iter().map(need).collect()),
                 when: None,
                 each: None,
-                policy: Policy { serial: step.serial, retry: Some(retry), ..Policy::default() },
+                policy: Policy {
+                    serial: step.serial,
+                    retry: Some(retry),
+                    ..Policy::default()
+                },
                 body,
             }
         })

@@ -41,7 +41,10 @@ pub struct World {
 
 fn gone() -> HostError {
     let kind = HostErrorKind::Unreachable { transient: false };
-    HostError { kind, failure: Failure::new("no route to host") }
+    HostError {
+        kind,
+        failure: Failure::new("no route to host"),
+    }
 }
 
 impl World {
@@ -64,28 +67,53 @@ impl World {
         if machine.dead {
             return Err(gone());
         }
-        Ok(facts.iter().map(|fact| (fact.clone(), answer(machine, fact))).collect())
+        Ok(facts
+            .iter()
+            .map(|fact| (fact.clone(), answer(machine, fact)))
+            .collect())
     }
 
     /// Starts a job; nothing is done yet.
     pub fn start(&mut self, target: &Target, pair: PairId, job: &Job) -> Result<(), HostError> {
-        assert!(self.seen.insert(job.id.clone()), "the job {} was started twice", job.id);
+        assert!(
+            self.seen.insert(job.id.clone()),
+            "the job {} was started twice",
+            job.id
+        );
         let machine = self.machine(target);
         if machine.dead {
             return Err(gone());
         }
-        assert!(machine.running.is_empty(), "two jobs at once on {target}: {:?} and {}", machine.running, job.id);
-        machine.running.push(Running { job: job.clone(), pair });
+        assert!(
+            machine.running.is_empty(),
+            "two jobs at once on {target}: {:?} and {}",
+            machine.running,
+            job.id
+        );
+        machine.running.push(Running {
+            job: job.clone(),
+            pair,
+        });
         Ok(())
     }
 
     /// Lets a running job end; its verdict waits on the machine.
     pub fn end(&mut self, target: &Target, id: &JobId) {
         let machine = self.machine(target);
-        let Some(at) = machine.running.iter().position(|running| running.job.id == *id) else { return };
+        let Some(at) = machine
+            .running
+            .iter()
+            .position(|running| running.job.id == *id)
+        else {
+            return;
+        };
         let running = machine.running.remove(at);
         let failed_before = self.failures.get(&running.pair).copied().unwrap_or(0);
-        let failed = |retryable| JobStatus::Failed { action: 0, exit: 75, retryable };
+        let failed = |retryable| JobStatus::Failed {
+            action: 0,
+            exit: 75,
+            retryable,
+        };
         let (works, status) = match self.fates[&running.pair] {
             Fate::Fails => (false, failed(false)),
             Fate::Flaky(times) if failed_before < times => (false, failed(true)),
@@ -98,34 +126,73 @@ impl World {
         if works {
             *self.done.entry(running.pair).or_insert(0) += 1;
             for action in &running.job.actions {
-                let Action::WriteFile { path, content, .. } = action else { panic!("unexpected action {action:?}") };
-                self.machine(target).files.insert(path.to_string(), content.expose().to_owned());
+                let Action::WriteFile { path, content, .. } = action else {
+                    panic!("unexpected action {action:?}")
+                };
+                self.machine(target)
+                    .files
+                    .insert(path.to_string(), content.expose().to_owned());
             }
         }
         self.machine(target).ended.insert(id.clone(), status);
     }
 
+    /// The machine loses power: whatever ran is gone without a verdict, its work done or not.
+    pub fn restart(&mut self, target: &Target, work_done: bool) {
+        let running: Vec<JobId> = self.machine(target).running.iter().map(|running| running.job.id.clone()).collect();
+        for id in running.iter().filter(|_| work_done) {
+            self.end(target, id);
+        }
+        let machine = self.machine(target);
+        machine.running.clear();
+        machine.ended.clear();
+    }
+
     /// Delivers a job's verdict and forgets the job.
     pub fn collect(&mut self, target: &Target, id: &JobId) -> JobEnd {
         self.end(target, id);
-        let status = self.machine(target).ended.remove(id).unwrap_or(JobStatus::Lost);
-        JobEnd { status, stdout: String::new(), stderr: "no space\n".to_owned(), dropped: 0 }
+        let status = self
+            .machine(target)
+            .ended
+            .remove(id)
+            .unwrap_or(JobStatus::Lost);
+        JobEnd {
+            status,
+            stdout: String::new(),
+            stderr: "no space\n".to_owned(),
+            dropped: 0,
+        }
     }
 
     pub fn has_job(&self, target: &Target) -> bool {
-        self.machines.get(target).is_some_and(|machine| !machine.running.is_empty())
+        self.machines
+            .get(target)
+            .is_some_and(|machine| !machine.running.is_empty())
     }
 }
 
 fn answer(machine: &Machine, fact: &Fact) -> Result<FactValue, FactError> {
-    let file = |path: &hmco_boot::model::path::AbsPath| machine.files.get(path.as_str()).ok_or(FactError::NotFound);
+    let file = |path: &hmco_boot::model::path::AbsPath| {
+        machine.files.get(path.as_str()).ok_or(FactError::NotFound)
+    };
     match fact {
         Fact::RunState => {
-            let running = machine.running.iter().map(|running| (running.job.id.clone(), true));
+            let running = machine
+                .running
+                .iter()
+                .map(|running| (running.job.id.clone(), true));
             let ended = machine.ended.keys().map(|id| (id.clone(), false));
-            let job = |(id, running)| LeftoverJob { id, running, status: None };
+            let job = |(id, running)| LeftoverJob {
+                id,
+                running,
+                status: None,
+            };
             let jobs = running.chain(ended).map(job).collect();
-            Ok(FactValue::RunState(RunState { boot_id: "b".to_owned(), jobs, ..RunState::default() }))
+            Ok(FactValue::RunState(RunState {
+                boot_id: "b".to_owned(),
+                jobs,
+                ..RunState::default()
+            }))
         }
         Fact::Stat { path } => file(path).map(|content| {
             FactValue::Stat(FileStat {
@@ -143,12 +210,20 @@ fn answer(machine: &Machine, fact: &Fact) -> Result<FactValue, FactError> {
         }),
         Fact::Digest { path, .. } => file(path).map(|content| FactValue::Digest(sha256(content))),
         Fact::Content { path, .. } => file(path).map(|content| {
-            FactValue::Content(Content { sha256: sha256(content), bytes: Some(content.clone().into_bytes()) })
+            FactValue::Content(Content {
+                sha256: sha256(content),
+                bytes: Some(content.clone().into_bytes()),
+            })
         }),
-        other => Err(FactError::Failed(format!("this world cannot answer {other:?}"))),
+        other => Err(FactError::Failed(format!(
+            "this world cannot answer {other:?}"
+        ))),
     }
 }
 
 fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -94,7 +94,9 @@ impl Scheduler {
             Ok(Decision::Refused(failure)) => self.end_step(info.id, Outcome::Failed(failure)),
             Ok(Decision::Unchanged) => {
                 self.previews.insert(info.id, Preview::Unchanged);
-                self.enter_gate(info, false)
+                // An earlier attempt of this run whose verdict was lost may have done it.
+                let changed = self.pairs.get(info.id.index()).is_some_and(|state| state.attempts > 0);
+                self.enter_gate(info, changed)
             }
             Ok(Decision::Drift { diff, .. }) if info.kind.class == Class::Check => {
                 self.end_step(info.id, Outcome::Failed(check_failed(&diff)))

@@ -8,34 +8,45 @@ use super::{Command, Lock, Phase, Scheduler, Stop};
 use crate::model::event::{CancelLevel, Event};
 use crate::model::id::{PairId, StepAddr, Target};
 use crate::model::outcome::{ExitCode, Failure, Outcome};
-use crate::plan::{Vertex, Work};
+use crate::plan::{Pair, Vertex, Work};
 use crate::steps::Class;
 
+/// The pair that a blocked one is blocked by in the end.
+type Cause = (StepAddr, Target);
+
 impl Scheduler {
-    /// A pair ended: record it, and let those that wait for it know.
+    /// A pair ended: record it, and let those that wait for it know. What it blocks ends with it.
     pub(super) fn finish(&mut self, pair: PairId, outcome: Outcome) {
-        if !self.end(pair, outcome.clone()) {
-            return;
-        }
-        let Some(info) = self.plan.pair(pair) else {
-            return;
-        };
-        let (vertex, series, cause) = (
-            info.vertex,
-            info.serial.map(|_| info.series.clone()),
-            (info.step.clone(), info.target.clone()),
-        );
-        let failed = !outcome.satisfies();
-        let cause = match outcome {
-            Outcome::Blocked { step, target } => (step, target),
-            _ => cause,
-        };
-        self.propagate(vertex, failed.then(|| cause.clone()));
-        if let Some(series) = series {
-            if failed {
-                self.stop_series(&series, pair, &cause);
+        let mut ending = vec![(pair, outcome)];
+        while let Some((pair, outcome)) = ending.pop() {
+            if !self.end(pair, outcome.clone()) {
+                continue;
             }
-            self.wake_parked();
+            let plan = self.plan.clone();
+            let Some(info) = plan.pair(pair) else {
+                continue;
+            };
+            let failed = !outcome.satisfies();
+            let cause = match outcome {
+                Outcome::Blocked { step, target } => (step, target),
+                _ => (info.step.clone(), info.target.clone()),
+            };
+            let mut blocked = self.propagate(info.vertex, failed.then_some(&cause));
+            if info.serial.is_some() {
+                if failed {
+                    blocked.extend(
+                        self.later_in_series(info)
+                            .into_iter()
+                            .map(|pair| (pair, cause.clone())),
+                    );
+                }
+                self.wake_parked();
+            }
+            ending.extend(
+                blocked
+                    .into_iter()
+                    .map(|(pair, (step, target))| (pair, Outcome::Blocked { step, target })),
+            );
         }
     }
 
@@ -62,10 +73,11 @@ impl Scheduler {
         true
     }
 
-    /// Counts an ended vertex at those that wait for it.
-    fn propagate(&mut self, vertex: NodeIndex, failed: Option<(StepAddr, Target)>) {
+    /// Counts an ended vertex at those that wait for it. Gives the pairs that it blocks.
+    fn propagate(&mut self, vertex: NodeIndex, failed: Option<&Cause>) -> Vec<(PairId, Cause)> {
         let plan = self.plan.clone();
-        let mut queue = vec![(vertex, failed)];
+        let mut queue = vec![(vertex, failed.cloned())];
+        let mut blocked = Vec::new();
         while let Some((vertex, failed)) = queue.pop() {
             for next in plan.graph.neighbors(vertex) {
                 let Some(state) = self.vertices.get_mut(next.index()) else {
@@ -76,52 +88,47 @@ impl Scheduler {
                     state.failed += 1;
                     state.cause.get_or_insert_with(|| cause.clone());
                 }
-                if state.remaining == 0
-                    && let Some(ended) = self.resolve(next)
-                {
-                    queue.push(ended);
+                if state.remaining > 0 {
+                    continue;
+                }
+                match self.resolve(next) {
+                    Some((Vertex::Join { .. }, cause)) => queue.push((next, cause)),
+                    Some((Vertex::Pair(pair), Some(cause))) => blocked.push((pair, cause)),
+                    Some((Vertex::Pair(_), None)) | None => {}
                 }
             }
         }
+        blocked
     }
 
-    /// A vertex has all it waited for: a pair becomes ready or blocked, a join ends at once.
-    pub(super) fn resolve(
-        &mut self,
-        vertex: NodeIndex,
-    ) -> Option<(NodeIndex, Option<(StepAddr, Target)>)> {
+    /// A vertex has all it waited for, and this is what it may not go on for. A pair that may go on becomes ready.
+    pub(super) fn resolve(&mut self, vertex: NodeIndex) -> Option<(Vertex, Option<Cause>)> {
         let kind = self.plan.graph.node_weight(vertex)?.clone();
         let state = self.vertices.get_mut(vertex.index())?;
         let bad = state.failed > kind.tolerates();
         let cause = if bad { state.cause.take() } else { None };
-        match (kind, cause) {
-            (Vertex::Join { .. }, cause) => Some((vertex, cause)),
-            (Vertex::Pair(pair), None) => {
-                if self.is_phase(pair, |phase| *phase == Phase::Waiting) {
-                    self.set_phase(pair, Phase::Ready);
-                }
-                None
-            }
-            (Vertex::Pair(pair), Some((step, target))) => {
-                let outcome = Outcome::Blocked {
-                    step: step.clone(),
-                    target: target.clone(),
-                };
-                self.end(pair, outcome)
-                    .then_some((vertex, Some((step, target))))
-            }
+        if let (Vertex::Pair(pair), None) = (&kind, &cause)
+            && self.is_phase(*pair, |phase| *phase == Phase::Waiting)
+        {
+            self.set_phase(*pair, Phase::Ready);
         }
+        Some((kind, cause))
     }
 
     /// With `serial`, a target that did not end well stops those after it: a rollout must not eat a cluster.
-    fn stop_series(&mut self, series: &StepAddr, failed: PairId, cause: &(StepAddr, Target)) {
-        let pairs = self.series.get(series).map(|series| series.pairs.clone()).unwrap_or_default();
-        for pair in pairs.into_iter().skip_while(|pair| *pair != failed) {
-            let unstarted = |phase: &Phase| matches!(phase, Phase::Waiting | Phase::Ready | Phase::Retrying);
-            if self.is_phase(pair, unstarted) {
-                self.finish(pair, Outcome::Blocked { step: cause.0.clone(), target: cause.1.clone() });
-            }
-        }
+    fn later_in_series(&self, failed: &Pair) -> Vec<PairId> {
+        let unstarted =
+            |phase: &Phase| matches!(phase, Phase::Waiting | Phase::Ready | Phase::Retrying);
+        let pairs = self
+            .series
+            .get(&failed.series)
+            .map(|series| series.pairs.as_slice())
+            .unwrap_or_default();
+        let later = pairs.iter().skip_while(|pair| **pair != failed.id).skip(1);
+        later
+            .copied()
+            .filter(|pair| self.is_phase(*pair, unstarted))
+            .collect()
     }
 
     /// Nothing new starts. What is between apply and verdict goes on; all else ends as interrupted for `reason`.
