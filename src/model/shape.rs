@@ -12,6 +12,7 @@
 
 mod coerce;
 mod locate;
+mod schema;
 mod walk;
 mod words;
 
