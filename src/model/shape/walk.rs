@@ -11,8 +11,7 @@ use crate::model::template;
 use crate::model::value::{Data, Key, Span, Value};
 
 use super::schema::{
-    HOPS, accepts_text, fits, fixed_words, flatten, format_range, list, resolve, rest_schema, tags,
-    types,
+    HOPS, accepts_text, fits, fixed_words, flatten, list, resolve, rest_schema, tags, types,
 };
 use super::words;
 
@@ -77,7 +76,7 @@ impl<'s> Walk<'s> {
             return;
         }
         if draft && value.as_str().is_some_and(template::is_template) {
-            return;
+            return self.template(value, schema, name);
         }
         if let Data::Float(n) = value.data
             && !n.is_finite()
@@ -111,6 +110,26 @@ impl<'s> Walk<'s> {
             Data::Table(entries) => self.table(value, entries, rules),
             Data::List(items) => self.list(value, items, rules, name),
             _ => self.bounds(value, rules),
+        }
+    }
+
+    /// A template may become anything; but one that names a secret taints, and one with text around it stays text.
+    fn template(&mut self, value: &Value, schema: &'s Json, name: Option<&str>) {
+        if !template::secrets_named(value).is_empty() && !accepts_text(self.root, schema, HOPS) {
+            return self.secret_here(value.span, name);
+        }
+        let types = types(schema);
+        let lone = value
+            .as_str()
+            .is_some_and(|text| template::lone_expression(text).is_some());
+        if !lone && !types.is_empty() && !types.contains(&"string") {
+            self.wrong_type(value, &types, name);
+            if let Some(mistake) = self.found.last_mut() {
+                mistake.hint = Some(
+                    "only a template alone, `\"{{ ... }}\"`, gives something else than text"
+                        .to_owned(),
+                );
+            }
         }
     }
 
@@ -217,53 +236,6 @@ impl<'s> Walk<'s> {
         };
         self.found
             .push(Mistake::error("wrong-value", value.span, words));
-    }
-
-    fn bounds(&mut self, value: &Value, rules: &Map<String, Json>) {
-        let number = |key: &str| rules.get(key).and_then(Json::as_f64);
-        match &value.data {
-            Data::Integer(n) => {
-                let format = rules.get("format").and_then(Json::as_str).unwrap_or("");
-                let (low, high) = format_range(format);
-                let bound = |key: &str| rules.get(key).and_then(Json::as_i64);
-                let low = low.max(bound("minimum").unwrap_or(i64::MIN));
-                let high = high.min(bound("maximum").unwrap_or(i64::MAX));
-                if !(low..=high).contains(n) {
-                    self.out_of_range(value.span, low, high);
-                }
-            }
-            Data::Float(n)
-                if number("minimum").is_some_and(|low| *n < low)
-                    || number("maximum").is_some_and(|high| *n > high) =>
-            {
-                let words = format!("{n} is out of range");
-                self.found
-                    .push(Mistake::error("wrong-value", value.span, words));
-            }
-            Data::String(text) => {
-                let least = rules.get("minLength").and_then(Json::as_u64).unwrap_or(0);
-                if (text.chars().count() as u64) < least {
-                    let words = if text.is_empty() {
-                        "an empty string is not allowed here".to_owned()
-                    } else {
-                        format!("expected at least {least} characters")
-                    };
-                    self.found
-                        .push(Mistake::error("wrong-value", value.span, words));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn out_of_range(&mut self, span: Span, low: i64, high: i64) {
-        let hint = match (low, high) {
-            (low, i64::MAX) => format!("write {low} or more"),
-            (i64::MIN, high) => format!("write {high} or less"),
-            (low, high) => format!("write a number from {low} to {high}"),
-        };
-        self.found
-            .push(Mistake::error("wrong-value", span, "the number is out of range").hint(hint));
     }
 
     fn word(&mut self, value: &Value, allowed: &[&str], name: Option<&str>) {
