@@ -204,43 +204,46 @@ impl View<'_> {
                 };
                 self.nodes(|node| group.nodes.contains(&node.name))
             }
-            WordKind::Glob => {
-                let chosen = self.nodes(|node| glob(text, node.name.as_str()));
-                self.watch(
-                    word,
-                    &chosen,
-                    format!("no node is named like `{text}`"),
-                    None,
-                );
-                chosen
-            }
+            WordKind::Glob | WordKind::Role | WordKind::Arch => self.matching(word),
+        })
+    }
+
+    /// The nodes with a property; that none has it is told, but no error.
+    fn matching(&mut self, word: &Word) -> BTreeSet<usize> {
+        let text = word.text.as_str();
+        let all = &self.inventory.nodes;
+        let (chosen, message, hint) = match word.kind {
             WordKind::Role => {
-                let chosen = self.nodes(|node| node.roles.iter().any(|role| role == text));
-                let known = self.inventory.nodes.iter().flat_map(|node| &node.roles);
-                let hint = hint(text, "role:", known.map(String::as_str));
-                self.watch(
-                    word,
-                    &chosen,
+                let known = all.iter().flat_map(|node| &node.roles);
+                (
+                    self.nodes(|node| node.roles.iter().any(|role| role == text)),
                     format!("no node has the role `{text}`"),
-                    hint,
-                );
-                chosen
+                    hint(text, "role:", known.map(String::as_str)),
+                )
             }
             WordKind::Arch => {
-                let chosen = self.nodes(|node| node.arch.as_deref() == Some(text));
-                let known = self
-                    .inventory
-                    .nodes
-                    .iter()
-                    .filter_map(|n| n.arch.as_deref());
-                let hint = hint(text, "arch:", known).or_else(|| {
-                    Some("give the nodes their `arch = \"arm64\"` in the inventory".to_owned())
-                });
-                let message = format!("no node has the architecture `{text}`");
-                self.watch(word, &chosen, message, hint);
-                chosen
+                let known = all.iter().filter_map(|node| node.arch.as_deref());
+                let how = "give the nodes their `arch = \"arm64\"` in the inventory";
+                (
+                    self.nodes(|node| node.arch.as_deref() == Some(text)),
+                    format!("no node has the architecture `{text}`"),
+                    hint(text, "arch:", known).or_else(|| Some(how.to_owned())),
+                )
             }
-        })
+            _ => (
+                self.nodes(|node| glob(text, node.name.as_str())),
+                format!("no node is named like `{text}`"),
+                None,
+            ),
+        };
+        if chosen.is_empty() {
+            self.idle.push(SelectorError {
+                at: word.at.clone(),
+                message,
+                hint,
+            });
+        }
+        chosen
     }
 
     fn nodes(&self, test: impl Fn(&Node) -> bool) -> BTreeSet<usize> {
@@ -249,22 +252,6 @@ impl View<'_> {
             .filter(|(_, node)| test(node))
             .map(|(position, _)| position)
             .collect()
-    }
-
-    fn watch(
-        &mut self,
-        word: &Word,
-        chosen: &BTreeSet<usize>,
-        message: String,
-        hint: Option<String>,
-    ) {
-        if chosen.is_empty() {
-            self.idle.push(SelectorError {
-                at: word.at.clone(),
-                message,
-                hint,
-            });
-        }
     }
 
     fn unknown_node(&self, word: &Word) -> SelectorError {
