@@ -167,50 +167,46 @@ fn torture(spec: &Spec, seed: u64) -> usize {
     for crash in 0..events {
         let mut sim = fresh(5, world_of(spec, &plan));
         sim.dice = Dice(seed.wrapping_add(crash as u64));
-        let first = sim.run(options("r1"), Some(crash));
-        let mut settings = options("r2");
-        settings.prior_jobs = prior_jobs(&first);
-        let resumed = sim.run(settings, None);
-        check_outcomes(&plan, &resumed, &verdicts_after(&verdicts, &expected), true);
-        assert_eq!(
-            files(&sim.world),
-            files(&calm.world),
-            "crash after event {crash}: the same end state"
-        );
-        for (pair, times) in &sim.world.done {
-            assert_eq!(
-                *times,
-                1,
-                "crash after event {crash}: {} was applied {times} times",
-                plan.label(*pair)
-            );
-        }
-        for target in &plan.targets {
-            assert!(
-                !sim.world.has_job(target),
-                "a job is left running on {target}"
-            );
-        }
+        crash_and_resume(sim, crash, &verdicts, &calm.world);
     }
     events
 }
 
-/// A resume has all its tries again, so a step that failed for want of tries may work by then.
-fn verdicts_after(
+fn crash_and_resume(
+    mut sim: Sim<'_>,
+    crash: usize,
     verdicts: &BTreeMap<Key, Verdict>,
-    expected: &BTreeMap<Key, Expected>,
-) -> BTreeMap<Key, Verdict> {
-    let hopeless = expected
-        .values()
-        .any(|pair| matches!(pair.fate, Fate::Flaky(times) if times >= pair.attempts));
-    assert!(
-        !hopeless,
-        "the generator leaves such fates out of crash cases"
+    calm: &World,
+) {
+    let plan = sim.plan.clone();
+    let first = sim.run(options("r1"), Some(crash));
+    let mut settings = options("r2");
+    settings.prior_jobs = prior_jobs(&first);
+    let resumed = sim.run(settings, None);
+    check_outcomes(&plan, &resumed, verdicts, true);
+    assert_eq!(
+        files(&sim.world),
+        files(calm),
+        "crash after event {crash}: the same end state"
     );
-    verdicts.clone()
+    for (pair, times) in &sim.world.done {
+        assert_eq!(
+            *times,
+            1,
+            "crash after event {crash}: {} was applied {times} times",
+            plan.label(*pair)
+        );
+    }
+    for target in &plan.targets {
+        assert!(
+            !sim.world.has_job(target),
+            "a job is left running on {target}"
+        );
+    }
 }
 
-/// Fates whose end depends on how often a run was started would make the end state a matter of luck.
+/// A resume has all its tries again, so a step that failed for want of tries may work by then: such fates would make the
+/// end state a matter of luck.
 fn settled(mut spec: Spec) -> Spec {
     fn fewest(steps: &[spec::StepSpec]) -> u32 {
         let of = |step: &spec::StepSpec| match &step.content {

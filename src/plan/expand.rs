@@ -77,6 +77,10 @@ impl<'a> Builder<'a> {
 
     /// Expands the playbook of the request.
     pub fn outermost(&mut self) {
+        self.mistakes.extend(vars::unknown_names(
+            &self.request.playbook.vars,
+            self.request.vars,
+        ));
         let mut instance = Instance {
             playbook: self.request.playbook,
             prefix: None,
@@ -296,11 +300,9 @@ impl<'a> Builder<'a> {
                 command_line,
             };
             match vars::resolve(&layers, &base, self.request.secrets) {
-                Ok(values) => scope.names.extend(
-                    values
-                        .into_iter()
-                        .map(|(name, value)| (name, value.to_json())),
-                ),
+                Ok(values) => values
+                    .iter()
+                    .for_each(|(name, value)| scope.set(name, value)),
                 Err(mistakes) => {
                     self.mistakes.extend(mistakes);
                     return None;
@@ -324,6 +326,11 @@ impl<'a> Builder<'a> {
         let mut rendered = BTreeMap::new();
         let before = self.mistakes.len();
         for (name, value) in vars {
+            if template::secret_table(value).is_some() {
+                // The name of a secret is handed on as a name: it is opened where it is used, and only if it is.
+                rendered.insert(name.clone(), value.clone());
+                continue;
+            }
             match template::render(value, scope, self.request.secrets) {
                 Ok(value) => drop(rendered.insert(name.clone(), value)),
                 Err(mistakes) => self.mistakes.extend(mistakes),
@@ -352,7 +359,7 @@ impl<'a> Builder<'a> {
             for (at, item) in items.into_iter().enumerate() {
                 let address = series.item(&item_name(&item, at));
                 let mut scope = (*site.scope).clone();
-                scope.names.insert("item".to_owned(), item.to_json());
+                scope.set("item", &item);
                 let site = Site {
                     scope: Arc::new(scope),
                     ..site.clone()
@@ -596,12 +603,12 @@ fn rendered_wish(
 
 fn has_templates(value: &Value) -> bool {
     match &value.data {
-        Data::String(text) => text.contains("{{") || text.contains("{%") || text.contains("{#"),
+        Data::String(text) => template::is_template(text),
         Data::Tainted(_) => true,
         Data::List(items) => items.iter().any(has_templates),
         Data::Table(entries) => {
-            let is_secret = |entries: &[_]| matches!(entries, [(crate::model::value::Key { name, .. }, _)] if name == "secret");
-            is_secret(entries) || entries.iter().any(|(_, value)| has_templates(value))
+            template::secret_table(value).is_some()
+                || entries.iter().any(|(_, value)| has_templates(value))
         }
         Data::Integer(_) | Data::Float(_) | Data::Bool(_) | Data::Datetime(_) => false,
     }

@@ -76,40 +76,7 @@ fn walk(
     for (at, step) in steps.iter().enumerate() {
         let address = format!("{prefix}s{at}");
         let leaves = {
-            let waits = |node: usize| -> BTreeSet<Barrier> {
-                let mut all = outer(node);
-                match &step.needs {
-                    Some(needs) => {
-                        for need in needs {
-                            all.extend(rule(
-                                &done[need.step],
-                                node,
-                                need.across_all,
-                                need.tolerate,
-                            ));
-                        }
-                    }
-                    None => {
-                        let above = done
-                            .iter()
-                            .rev()
-                            .find(|leaves| leaves.iter().any(|leaf| !leaf.nodes.is_empty()));
-                        all.extend(
-                            above
-                                .into_iter()
-                                .flat_map(|leaves| rule(leaves, node, false, 0)),
-                        );
-                        for leaf in done
-                            .iter()
-                            .flatten()
-                            .filter(|leaf| leaf.nodes.contains(&node))
-                        {
-                            all.insert(alone(&leaf.address, node));
-                        }
-                    }
-                }
-                all
-            };
+            let waits = |node: usize| &outer(node) | &own_waits(step, &done, node);
             match &step.content {
                 Content::Leaf(nodes) => {
                     let nodes: BTreeSet<usize> = nodes.intersection(within).copied().collect();
@@ -139,6 +106,30 @@ fn walk(
         done.push(leaves);
     }
     done.into_iter().flatten().collect()
+}
+
+/// What a step of a playbook waits for at a node by its own place in it.
+fn own_waits(step: &StepSpec, done: &[Vec<Leaf>], node: usize) -> BTreeSet<Barrier> {
+    let Some(needs) = &step.needs else {
+        let above = done
+            .iter()
+            .rev()
+            .find(|leaves| leaves.iter().any(|leaf| !leaf.nodes.is_empty()));
+        let above = above
+            .into_iter()
+            .flat_map(|leaves| rule(leaves, node, false, 0));
+        let here = done
+            .iter()
+            .flatten()
+            .filter(|leaf| leaf.nodes.contains(&node));
+        return above
+            .chain(here.map(|leaf| alone(&leaf.address, node)))
+            .collect();
+    };
+    needs
+        .iter()
+        .flat_map(|need| rule(&done[need.step], node, need.across_all, need.tolerate))
+        .collect()
 }
 
 /// Where the needed step has the node: there only. Else: everywhere.

@@ -62,10 +62,10 @@ fn targets(nodes: usize) -> impl Strategy<Value = BTreeSet<usize>> {
     prop::collection::btree_set(0..nodes, 0..=nodes)
 }
 
-fn step(
-    nodes: usize,
-    depth: u32,
-) -> BoxedStrategy<(StepSpec, Vec<(prop::sample::Index, bool, u32)>, bool)> {
+/// A step, needs whose steps are still to be chosen, and whether it has any.
+type Drawn = (StepSpec, Vec<(prop::sample::Index, bool, u32)>, bool);
+
+fn step(nodes: usize, depth: u32) -> BoxedStrategy<Drawn> {
     let leaf = targets(nodes).prop_map(Content::Leaf).boxed();
     let content = if depth == 0 {
         leaf
@@ -232,65 +232,7 @@ fn add_playbook(path: &str, steps: &[StepSpec], playbooks: &mut BTreeMap<String,
     let steps = steps
         .iter()
         .enumerate()
-        .map(|(at, step)| {
-            let (body, on) = match &step.content {
-                Content::Leaf(nodes) => {
-                    // The file's name says which step of which playbook it is; nested ones are told apart by path.
-                    let file = format!("/{}-s{at}", path.replace('/', "-"));
-                    let table = table(vec![("path", text(file)), ("content", text("wished\n"))]);
-                    (
-                        Body::Kind {
-                            kind: KindName::new("file"),
-                            span: span(),
-                            table,
-                        },
-                        nodes,
-                    )
-                }
-                Content::Nested(inner, nodes) => {
-                    let inner_path = format!("{path}/s{at}");
-                    add_playbook(&inner_path, inner, playbooks);
-                    (
-                        Body::Playbook {
-                            path: inner_path,
-                            span: span(),
-                            vars: BTreeMap::new(),
-                        },
-                        nodes,
-                    )
-                }
-            };
-            let second = TimeSpan(std::time::Duration::from_secs(1));
-            let retry = Retry {
-                attempts: step.attempts,
-                delay: second,
-                max_delay: second,
-            };
-            let need = |need: &NeedSpec| Need {
-                step: StepId::new(format!("s{}", need.step)),
-                span: span(),
-                across_all: need.across_all,
-                tolerate: need.tolerate,
-            };
-            Step {
-                id: StepId::new(format!("s{at}")),
-                span: span(),
-                title: None,
-                on: Some(selector(on)),
-                needs: step
-                    .needs
-                    .as_ref()
-                    .map(|needs| needs.iter().map(need).collect()),
-                when: None,
-                each: None,
-                policy: Policy {
-                    serial: step.serial,
-                    retry: Some(retry),
-                    ..Policy::default()
-                },
-                body,
-            }
-        })
+        .map(|(at, step)| model_step(path, at, step, playbooks))
         .collect();
     let playbook = Playbook {
         path: path.to_owned(),
@@ -300,4 +242,69 @@ fn add_playbook(path: &str, steps: &[StepSpec], playbooks: &mut BTreeMap<String,
         steps,
     };
     playbooks.insert(path.to_owned(), playbook);
+}
+
+fn model_step(
+    path: &str,
+    at: usize,
+    step: &StepSpec,
+    playbooks: &mut BTreeMap<String, Playbook>,
+) -> Step {
+    let (body, on) = match &step.content {
+        Content::Leaf(nodes) => {
+            // The file's name says which step of which playbook it is; nested ones are told apart by path.
+            let file = format!("/{}-s{at}", path.replace('/', "-"));
+            let table = table(vec![("path", text(file)), ("content", text("wished\n"))]);
+            (
+                Body::Kind {
+                    kind: KindName::new("file"),
+                    span: span(),
+                    table,
+                },
+                nodes,
+            )
+        }
+        Content::Nested(inner, nodes) => {
+            let inner_path = format!("{path}/s{at}");
+            add_playbook(&inner_path, inner, playbooks);
+            (
+                Body::Playbook {
+                    path: inner_path,
+                    span: span(),
+                    vars: BTreeMap::new(),
+                },
+                nodes,
+            )
+        }
+    };
+    let second = TimeSpan(std::time::Duration::from_secs(1));
+    let retry = Retry {
+        attempts: step.attempts,
+        delay: second,
+        max_delay: second,
+    };
+    let need = |need: &NeedSpec| Need {
+        step: StepId::new(format!("s{}", need.step)),
+        span: span(),
+        across_all: need.across_all,
+        tolerate: need.tolerate,
+    };
+    Step {
+        id: StepId::new(format!("s{at}")),
+        span: span(),
+        title: None,
+        on: Some(selector(on)),
+        needs: step
+            .needs
+            .as_ref()
+            .map(|needs| needs.iter().map(need).collect()),
+        when: None,
+        each: None,
+        policy: Policy {
+            serial: step.serial,
+            retry: Some(retry),
+            ..Policy::default()
+        },
+        body,
+    }
 }

@@ -139,9 +139,17 @@ impl World {
 
     /// The machine loses power: whatever ran is gone without a verdict, its work done or not.
     pub fn restart(&mut self, target: &Target, work_done: bool) {
-        let running: Vec<JobId> = self.machine(target).running.iter().map(|running| running.job.id.clone()).collect();
-        for id in running.iter().filter(|_| work_done) {
-            self.end(target, id);
+        let fates = self.fates.clone();
+        let does_work = |running: &&Running| work_done && fates[&running.pair] == Fate::Fine;
+        let jobs: Vec<JobId> = self
+            .machine(target)
+            .running
+            .iter()
+            .filter(does_work)
+            .map(|running| running.job.id.clone())
+            .collect();
+        for id in jobs {
+            self.end(target, &id);
         }
         let machine = self.machine(target);
         machine.running.clear();

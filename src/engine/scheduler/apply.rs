@@ -283,12 +283,13 @@ impl Scheduler {
         let Some(state) = self.pairs.get_mut(pair.index()) else {
             return false;
         };
-        if self.stop.is_some() || state.attempts >= policy.attempts {
+        state.failures += 1;
+        if self.stop.is_some() || state.failures >= policy.attempts {
             return false;
         }
         let attempt = state.attempts;
+        let delay = backoff(policy.delay.0, policy.max_delay.0, state.failures);
         state.rounds = 0;
-        let delay = backoff(policy.delay.0, policy.max_delay.0, attempt);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self.emit(Event::StepRetry {
             pair,

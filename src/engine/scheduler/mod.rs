@@ -241,6 +241,8 @@ struct PairState {
     target: usize,
     /// Applies so far.
     attempts: u32,
+    /// Those that failed in a way that the retry policy counts.
+    failures: u32,
     /// Rounds of facts asked for since the last change.
     rounds: u32,
     /// Its conditions are known to hold.
@@ -602,6 +604,7 @@ impl PairState {
             phase: Phase::Waiting,
             target,
             attempts: 0,
+            failures: 0,
             rounds: 0,
             conditions_hold: false,
             credited: false,
