@@ -26,7 +26,6 @@ impl Scheduler {
             return;
         };
         state.attempts += 1;
-        state.rounds = 0;
         let attempt = state.attempts;
         let job = JobId::new(format!("{}-{}-{attempt}", self.options.run, ready.pair.0));
         self.set_phase(
@@ -44,8 +43,7 @@ impl Scheduler {
         self.uploads += usize::from(ready.upload);
         if let Work::Wish(wish) = &info.work {
             let touches = wish.touches();
-            self.store
-                .forget(&info.target, |fact| touches.intersects(fact));
+            self.forget(&info.target, |fact| touches.intersects(fact));
             if let Some(expected) = &mut self.expectation {
                 expected.forget(&info.target, |fact| touches.intersects(fact));
             }
@@ -96,7 +94,7 @@ impl Scheduler {
             }
             Err(error) if error.kind == HostErrorKind::Lost => {
                 // The job may run on: find out before anything else happens there. The target stays busy.
-                self.store.forget(&info.target, |_| true);
+                self.forget(&info.target, |_| true);
                 self.set_phase(
                     pair,
                     Phase::Recovering {
@@ -266,9 +264,6 @@ impl Scheduler {
             self.emit(Event::Warning {
                 failure: Failure::new(message),
             });
-            if let Some(state) = self.pairs.get_mut(pair.index()) {
-                state.rounds = 0;
-            }
             self.set_phase(pair, Phase::Ready);
         } else {
             self.finish(pair, Outcome::Interrupted(failure.message));
@@ -289,7 +284,6 @@ impl Scheduler {
         }
         let attempt = state.attempts;
         let delay = backoff(policy.delay.0, policy.max_delay.0, state.failures);
-        state.rounds = 0;
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self.emit(Event::StepRetry {
             pair,

@@ -115,10 +115,7 @@ impl Scheduler {
         }
         for fact in asked {
             let target = fact.target.as_ref().unwrap_or(&info.target);
-            self.store.forget(target, |known| *known == fact.fact);
-        }
-        if let Some(state) = self.pairs.get_mut(info.id.index()) {
-            state.rounds = 0;
+            self.forget(target, |known| *known == fact.fact);
         }
     }
 }

@@ -214,6 +214,8 @@ pub struct Scheduler {
     target_index: BTreeMap<Target, usize>,
     series: BTreeMap<StepAddr, Series>,
     store: Store,
+    /// Counts how often facts were forgotten: what a pair asks for again because of that is no new round.
+    epoch: u64,
     expectation: Option<Expectation>,
     dirty: BTreeSet<usize>,
     /// Targets with a pair that waits for lock, consent, its turn, or an upload.
@@ -243,8 +245,9 @@ struct PairState {
     attempts: u32,
     /// Those that failed in a way that the retry policy counts.
     failures: u32,
-    /// Rounds of facts asked for since the last change.
+    /// Rounds of facts asked for in this epoch.
     rounds: u32,
+    epoch: u64,
     /// Its conditions are known to hold.
     conditions_hold: bool,
     /// A crashed run's job for this pair was seen to succeed.
@@ -371,6 +374,7 @@ impl Scheduler {
             target_index,
             series,
             store: Store::default(),
+            epoch: 0,
             expectation: options.expectation.clone(),
             dirty: BTreeSet::new(),
             parked: BTreeSet::new(),
@@ -485,13 +489,11 @@ impl Scheduler {
                 self.emit_durable(Event::Locked { targets });
                 // What was read before the lock may have been changed by whoever held it.
                 self.store.clear();
+                self.epoch += 1;
                 for state in &mut self.targets {
                     state.greeted = false;
                     state.discard = state.busy;
                     state.leftovers.clear();
-                }
-                for pair in &mut self.pairs {
-                    pair.rounds = 0;
                 }
                 self.wake_parked();
             }
@@ -545,6 +547,12 @@ impl Scheduler {
             event,
             durable: true,
         });
+    }
+
+    /// What `stale` says is no longer known of a target.
+    fn forget(&mut self, target: &Target, stale: impl Fn(&Fact) -> bool) {
+        self.store.forget(target, stale);
+        self.epoch += 1;
     }
 
     fn wake_parked(&mut self) {
@@ -606,6 +614,7 @@ impl PairState {
             attempts: 0,
             failures: 0,
             rounds: 0,
+            epoch: 0,
             conditions_hold: false,
             credited: false,
             lost_once: false,

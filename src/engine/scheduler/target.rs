@@ -80,6 +80,9 @@ impl Scheduler {
             let Some(state) = self.pairs.get_mut(pair.index()) else {
                 continue;
             };
+            if state.epoch != self.epoch {
+                (state.epoch, state.rounds) = (self.epoch, 0);
+            }
             state.rounds += 1;
             if state.rounds > MAX_ROUNDS {
                 let failure = Failure::new(format!(
@@ -376,7 +379,7 @@ impl Scheduler {
                 state.greeted = false;
             }
         }
-        self.store.forget(target, |_| true);
+        self.forget(target, |_| true);
         self.dirty.insert(index);
         self.emit(Event::LeftoverJob {
             target: target.clone(),
