@@ -3,6 +3,7 @@
 
 pub mod action;
 pub mod event;
+pub mod fingerprint;
 pub mod id;
 pub mod inventory;
 pub mod mistake;
