@@ -3,6 +3,7 @@
 pub mod facts;
 pub mod journal;
 pub mod model;
+pub mod report;
 pub mod secrets;
 pub mod steps;
 pub mod transport;
