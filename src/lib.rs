@@ -80,6 +80,7 @@ pub mod cli;
 pub mod facts;
 pub mod journal;
 pub mod model;
+pub mod report;
 pub mod secrets;
 pub mod steps;
 pub mod transport;
