@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::journal::{JournalError, JournalErrorKind};
 use crate::model::outcome::{ExitCode, Failure};
+use crate::report::text::harmless_lines;
 
 /// What sort of failure it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,8 +138,8 @@ impl CliError {
             text.push('\n');
         }
         paragraph(&mut text, &painted("error:", ERROR, colour), &self.what);
-        for line in self.evidence.iter().flat_map(|lines| lines.lines()) {
-            paragraph(&mut text, "  |", line);
+        for line in self.evidence.iter().flat_map(|lines| harmless_lines(lines)) {
+            writeln!(text, "  | {line}").ok();
         }
         for cause in &self.causes {
             paragraph(&mut text, "  caused by:", cause);
@@ -150,9 +151,15 @@ impl CliError {
     }
 }
 
+/// One or more lines, the first behind `word`. What is said may quote files and machines: nothing in it may drive the
+/// terminal.
 fn paragraph(text: &mut String, word: &str, rest: &str) {
-    // Writing to a String cannot fail.
-    writeln!(text, "{word} {rest}").ok();
+    let mut word = word;
+    for line in harmless_lines(rest) {
+        // Writing to a String cannot fail.
+        writeln!(text, "{word} {line}").ok();
+        word = "   ";
+    }
 }
 
 /// A word in a style, or as it is.
@@ -211,6 +218,13 @@ mod tests {
         assert_eq!(error.exit(), ExitCode::Done);
         let full = CliError::from_output(&io::Error::other("disk full"));
         assert_eq!(full.exit(), ExitCode::Failed);
+    }
+
+    #[test]
+    fn quoted_text_cannot_drive_the_terminal() {
+        let failure = Failure::new("it said \u{1b}[2J").evidence("one\r\ntwo\u{7}");
+        let text = CliError::from_failure(Kind::Failed, &failure).render(false);
+        assert_eq!(text, "error: it said \\x1b[2J\n  | one\n  | two\\x07\n");
     }
 
     #[test]

@@ -22,8 +22,8 @@ pub struct PlanArgs {
 /// Arguments of `run`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-Reads every target first and changes only what differs; what was changed is read again and must be as wished. Ctrl-C
-lets running steps end, a second one does not; either way `hmco-boot resume` goes on.
+Reads every target first and changes only what differs; what was changed is read again and must be as wished. \
+Ctrl-C lets running steps end, a second one does not; either way `hmco-boot resume` goes on.
 
 Examples:
   hmco-boot run hello

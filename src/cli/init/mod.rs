@@ -61,6 +61,10 @@ pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError>
         project: shown(&dir, &context.cwd),
         ..Report::default()
     };
+    if dir.exists() && !dir.is_dir() {
+        let what = format!("{} is not a folder", report.project);
+        return Err(CliError::usage(what).hint("name a folder: hmco-boot init DIR"));
+    }
     let inventories = existing_inventories(&dir)?;
     if let Some(file) = inventories.first() {
         let why = format!("inventory/{file} is there");
