@@ -31,6 +31,19 @@ pub fn render(
     })
 }
 
+/// Whether a string holds a template: an expression, a statement or a comment.
+pub fn is_template(text: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|mark| text.contains(mark))
+}
+
+/// The name in `{ secret = "name" }`, the table form of a secret.
+pub fn secret_table(value: &Value) -> Option<(&str, Span)> {
+    match value.entries() {
+        [(key, name)] if key.name == "secret" => Some((name.as_str()?, name.span)),
+        _ => None,
+    }
+}
+
 /// Evaluates a `when` or `assert` expression to a truth value. Undefined names and secrets are mistakes.
 pub fn evaluate(_expression: &str, _span: Span, _scope: &Scope) -> Result<bool, Mistake> {
     Ok(true)
