@@ -55,7 +55,11 @@ impl MemoryFiles {
 
 impl Files for MemoryFiles {
     fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
-        let bytes = self.files.get(path).cloned().unwrap_or(Err(FileError::Missing))?;
+        let bytes = self
+            .files
+            .get(path)
+            .cloned()
+            .unwrap_or(Err(FileError::Missing))?;
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if size > MAX_BYTES {
             return Err(FileError::TooLarge(size));
@@ -68,6 +72,9 @@ impl Files for MemoryFiles {
             path.strip_prefix(folder)
                 .is_some_and(|rest| rest.starts_with('/'))
         };
-        (self.files.keys().filter(inside).cloned().collect(), Vec::new())
+        (
+            self.files.keys().filter(inside).cloned().collect(),
+            Vec::new(),
+        )
     }
 }

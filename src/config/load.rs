@@ -100,9 +100,9 @@ impl Listing {
     fn folder(&mut self, root: &Path, folder: &str, above: &mut Vec<PathBuf>) {
         let entries = match root.join(folder).canonicalize() {
             Ok(real) if above.contains(&real) => Err(FileError::SymlinkLoop),
-            Ok(_) if above.len() >= MAX_DEPTH => {
-                Err(FileError::Io(format!("folders are nested deeper than {MAX_DEPTH}")))
-            }
+            Ok(_) if above.len() >= MAX_DEPTH => Err(FileError::Io(format!(
+                "folders are nested deeper than {MAX_DEPTH}"
+            ))),
             Ok(real) => {
                 above.push(real);
                 fs::read_dir(root.join(folder)).map_err(file_error)

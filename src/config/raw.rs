@@ -215,11 +215,6 @@ pub struct StepRest {
     pub each: (),
 }
 
-/// The keys of a step that are not its kind's.
-pub const STEP_KEYS: [&str; 10] = [
-    "id", "title", "on", "needs", "when", "each", "serial", "retry", "timeout", "gate",
-];
-
 /// `retry = { ... }`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -128,7 +128,12 @@ fn raw_range(raw: &str, range: std::ops::Range<usize>) -> Option<std::ops::Range
     if quote.len() == 3 {
         // The newline right after three opening quotes is not part of the text.
         let rest = raw.get(at..)?;
-        at += rest.len() - rest.strip_prefix("\r\n").or(rest.strip_prefix('\n')).unwrap_or(rest).len();
+        at += rest.len()
+            - rest
+                .strip_prefix("\r\n")
+                .or(rest.strip_prefix('\n'))
+                .unwrap_or(rest)
+                .len();
     }
     let end = raw.len().checked_sub(quote.len())?;
     let escapes = quote.starts_with('"');
@@ -166,7 +171,10 @@ fn step(rest: &str, escapes: bool) -> Option<(usize, usize)> {
         'u' => hex(4),
         'U' => hex(8),
         // A backslash at the end of a line swallows the white space up to the next character.
-        c if c.is_whitespace() => Some((1 + rest.get(1..)?.len() - rest.get(1..)?.trim_start().len(), 0)),
+        c if c.is_whitespace() => Some((
+            1 + rest.get(1..)?.len() - rest.get(1..)?.trim_start().len(),
+            0,
+        )),
         c => Some((1 + c.len_utf8(), 1)),
     }
 }

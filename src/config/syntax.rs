@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use toml::de::{DeTable, DeValue};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 use toml_parser::parser::{Event, EventKind};
 
 use crate::model::mistake::Mistake;
@@ -53,7 +53,10 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
     if total > SHOWN
         && let Some(last) = mistakes.last_mut()
     {
-        let more = format!("{} more syntax mistakes in this file are not shown", total - SHOWN);
+        let more = format!(
+            "{} more syntax mistakes in this file are not shown",
+            total - SHOWN
+        );
         last.hint = Some(match last.hint.take() {
             Some(hint) => format!("{hint}; {more}"),
             None => more,
@@ -85,11 +88,17 @@ fn syntax(span: Span, text: &str, range: std::ops::Range<usize>, message: &str) 
         "nest fewer tables and arrays: 80 levels are the limit"
     } else if message.contains("quoted") {
         "put strings in quotes: key = \"value\""
-    } else if message.contains("unclosed") || message.contains("invalid basic string") || message.contains("invalid literal string") {
+    } else if message.contains("unclosed")
+        || message.contains("invalid basic string")
+        || message.contains("invalid literal string")
+    {
         "close it: brackets and quotes come in pairs"
     } else if message.contains("key with no value") {
         "write `key = value`"
-    } else if text.get(range.start..).is_some_and(|rest| rest.starts_with('\t') || rest.starts_with(char::is_control)) {
+    } else if text
+        .get(range.start..)
+        .is_some_and(|rest| rest.starts_with('\t') || rest.starts_with(char::is_control))
+    {
         "remove the control character, or write it as an escape such as \\t"
     } else {
         "the file must be TOML: https://toml.io"
@@ -138,8 +147,9 @@ impl Reader {
                 let digits: String = n.as_str().chars().filter(|c| *c != '_').collect();
                 Data::Integer(i64::from_str_radix(&digits, n.radix()).unwrap_or_else(|_| {
                     self.mistakes.push(
-                        Mistake::error("number", span, "the integer is too large")
-                            .hint("integers go from -2^63 to 2^63 - 1; write larger ones as a string"),
+                        Mistake::error("number", span, "the integer is too large").hint(
+                            "integers go from -2^63 to 2^63 - 1; write larger ones as a string",
+                        ),
                     );
                     0
                 }))
@@ -156,7 +166,9 @@ impl Reader {
             },
             DeValue::Boolean(b) => Data::Bool(*b),
             DeValue::Datetime(at) => Data::Datetime(at.to_string()),
-            DeValue::Array(items) => Data::List(items.iter().map(|item| self.value(item)).collect()),
+            DeValue::Array(items) => {
+                Data::List(items.iter().map(|item| self.value(item)).collect())
+            }
             DeValue::Table(table) => self.table(table),
         };
         Value { span, data }
@@ -297,11 +309,19 @@ mod tests {
     fn tables_keep_the_order_of_the_file_and_their_places() {
         let parsed = read("[b]\nz = 1\na = \"x\"\n[a]\n");
         assert!(parsed.mistakes.is_empty());
-        let names: Vec<&str> = parsed.root.entries().iter().map(|(k, _)| k.name.as_str()).collect();
+        let names: Vec<&str> = parsed
+            .root
+            .entries()
+            .iter()
+            .map(|(k, _)| k.name.as_str())
+            .collect();
         assert_eq!(names, ["b", "a"]);
         let b = parsed.root.get("b").unwrap();
         assert_eq!(b.entries()[0].0.name, "z");
-        assert_eq!((b.get("a").unwrap().span.start, b.get("a").unwrap().span.end), (14, 17));
+        assert_eq!(
+            (b.get("a").unwrap().span.start, b.get("a").unwrap().span.end),
+            (14, 17)
+        );
     }
 
     #[test]
@@ -309,7 +329,11 @@ mod tests {
         let cases = [
             ("a = 1\na = 2\n", 0, 6),
             ("[n.x]\nk = 1\n[n.y]\n[n.x]\n", 3, 21),
-            ("[[s]]\nid = 1\n[s.f]\np = 1\n[[s]]\nid = 2\nid = 3\n", 31, 38),
+            (
+                "[[s]]\nid = 1\n[s.f]\np = 1\n[[s]]\nid = 2\nid = 3\n",
+                31,
+                38,
+            ),
             ("a = { b = 1, b = 2 }\n", 6, 13),
             ("a = [{ b = 1 }, { b = 2, b = 3 }]\n", 18, 25),
             ("a.b = 1\na.b = 2\n", 2, 10),
@@ -335,7 +359,8 @@ mod tests {
 
     #[test]
     fn numbers_that_cannot_be_held_are_mistakes() {
-        let parsed = read("a = 9223372036854775808\nb = nan\nc = 1e999\nd = 1_000\ne = 0xff\nf = -1\n");
+        let parsed =
+            read("a = 9223372036854775808\nb = nan\nc = 1e999\nd = 1_000\ne = 0xff\nf = -1\n");
         assert_eq!(parsed.mistakes.len(), 3, "{:?}", parsed.mistakes);
         assert_eq!(parsed.root.get("d").unwrap().data, Data::Integer(1000));
         assert_eq!(parsed.root.get("e").unwrap().data, Data::Integer(255));

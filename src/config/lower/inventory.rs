@@ -1,6 +1,6 @@
 //! Inventory files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Lowering, is_hostname, is_label};
@@ -30,10 +30,11 @@ pub fn inventory(low: &mut Lowering<'_>, file: &str, root: &Value, broken: bool)
             nodes.push(node(low, key, value, &ssh));
         }
     }
+    let names: BTreeSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     let mut groups = Vec::new();
     if let Some(table) = root.get("group") {
         for (key, value) in low.table(table, "`group`") {
-            groups.push(group(low, key, value, &nodes));
+            groups.push(group(low, key, value, &names));
         }
     }
     Inventory {
@@ -60,8 +61,12 @@ pub(super) fn vars(low: &mut Lowering<'_>, table: &Value) -> BTreeMap<String, Va
 
 /// Notes a var's name that a template could not say.
 pub(super) fn var_name(low: &mut Lowering<'_>, key: &Key) {
-    const TAKEN: [&str; 7] = ["node", "cluster", "item", "facts", "secret", "true", "false"];
-    let first = key.name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    const TAKEN: [&str; 7] = [
+        "node", "cluster", "item", "facts", "secret", "true", "false",
+    ];
+    let first = key
+        .name
+        .starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
     let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !first || !key.name.chars().all(rest) {
         low.error(
@@ -184,7 +189,11 @@ fn node(low: &mut Lowering<'_>, key: &Key, table: &Value, defaults: &raw::Ssh) -
         roles: raw.roles,
         arch: raw.arch.map(|arch| arch.as_str().to_owned()),
         labels: raw.labels,
-        vars: if is_table { vars(low, table) } else { BTreeMap::new() },
+        vars: if is_table {
+            vars(low, table)
+        } else {
+            BTreeMap::new()
+        },
     }
 }
 
@@ -262,24 +271,39 @@ fn is_label_key(text: &str) -> bool {
 fn is_label_value(text: &str) -> bool {
     let edge = |b: Option<u8>| b.is_none_or(|b| b.is_ascii_alphanumeric());
     text.len() <= 63
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         && edge(text.bytes().next())
         && edge(text.bytes().next_back())
 }
 
 fn local(low: &mut Lowering<'_>, table: &Value, raw: &raw::Node) -> Connection {
-    const SSH_KEYS: [&str; 7] = ["address", "host_keys", "user", "port", "identity", "become", "become_password"];
+    const SSH_KEYS: [&str; 7] = [
+        "address",
+        "host_keys",
+        "user",
+        "port",
+        "identity",
+        "become",
+        "become_password",
+    ];
     for (key, _) in table.entries() {
         if SSH_KEYS.contains(&key.name.as_str()) {
             low.error(
                 "conflicting-keys",
                 key.span,
-                format!("`{}` has no meaning where `connection = \"local\"`", key.name),
+                format!(
+                    "`{}` has no meaning where `connection = \"local\"`",
+                    key.name
+                ),
                 "remove it, or remove `connection` to reach the node by SSH",
             );
         }
     }
-    let outside = |root: &String| root.is_empty() || root.starts_with('/') || root.split('/').any(|part| part == "..");
+    let outside = |root: &String| {
+        root.is_empty() || root.starts_with('/') || root.split('/').any(|part| part == "..")
+    };
     if raw.root.as_ref().is_some_and(outside) {
         low.error(
             "bad-path",
@@ -293,7 +317,14 @@ fn local(low: &mut Lowering<'_>, table: &Value, raw: &raw::Node) -> Connection {
     }
 }
 
-fn ssh(low: &mut Lowering<'_>, key: &Key, table: &Value, raw: &raw::Node, defaults: &raw::Ssh, whole: bool) -> Connection {
+fn ssh(
+    low: &mut Lowering<'_>,
+    key: &Key,
+    table: &Value,
+    raw: &raw::Node,
+    defaults: &raw::Ssh,
+    whole: bool,
+) -> Connection {
     match &raw.address {
         Some(address) => {
             let span = table.get("address").map_or(table.span, |value| value.span);
@@ -309,8 +340,12 @@ fn ssh(low: &mut Lowering<'_>, key: &Key, table: &Value, raw: &raw::Node, defaul
     }
     if let (Some(_), Some(value)) = (&raw.root, table.get("root")) {
         low.mistakes.push(
-            Mistake::error("conflicting-keys", value.span, "`root` has no meaning for a node that is reached by SSH")
-                .hint("remove it, or add `connection = \"local\"` instead of `address`"),
+            Mistake::error(
+                "conflicting-keys",
+                value.span,
+                "`root` has no meaning for a node that is reached by SSH",
+            )
+            .hint("remove it, or add `connection = \"local\"` instead of `address`"),
         );
     }
     let become_how = raw.become_how.or(defaults.become_how);
@@ -320,18 +355,23 @@ fn ssh(low: &mut Lowering<'_>, key: &Key, table: &Value, raw: &raw::Node, defaul
         user: raw.user.clone().or_else(|| defaults.user.clone()),
         identity: raw.identity.clone().or_else(|| defaults.identity.clone()),
         become_root: become_how == Some(raw::Become::Sudo),
-        become_password: raw.become_password.clone().or_else(|| defaults.become_password.clone()),
+        become_password: raw
+            .become_password
+            .clone()
+            .or_else(|| defaults.become_password.clone()),
         host_keys: raw.host_keys.clone(),
         bastion: None,
     })
 }
 
-fn group(low: &mut Lowering<'_>, key: &Key, table: &Value, nodes: &[Node]) -> Group {
+fn group(low: &mut Lowering<'_>, key: &Key, table: &Value, names: &BTreeSet<&str>) -> Group {
     name(low, &key.name, key.span, "a group");
     low.table(table, "a group");
     let is_table = matches!(table.data, Data::Table(_));
-    let raw = is_table.then(|| low.decode::<raw::Group>(table)).flatten().unwrap_or_default();
-    let names: std::collections::BTreeSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    let raw = is_table
+        .then(|| low.decode::<raw::Group>(table))
+        .flatten()
+        .unwrap_or_default();
     for (index, node) in raw.nodes.iter().enumerate() {
         if names.contains(node.as_str()) {
             continue;
@@ -344,12 +384,21 @@ fn group(low: &mut Lowering<'_>, key: &Key, table: &Value, nodes: &[Node]) -> Gr
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("add `[node.{node}]`, or remove it from the group"),
         };
-        low.error("unknown-node", span, format!("there is no node `{node}`"), hint);
+        low.error(
+            "unknown-node",
+            span,
+            format!("there is no node `{node}`"),
+            hint,
+        );
     }
     Group {
         name: GroupName::new(&key.name),
         span: key.span,
         nodes: raw.nodes.iter().map(NodeName::new).collect(),
-        vars: if is_table { vars(low, table) } else { BTreeMap::new() },
+        vars: if is_table {
+            vars(low, table)
+        } else {
+            BTreeMap::new()
+        },
     }
 }

@@ -20,6 +20,8 @@ pub struct Lowering<'a> {
     pub sources: &'a Sources,
     /// The kinds there are.
     pub kinds: &'a [KindInfo],
+    /// Schemas of the kinds seen so far.
+    pub schemas: std::collections::HashMap<&'static str, schemars::Schema>,
     /// What was found wrong so far.
     pub mistakes: Vec<Mistake>,
 }
@@ -30,12 +32,13 @@ impl<'a> Lowering<'a> {
         Self {
             sources,
             kinds,
+            schemas: std::collections::HashMap::new(),
             mistakes: Vec::new(),
         }
     }
 
     /// Decodes a table, noting every mistake in it.
-    fn decode<T: DeserializeOwned + JsonSchema>(&mut self, table: &Value) -> Option<T> {
+    fn decode<T: DeserializeOwned + JsonSchema + 'static>(&mut self, table: &Value) -> Option<T> {
         match shape::decode(table) {
             Ok(decoded) => Some(decoded),
             Err(mistakes) => {
@@ -70,7 +73,13 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn error(&mut self, code: &'static str, span: Span, message: impl Into<String>, hint: impl Into<String>) {
+    fn error(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.mistakes
             .push(Mistake::error(code, span, message).hint(hint));
     }
@@ -81,7 +90,12 @@ fn unknown_key(key: &Key, known: &[&str], place: &str) -> Mistake {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("{place} has: {}", listed(known)),
     };
-    Mistake::error("unknown-key", key.span, format!("{place} has no key `{}`", key.name)).hint(hint)
+    Mistake::error(
+        "unknown-key",
+        key.span,
+        format!("{place} has no key `{}`", key.name),
+    )
+    .hint(hint)
 }
 
 /// `a, b and c`, each in backticks.
