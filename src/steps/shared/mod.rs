@@ -2,8 +2,11 @@
 
 pub mod attributes;
 pub mod diff;
+pub mod digest;
 pub mod list;
 pub mod place;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
