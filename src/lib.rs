@@ -77,6 +77,7 @@
 //! - Needing a playbook step means needing each of its steps, by the same rule per target as any other need.
 
 pub mod cli;
+pub mod config;
 pub mod facts;
 pub mod journal;
 pub mod model;
