@@ -1,5 +1,19 @@
 //! The `Journal` seam: an append-only record of runs. History and intent, never the truth about a target: resume reads
-//! every fact again. Two implementations: `sqlite` and `memory`; `tests/seam_contract.rs` holds both to the same cases.
+//! every fact again. Two implementations: `sqlite` and `memory`; `tests/seam_contract_journal.rs` holds both to the same
+//! cases. What records may follow each other is the table in `fold`.
+
+mod files;
+pub mod fold;
+pub mod local_lock;
+#[doc(hidden)]
+pub mod memory;
+mod migrations;
+mod queue;
+mod rules;
+pub mod sqlite;
+pub mod state_dir;
+mod trouble;
+mod writer;
 
 use crate::model::event::{Record, RunStarted};
 use crate::model::id::RunId;
