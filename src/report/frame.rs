@@ -68,8 +68,8 @@ fn body(state: &State, canvas: Canvas, now_ms: i64, lines: &mut Vec<Line>) {
         lines.extend(grid);
     }
     for (what, room, more) in [
-        (now, share.running, ("more runs", "more run")),
-        (waits, share.waiting, ("more waits", "more wait")),
+        (now, share.running, "running"),
+        (waits, share.waiting, "waiting"),
     ] {
         if what.is_empty() || room == 0 {
             continue;
@@ -104,14 +104,11 @@ fn shares(rest: usize, running: usize, waiting: usize, grid: usize) -> Shares {
     share
 }
 
-fn capped(mut lines: Vec<Line>, room: usize, (one, many): (&str, &str)) -> Vec<Line> {
+fn capped(mut lines: Vec<Line>, room: usize, what: &str) -> Vec<Line> {
     if lines.len() > room {
         let more = lines.len() - room.saturating_sub(1);
         lines.truncate(room.saturating_sub(1));
-        lines.push(Line::of(
-            Ink::Soft,
-            format!("and {}", text::count(more, one, many)),
-        ));
+        lines.push(Line::of(Ink::Soft, format!("and {more} more {what}")));
     }
     lines
 }

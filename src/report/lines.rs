@@ -202,8 +202,8 @@ impl Narrator {
             Outcome::Interrupted(why) => vec![head(ink, word, label).plain(why)],
             // Said once for the whole target.
             Outcome::Unreachable(_) if results => Vec::new(),
-            Outcome::Unreachable(failure) if known_unreachable(state, pair) => {
-                vec![head(ink, word, label).plain(&failure.message)]
+            Outcome::Unreachable(_) if known_unreachable(state, pair) => {
+                vec![head(ink, word, label)]
             }
             Outcome::Failed(failure)
             | Outcome::Unknown(failure)
@@ -264,16 +264,21 @@ pub fn diff_lines(diff: &[DiffLine], most: usize) -> Vec<Line> {
 /// A target that is done, where what was as wished is not told one by one.
 pub fn target_done(state: &State, target: usize) -> Option<Line> {
     let target = state.targets.get(target)?;
-    let pairs = target.pairs.iter().filter_map(|p| state.pairs.get(*p));
-    let mut counts = BTreeMap::new();
-    for outcome in pairs.filter_map(|p| p.outcome()) {
-        if matches!(outcome, Outcome::Unchanged | Outcome::Skipped(_)) {
-            *counts.entry(outcome.word()).or_insert(0) += 1;
-        }
-    }
-    let word = counts.keys().last().copied()?;
+    let pairs = || {
+        target
+            .pairs
+            .iter()
+            .filter_map(|p| state.pairs.get(*p)?.outcome())
+    };
+    let unchanged = pairs().filter(|o| **o == Outcome::Unchanged).count();
+    let skipped = pairs().filter(|o| matches!(o, Outcome::Skipped(_))).count();
     let of = text::count(target.pairs.len(), "step", "steps");
-    let words = format!("{} of {of}", count_words(&counts));
+    let (word, words) = match (unchanged, skipped) {
+        (0, 0) => return None,
+        (n, 0) => ("unchanged", format!("{n} of {of}")),
+        (0, n) => ("skipped", format!("{n} of {of}")),
+        (n, more) => ("unchanged", format!("{n} of {of}, {more} skipped")),
+    };
     Some(head(Ink::Soft, word, &target.target).plain(words))
 }
 
