@@ -61,7 +61,11 @@ const IMPLEMENTATIONS: &[(&str, &[&str])] = &[
 /// What reaches the outside, by path.
 const OUTSIDE: &[&[&str]] = &[
     &["std", "fs"],
-    &["std", "net"],
+    // Addresses are data; sockets are not.
+    &["std", "net", "TcpStream"],
+    &["std", "net", "TcpListener"],
+    &["std", "net", "UdpSocket"],
+    &["std", "net", "ToSocketAddrs"],
     &["std", "env"],
     &["std", "process"],
     &["tokio", "fs"],

@@ -415,8 +415,17 @@ struct Around<'b> {
 }
 
 impl Around<'_> {
+<<<<<<< Updated upstream
     fn before(&mut self, order: &mut Order, target: &Target) -> Vec<petgraph::graph::NodeIndex> {
         Inside { growth: self.growth, outer: self.outer, needs: self.needs }.before(order, target)
+=======
+    fn place(&mut self) -> Inside<'_> {
+        Inside {
+            growth: self.growth,
+            outer: self.outer,
+            needs: self.needs,
+        }
+>>>>>>> Stashed changes
     }
 }
 
