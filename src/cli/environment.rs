@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 /// Where environment variables come from.
 pub trait Environment: Send + Sync {
@@ -18,13 +17,6 @@ pub trait Environment: Send + Sync {
     /// Whether a variable is set to something that is not empty: what `NO_COLOR` and its like ask for.
     fn flag(&self, name: &str) -> bool {
         self.var(name).is_some_and(|value| !value.is_empty())
-    }
-
-    /// A variable that holds a path: `None` where unset, empty or, as the XDG rules say, not absolute.
-    fn absolute_path(&self, name: &str) -> Option<PathBuf> {
-        self.var(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
     }
 }
 

@@ -8,8 +8,10 @@ use serde::Serialize;
 use super::environment::Environment;
 use super::error::{CliError, HINT, WARNING, painted};
 use crate::model::outcome::ExitCode;
+use crate::report::json::to_json;
+use crate::report::style::{ColourMode, Line};
 
-/// Version of the JSON that commands print (a run's events have their own, in their first line).
+/// Version of the JSON that commands print: `v` of every line.
 pub const JSON_VERSION: u32 = 1;
 
 /// How a command shows what it has to show.
@@ -43,6 +45,8 @@ pub struct Output {
     size: Option<(u16, u16)>,
     /// Somebody can answer a question: standard input and error are terminals.
     interactive: bool,
+    /// The locale can show more than ASCII.
+    unicode: bool,
     format: Format,
 }
 
@@ -65,6 +69,7 @@ impl Output {
             },
             size: size.flatten().map(|(w, h)| (w.0, h.0)),
             interactive: io::stdin().is_terminal() && err_tty,
+            unicode: unicode(env),
             format: Format::default(),
         }
     }
@@ -82,6 +87,7 @@ impl Output {
             stderr: stream(stderr),
             size: None,
             interactive: false,
+            unicode: false,
             format: Format::default(),
         }
     }
@@ -113,6 +119,25 @@ impl Output {
         self.stderr.colour
     }
 
+    /// Whether the reader's locale can show more than ASCII.
+    pub fn unicode(&self) -> bool {
+        self.unicode
+    }
+
+    /// Writes lines of a report to standard output.
+    pub fn lines(&mut self, lines: &[Line]) -> Result<(), CliError> {
+        let colour = if self.stdout.colour {
+            ColourMode::Always
+        } else {
+            ColourMode::Never
+        };
+        let text: String = lines
+            .iter()
+            .map(|line| format!("{}\n", line.render(colour)))
+            .collect();
+        self.data(&text)
+    }
+
     /// Columns of the terminal; 100 where there is none.
     pub fn width(&self) -> u16 {
         self.size.map_or(100, |(width, _)| width)
@@ -137,21 +162,21 @@ impl Output {
             .map_err(|error| CliError::from_output(&error))
     }
 
-    /// Writes a value as one JSON document to standard output, with the version of the format as its first member.
-    pub fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
+    /// Writes a value as one line of JSON to standard output: `{"v":1,"type":KIND,...}`, as the lines of a run are.
+    pub fn json(&mut self, kind: &str, value: &impl Serialize) -> Result<(), CliError> {
         #[derive(Serialize)]
         struct Versioned<'a, T> {
-            version: u32,
+            v: u32,
+            r#type: &'a str,
             #[serde(flatten)]
             value: &'a T,
         }
-        let document = Versioned {
-            version: JSON_VERSION,
+        let mut text = to_json(&Versioned {
+            v: JSON_VERSION,
+            r#type: kind,
             value,
-        };
-        let mut text = serde_json::to_string_pretty(&document).map_err(|error| {
-            CliError::failed("cannot write the answer as JSON").caused_by(&error)
-        })?;
+        })
+        .map_err(|error| CliError::failed("cannot write the answer as JSON").caused_by(&error))?;
         text.push('\n');
         self.data(&text)
     }
@@ -214,6 +239,18 @@ fn colour(env: &dyn Environment, terminal: bool) -> bool {
     }
 }
 
+/// Whether the locale's character set is UTF-8, by the first of `LC_ALL`, `LC_CTYPE` and `LANG` that is set.
+fn unicode(env: &dyn Environment) -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .filter_map(|name| env.var(name))
+        .find(|value| !value.is_empty())
+        .is_some_and(|value| {
+            let value = value.to_string_lossy().to_lowercase();
+            value.contains("utf-8") || value.contains("utf8")
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -239,6 +276,14 @@ mod tests {
         ));
         assert!(colour(&env(&[("NO_COLOR", "")]), true));
         assert!(!colour(&env(&[("TERM", "dumb")]), true));
+    }
+
+    #[test]
+    fn the_first_word_on_the_locale_decides() {
+        assert!(unicode(&env(&[("LANG", "C.UTF-8")])));
+        assert!(!unicode(&env(&[("LC_ALL", "C"), ("LANG", "C.UTF-8")])));
+        assert!(unicode(&env(&[("LC_ALL", ""), ("LC_CTYPE", "de_DE.utf8")])));
+        assert!(!unicode(&env(&[])));
     }
 
     #[test]

@@ -3,43 +3,46 @@
 use std::path::{Path, PathBuf};
 
 use super::Context;
-use super::error::CliError;
+use super::error::{CliError, Kind};
+use crate::journal::state_dir::{StateDir, StateEnv};
 
-/// The folder with the records of all clusters: `--state-dir`, `$HMCO_BOOT_STATE_DIR`, systemd's `$STATE_DIRECTORY`
-/// (`/var/lib/hmco-boot` for our own units), `$XDG_STATE_HOME/hmco-boot`, `~/.local/state/hmco-boot`: the first of
-/// them that is set. Below it is one folder per cluster.
-pub fn state_root(context: &Context<'_>) -> Result<PathBuf, CliError> {
-    let named = context.globals.state_dir.clone().or_else(|| {
-        let var = context.env.var("HMCO_BOOT_STATE_DIR");
-        var.filter(|value| !value.is_empty()).map(PathBuf::from)
-    });
-    if let Some(named) = named {
+/// The folder with the records of all clusters: `--state-dir`, `$HMCO_BOOT_STATE_DIR`, else where the system says
+/// ([`StateEnv::base`]). Below it is one folder per cluster.
+pub fn state_base(context: &Context<'_>) -> Result<PathBuf, CliError> {
+    let path = |name: &str| {
+        let value = context.env.var(name).filter(|value| !value.is_empty());
+        value.map(PathBuf::from)
+    };
+    let named = context.globals.state_dir.clone();
+    if let Some(named) = named.or_else(|| path("HMCO_BOOT_STATE_DIR")) {
         return Ok(context.cwd.join(named));
     }
-    // systemd joins several folders by colons; ours is the first.
-    let service = context.env.var("STATE_DIRECTORY").and_then(|value| {
-        let first = value.to_str()?.split(':').next()?.to_owned();
-        Some(PathBuf::from(first)).filter(|path| path.is_absolute())
-    });
-    let below = |base: PathBuf, rest: &str| base.join(rest);
-    service
-        .or_else(|| {
-            let base = context.env.absolute_path("XDG_STATE_HOME")?;
-            Some(below(base, "hmco-boot"))
-        })
-        .or_else(|| {
-            let home = context.env.absolute_path("HOME")?;
-            Some(below(home, ".local/state/hmco-boot"))
-        })
-        .ok_or_else(|| {
-            CliError::usage("there is no place to record runs: HOME is not set")
-                .hint("name a folder with --state-dir DIR or HMCO_BOOT_STATE_DIR")
-        })
+    let env = StateEnv {
+        state_directory: path("STATE_DIRECTORY"),
+        xdg_state_home: path("XDG_STATE_HOME"),
+        home: path("HOME"),
+    };
+    env.base().map_err(|failure| {
+        CliError::from_failure(Kind::Usage, &failure).hint("or name a folder with --state-dir DIR")
+    })
 }
 
-/// The folder of one cluster's records.
-pub fn cluster_state(context: &Context<'_>, cluster: &str) -> Result<PathBuf, CliError> {
-    Ok(state_root(context)?.join(cluster))
+/// The folder of one cluster's records, made where it is missing.
+pub fn state_dir(context: &Context<'_>, cluster: &str) -> Result<StateDir, CliError> {
+    StateDir::open(&state_base(context)?, cluster)
+        .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))
+}
+
+/// The folder of one cluster's records; `None` where nothing was ever recorded.
+pub fn existing_state_dir(
+    context: &Context<'_>,
+    cluster: &str,
+) -> Result<Option<StateDir>, CliError> {
+    if state_base(context)?.join(cluster).exists() {
+        state_dir(context, cluster).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// A path as a person would type it from the working folder.
@@ -60,8 +63,9 @@ mod tests {
     use super::super::Globals;
     use super::super::output::Output;
     use super::*;
+    use crate::model::outcome::ExitCode;
 
-    fn root(state_dir: Option<&str>, vars: &[(&str, &str)]) -> Result<PathBuf, CliError> {
+    fn base(state_dir: Option<&str>, vars: &[(&str, &str)]) -> Result<PathBuf, CliError> {
         let env: BTreeMap<String, OsString> = vars
             .iter()
             .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
@@ -76,32 +80,18 @@ mod tests {
             },
             output: &mut output,
         };
-        state_root(&context)
+        state_base(&context)
     }
 
     #[test]
-    fn the_nearest_word_on_the_state_folder_wins() {
-        let all = [
-            ("HMCO_BOOT_STATE_DIR", "env"),
-            ("STATE_DIRECTORY", "/var/lib/hmco-boot:/var/lib/other"),
-            ("XDG_STATE_HOME", "/xdg"),
-            ("HOME", "/home/me"),
-        ];
+    fn what_is_named_wins_over_what_the_system_says() {
+        let all = [("HMCO_BOOT_STATE_DIR", "env"), ("HOME", "/home/me")];
         let is = |found: Result<PathBuf, CliError>, path: &str| {
             assert_eq!(found.unwrap(), PathBuf::from(path));
         };
-        is(root(Some("arg"), &all), "/here/arg");
-        is(root(None, &all), "/here/env");
-        is(root(None, &all[1..]), "/var/lib/hmco-boot");
-        is(root(None, &all[2..]), "/xdg/hmco-boot");
-        is(root(None, &all[3..]), "/home/me/.local/state/hmco-boot");
-        is(
-            root(None, &[("XDG_STATE_HOME", "relative"), ("HOME", "/h")]),
-            "/h/.local/state/hmco-boot",
-        );
-        assert_eq!(
-            root(None, &[]).unwrap_err().exit(),
-            crate::model::outcome::ExitCode::Usage
-        );
+        is(base(Some("arg"), &all), "/here/arg");
+        is(base(None, &all), "/here/env");
+        is(base(None, &all[1..]), "/home/me/.local/state/hmco-boot");
+        assert_eq!(base(None, &[]).unwrap_err().exit(), ExitCode::Usage);
     }
 }

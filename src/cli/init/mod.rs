@@ -173,7 +173,7 @@ fn cluster_name(dir: &Path) -> String {
 
 fn show(report: &Report, dir: &Path, context: &mut Context<'_>) -> Result<(), CliError> {
     if context.output.format() == Format::Json {
-        return context.output.json(report);
+        return context.output.json("init", report);
     }
     let mut text = String::new();
     for name in &report.made {
