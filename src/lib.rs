@@ -78,9 +78,11 @@
 
 pub mod cli;
 pub mod config;
+pub mod engine;
 pub mod facts;
 pub mod journal;
 pub mod model;
+pub mod plan;
 pub mod report;
 pub mod secrets;
 pub mod steps;

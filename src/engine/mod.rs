@@ -4,9 +4,9 @@
 //! - `scheduler/`: inputs in, commands out. No IO, no clock, no randomness: the same inputs give the same commands, which
 //!   is what lets a test crash it after every single event.
 //! - `runner`: journal before effect, then hosts, timers, signals.
-//! - `preview`: the same scheduler in a mode that has no command to change anything, for `plan`.
+//! - `record`: numbers, times and the journal's thread.
 
 pub mod clock;
-pub mod preview;
+mod record;
 pub mod runner;
 pub mod scheduler;

@@ -6,11 +6,11 @@
 //! | any | its `seq` is the next one; the first is `RunStarted`, no other is; nothing follows `RunFinished`; a pair it names is one of the run's |
 //! | `Locked` | no lock was refused before |
 //! | `StepDecided`, `StepRetry`, `Checkpoint` | the pair has not finished (a retry of a running attempt names that attempt) |
-//! | `StepStarted` | the run is locked; the pair's last decision found a difference; no attempt of it is running; the attempt counts up |
-//! | `StepFinished` | the pair has not finished; `Changed` was started; `Unchanged` was never started and decided to be as wished; `Skipped` and `Blocked` were never started |
+//! | `StepStarted` | the run is locked; the pair's last decision found a difference; no attempt of it is running (a retry or a new decision ends one); the attempt counts up |
+//! | `StepFinished` | the pair has not finished; `Changed` was started, or an earlier run's job was awaited on its target; `Unchanged` was not merely decided to differ; `Skipped` and `Blocked` were never started |
 //! | `RunFinished` | no attempt is running; its counts are those of the pairs; exit code 0 only if all pairs ended well |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::event::{CancelLevel, Event, Record, RunStarted};
 use crate::model::id::{JobId, PairId, Target};
@@ -23,6 +23,8 @@ pub struct RunFold {
     pairs: BTreeMap<PairId, Pair>,
     locked: bool,
     refused: bool,
+    /// Targets on which a job of an earlier run was awaited.
+    awaited: BTreeSet<Target>,
     cancel: Option<CancelLevel>,
     finished: Option<ExitCode>,
 }
@@ -165,6 +167,7 @@ impl RunFold {
             Event::Locked { .. } => self.locked = true,
             Event::LockRefused { .. } => self.refused = true,
             Event::CancelRequested { level } => self.cancel = self.cancel.max(Some(*level)),
+            Event::LeftoverJob { target, .. } => drop(self.awaited.insert(target.clone())),
             Event::RunFinished { counts, exit, .. } => self.finish(counts, *exit)?,
             event => self.take_of_pair(event)?,
         }
@@ -201,7 +204,10 @@ impl RunFold {
                 Ok(())
             }
             Event::StepRetry { attempt, .. } => pair.retry(*attempt),
-            Event::StepFinished { outcome, .. } => pair.finish(outcome),
+            Event::StepFinished { outcome, .. } => {
+                let awaited = self.awaited.contains(&pair.target);
+                pair.finish(outcome, awaited)
+            }
             Event::Checkpoint { name, data, .. } => {
                 pair.checkpoints.insert(name.clone(), data.clone());
                 Ok(())
@@ -264,10 +270,7 @@ impl Pair {
 
     fn decide(&mut self, drift: bool) {
         self.drift = Some(drift);
-        // What an apply left is decided too; that does not end its attempt.
-        if !matches!(self.state, PairState::Started { .. }) {
-            self.state = PairState::Decided { drift };
-        }
+        self.state = PairState::Decided { drift };
     }
 
     fn start(&mut self, attempt: u32, job: &JobId) -> Result<(), String> {
@@ -304,11 +307,12 @@ impl Pair {
         Ok(())
     }
 
-    fn finish(&mut self, outcome: &Outcome) -> Result<(), String> {
+    fn finish(&mut self, outcome: &Outcome, awaited: bool) -> Result<(), String> {
         let started = !self.jobs.is_empty();
         let legal = match outcome {
-            Outcome::Changed => started,
-            Outcome::Unchanged => !started && self.drift == Some(false),
+            Outcome::Changed => started || awaited,
+            // A converged pair's decision need not be recorded, nor that of one found as wished after a lost attempt.
+            Outcome::Unchanged => started || self.drift != Some(true),
             Outcome::Skipped(_) | Outcome::Blocked { .. } => !started,
             Outcome::Failed(_)
             | Outcome::Unreachable(_)

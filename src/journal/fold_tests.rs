@@ -75,6 +75,14 @@ fn ended(pair: u32, outcome: Outcome) -> Event {
     }
 }
 
+fn leftover(pair: u32) -> Event {
+    Event::LeftoverJob {
+        target: Target::Node(format!("n{pair}").as_str().into()),
+        job: "before".into(),
+        waiting: true,
+    }
+}
+
 fn checkpoint(pair: u32, name: &str, data: i32) -> Event {
     Event::Checkpoint {
         pair: PairId(pair),
@@ -189,8 +197,12 @@ fn each_illegal_move_says_which_rule_it_breaks() {
         "record 4: pair #0 starts again while attempt 1 is running"
     );
     assert_eq!(
-        after(ended(0, Outcome::Unchanged)),
-        "record 4: pair #0 cannot end as unchanged: it was started and last decided to differ"
+        refusal(vec![
+            start(),
+            decided(0, true),
+            ended(0, Outcome::Unchanged)
+        ]),
+        "record 2: pair #0 cannot end as unchanged: it was never started and last decided to differ"
     );
     assert_eq!(
         after(ended(1, Outcome::Changed)),
@@ -219,6 +231,35 @@ fn each_illegal_move_says_which_rule_it_breaks() {
         refusal(vec![start(), run_finished(&[], ExitCode::Failed), locked()]),
         "record 2: the run has finished"
     );
+}
+
+#[test]
+fn a_lost_attempt_is_over_when_the_pair_is_decided_again() {
+    let fold = RunFold::of(&records([
+        start(),
+        locked(),
+        decided(0, true),
+        started(0, 1),
+        decided(0, true),
+        started(0, 2),
+        ended(0, Outcome::Unchanged),
+    ]));
+    fold.unwrap();
+}
+
+#[test]
+fn what_an_earlier_runs_job_changed_may_be_told_by_the_run_that_awaited_it() {
+    let credited = |target| {
+        let events = [
+            start(),
+            locked(),
+            leftover(target),
+            ended(0, Outcome::Changed),
+        ];
+        RunFold::of(&records(events)).is_ok()
+    };
+    assert!(credited(0));
+    assert!(!credited(1));
 }
 
 #[test]
@@ -274,6 +315,7 @@ fn drafts() -> impl Strategy<Value = Draft> {
         1 => Just(Draft::As(Event::Other)),
         1 => Just(Draft::Misnumbered),
         1 => Just(Draft::As(Event::CancelRequested { level: CancelLevel::Drain })),
+        1 => (0..PAIRS).prop_map(|p| Draft::As(leftover(p))),
         8 => (pair(), any::<bool>()).prop_map(|(p, d)| Draft::As(decided(p, d))),
         8 => (pair(), 0..4u32).prop_map(|(p, a)| Draft::As(started(p, a))),
         4 => (pair(), 0..4u32).prop_map(|(p, a)| Draft::As(retry(p, a))),
@@ -317,7 +359,9 @@ mod scan {
             .rev()
             .find_map(|event| match event {
                 Event::StepStarted { attempt, .. } => Some(Some(*attempt)),
-                Event::StepRetry { .. } | Event::StepFinished { .. } => Some(None),
+                Event::StepRetry { .. }
+                | Event::StepDecided { .. }
+                | Event::StepFinished { .. } => Some(None),
                 _ => None,
             });
         last.flatten()
@@ -368,8 +412,16 @@ mod scan {
                 running(before, id).is_none_or(|running| running == *attempt)
             }
             (Event::StepFinished { outcome, .. }, Some(id)) => match outcome.word() {
-                "changed" => !jobs(before, id).is_empty(),
-                "unchanged" => jobs(before, id).is_empty() && drift(before, id) == Some(false),
+                "changed" => {
+                    !jobs(before, id).is_empty()
+                        || before.iter().any(|r| match &r.event {
+                            Event::LeftoverJob { target, .. } => {
+                                target.to_string() == format!("n{}", id.0)
+                            }
+                            _ => false,
+                        })
+                }
+                "unchanged" => !jobs(before, id).is_empty() || drift(before, id) != Some(true),
                 "skipped" | "blocked" => jobs(before, id).is_empty(),
                 _ => true,
             },

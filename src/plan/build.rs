@@ -42,21 +42,44 @@ pub fn build(request: &Request<'_>) -> Result<Plan, Vec<Mistake>> {
     };
     let mut builder = Builder::new(request, limit);
     builder.outermost();
-    let Builder { mut mistakes, pairs, order, .. } = builder;
+    let Builder {
+        mut mistakes,
+        pairs,
+        order,
+        ..
+    } = builder;
     if petgraph::algo::toposort(&order.graph, None).is_err() {
         mistakes.push(Mistake {
             span: None,
-            ..Mistake::error("cycle", crate::model::value::Span::new(crate::model::value::FileId(0), 0..0), "the plan has a cycle")
+            ..Mistake::error(
+                "cycle",
+                crate::model::value::Span::new(crate::model::value::FileId(0), 0..0),
+                "the plan has a cycle",
+            )
         });
     }
     if !mistakes.is_empty() {
         return Err(deduplicated(mistakes));
     }
-    let mut targets: Vec<Target> =
-        pairs.iter().map(|pair| pair.target.clone()).collect::<BTreeSet<_>>().into_iter().collect();
-    let positions: BTreeMap<Target, usize> =
-        request.inventory.nodes.iter().enumerate().map(|(at, node)| (Target::Node(node.name.clone()), at)).collect();
-    targets.sort_by_key(|target| positions.get(target).copied().unwrap_or_else(|| request.inventory.order(target)));
+    let mut targets: Vec<Target> = pairs
+        .iter()
+        .map(|pair| pair.target.clone())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let positions: BTreeMap<Target, usize> = request
+        .inventory
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(at, node)| (Target::Node(node.name.clone()), at))
+        .collect();
+    targets.sort_by_key(|target| {
+        positions
+            .get(target)
+            .copied()
+            .unwrap_or_else(|| request.inventory.order(target))
+    });
     let fingerprint = fingerprint::of(&pairs, &order.graph, request.fingerprinter);
     Ok(Plan {
         playbook: request.playbook.path.clone(),
@@ -100,13 +123,20 @@ pub(super) fn base_scope(inventory: &Inventory, target: &Target) -> Scope {
         "cluster".to_owned(),
         json!({ "name": cluster.name, "domain": cluster.domain, "api_address": cluster.api_address }),
     );
-    let Target::Node(name) = target else { return scope };
-    let Some(node) = inventory.node(name) else { return scope };
+    let Target::Node(name) = target else {
+        return scope;
+    };
+    let Some(node) = inventory.node(name) else {
+        return scope;
+    };
     let address = match &node.connection {
         Connection::Local { .. } => None,
         Connection::Ssh(ssh) => Some(ssh.address.as_str()),
     };
-    let groups: Vec<&str> = inventory.groups_of(name).map(|group| group.name.as_str()).collect();
+    let groups: Vec<&str> = inventory
+        .groups_of(name)
+        .map(|group| group.name.as_str())
+        .collect();
     scope.names.insert(
         "node".to_owned(),
         json!({

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::build::{Request, base_scope};
-use super::order::{Edge, Growth, Inside, Leaf, Leaves, Order, Outer, Outermost};
+use super::order::{Edge, Growth, Inside, Leaf, Leaves, Order, Outer, Outermost, expansion_order};
 use super::{DEFAULT_TIMEOUT, Gate, Pair, Vertex, When, Work};
 use crate::model::id::{PairId, StepAddr, Target};
 use crate::model::mistake::Mistake;
 use crate::model::playbook::{self, Body, Playbook, Step};
 use crate::model::template::{self, Scope};
-use crate::model::value::{Data, Span, Value};
+use crate::model::value::{Data, Value};
 use crate::model::vars;
 use crate::steps::registry::{self, KindInfo};
 use crate::steps::{Scope as KindScope, Wish};
@@ -44,7 +44,11 @@ enum Given<'a> {
     /// The command line.
     CommandLine,
     /// A playbook step: its `vars` table, rendered at each target in the scope around it.
-    Step { vars: &'a BTreeMap<String, Value>, outer: BTreeMap<Target, Arc<Scope>>, sites: BTreeMap<Target, Site> },
+    Step {
+        vars: &'a BTreeMap<String, Value>,
+        outer: BTreeMap<Target, Arc<Scope>>,
+        sites: BTreeMap<Target, Site>,
+    },
 }
 
 /// An instance at one target.
@@ -62,7 +66,13 @@ const MAX_DEPTH: usize = 32;
 
 impl<'a> Builder<'a> {
     pub fn new(request: &'a Request<'a>, limit: Option<BTreeSet<Target>>) -> Self {
-        Self { request, limit, mistakes: Vec::new(), pairs: Vec::new(), order: Order::default() }
+        Self {
+            request,
+            limit,
+            mistakes: Vec::new(),
+            pairs: Vec::new(),
+            order: Order::default(),
+        }
     }
 
     /// Expands the playbook of the request.
@@ -81,7 +91,30 @@ impl<'a> Builder<'a> {
     fn instance(&mut self, instance: &mut Instance<'a>, outer: &mut dyn Outer) -> Leaves {
         let mut growth = Growth::default();
         let mut all = Leaves::new();
-        for step in &instance.playbook.steps {
+        let steps = &instance.playbook.steps;
+        let Some(order) = expansion_order(steps) else {
+            if let Some(step) = steps.first() {
+                let message = format!(
+                    "the steps of {} need each other in a circle",
+                    instance.playbook.path
+                );
+                self.mistakes
+                    .push(Mistake::error("cycle", step.span, message));
+            }
+            return all;
+        };
+        for at in order {
+            let Some(step) = steps.get(at) else { continue };
+            let above = steps
+                .iter()
+                .take(at)
+                .rev()
+                .filter_map(|step| growth.steps.get(&step.id));
+            let nearest = above
+                .clone()
+                .find(|leaves| self.order.has_pairs(leaves))
+                .cloned();
+            growth.above = nearest.unwrap_or_default();
             let leaves = self.step(instance, step, &mut growth, outer);
             all.extend(&leaves);
             growth.step_done(&mut self.order, &step.id, leaves);
@@ -96,43 +129,81 @@ impl<'a> Builder<'a> {
         growth: &mut Growth,
         outer: &mut dyn Outer,
     ) -> Leaves {
-        let needs: Option<Vec<Edge>> = step.needs.as_ref().map(|needs| {
-            let edge = |need: &playbook::Need| {
-                let leaves = growth.steps.get(&need.step)?.clone();
-                Some(Edge { leaves, across_all: need.across_all, tolerate: need.tolerate })
-            };
-            needs.iter().filter_map(edge).collect()
-        });
+        let needs = resolved_needs(step, growth);
         let targets = self.targets(instance, step);
-        let sites: Vec<(Target, Site)> =
-            targets.into_iter().filter_map(|target| Some((target.clone(), self.site(instance, &target)?))).collect();
+        let sites: Vec<(Target, Site)> = targets
+            .into_iter()
+            .filter_map(|target| Some((target.clone(), self.site(instance, &target)?)))
+            .collect();
         let series = match &instance.prefix {
             Some(prefix) => prefix.child(&step.id),
             None => StepAddr::new(step.id.as_str()),
         };
         let mut leaves = Leaves::new();
         for (address, sites) in self.items(step, &series, sites) {
-            match &step.body {
-                Body::Kind { kind, span, table } => {
-                    let Some(info) = registry::kind(kind.as_str()) else {
-                        self.mistakes.push(Mistake::error("unknown-kind", *span, format!("there is no kind {kind}")));
-                        continue;
-                    };
-                    let place = Place { step, info, table, series: &series, address: &address };
-                    leaves.push(self.leaf(&place, sites, &mut Around { growth, outer, needs: needs.as_deref() }));
+            let mut around = Around {
+                growth: &mut *growth,
+                outer: &mut *outer,
+                needs: needs.as_deref(),
+            };
+            leaves.extend(self.body(instance, step, &series, &address, sites, &mut around));
+        }
+        leaves
+    }
+
+    /// One item of a step: a leaf, or all leaves of the playbook it uses.
+    fn body(
+        &mut self,
+        instance: &Instance<'a>,
+        step: &'a Step,
+        series: &StepAddr,
+        address: &StepAddr,
+        sites: Vec<(Target, Site)>,
+        around: &mut Around<'_>,
+    ) -> Leaves {
+        match &step.body {
+            Body::Kind { kind, span, table } => match registry::kind(kind.as_str()) {
+                Some(info) => vec![self.leaf(
+                    &Place {
+                        step,
+                        info,
+                        table,
+                        series,
+                        address,
+                    },
+                    sites,
+                    around,
+                )],
+                None => {
+                    self.mistakes.push(Mistake::error(
+                        "unknown-kind",
+                        *span,
+                        format!("there is no kind {kind}"),
+                    ));
+                    Leaves::new()
                 }
-                Body::Playbook { path, span, vars } => {
-                    let Some(playbook) = self.request.playbooks.get(path).filter(|_| instance.depth < MAX_DEPTH) else {
-                        self.mistakes.push(Mistake::error("unknown-playbook", *span, format!("there is no playbook {path}")));
-                        continue;
-                    };
-                    let mut inside = self.inside(instance, step, playbook, vars, &address, sites);
-                    let mut outer = Inside { growth, outer, needs: needs.as_deref() };
-                    leaves.extend(self.instance(&mut inside, &mut outer));
+            },
+            Body::Playbook { path, span, vars } => {
+                match self
+                    .request
+                    .playbooks
+                    .get(path)
+                    .filter(|_| instance.depth < MAX_DEPTH)
+                {
+                    Some(playbook) => {
+                        let mut inside =
+                            self.inside(instance, step, playbook, vars, address, sites);
+                        self.instance(&mut inside, &mut around.place())
+                    }
+                    None => {
+                        let message = format!("there is no playbook {path}");
+                        self.mistakes
+                            .push(Mistake::error("unknown-playbook", *span, message));
+                        Leaves::new()
+                    }
                 }
             }
         }
-        leaves
     }
 
     /// The targets of a step: its `on` on the whole inventory, within those of the playbook steps around it. `--limit`
@@ -153,25 +224,39 @@ impl<'a> Builder<'a> {
             },
             None => match &step.body {
                 Body::Playbook { .. } => self.everything(),
-                Body::Kind { kind, .. } => match registry::kind(kind.as_str()).map(|info| info.scope) {
-                    Some(KindScope::Cluster) => vec![Target::Cluster],
-                    _ => Vec::new(),
-                },
+                Body::Kind { kind, .. } => {
+                    match registry::kind(kind.as_str()).map(|info| info.scope) {
+                        Some(KindScope::Cluster) => vec![Target::Cluster],
+                        _ => Vec::new(),
+                    }
+                }
             },
         };
         chosen
             .into_iter()
-            .filter(|target| instance.within.as_ref().is_none_or(|within| within.contains(target)))
+            .filter(|target| {
+                instance
+                    .within
+                    .as_ref()
+                    .is_none_or(|within| within.contains(target))
+            })
             .collect()
     }
 
     fn everything(&self) -> Vec<Target> {
-        let nodes = self.request.inventory.nodes.iter().map(|node| Target::Node(node.name.clone()));
+        let nodes = self
+            .request
+            .inventory
+            .nodes
+            .iter()
+            .map(|node| Target::Node(node.name.clone()));
         nodes.chain([Target::Cluster, Target::Controller]).collect()
     }
 
     fn is_limited_out(&self, target: &Target) -> bool {
-        self.limit.as_ref().is_some_and(|limit| !limit.contains(target))
+        self.limit
+            .as_ref()
+            .is_some_and(|limit| !limit.contains(target))
     }
 
     /// The instance as seen at a target, made once per target. `None` after a mistake, or for a target that `--limit`
@@ -211,19 +296,31 @@ impl<'a> Builder<'a> {
                 command_line,
             };
             match vars::resolve(&layers, &base, self.request.secrets) {
-                Ok(values) => scope.names.extend(values.into_iter().map(|(name, value)| (name, value.to_json()))),
+                Ok(values) => scope.names.extend(
+                    values
+                        .into_iter()
+                        .map(|(name, value)| (name, value.to_json())),
+                ),
                 Err(mistakes) => {
                     self.mistakes.extend(mistakes);
                     return None;
                 }
             }
         }
-        let site = Site { scope: Arc::new(scope), whens, skip };
+        let site = Site {
+            scope: Arc::new(scope),
+            whens,
+            skip,
+        };
         instance.sites.insert(target.clone(), site.clone());
         Some(site)
     }
 
-    fn rendered_vars(&mut self, vars: &BTreeMap<String, Value>, scope: &Scope) -> Option<BTreeMap<String, Value>> {
+    fn rendered_vars(
+        &mut self,
+        vars: &BTreeMap<String, Value>,
+        scope: &Scope,
+    ) -> Option<BTreeMap<String, Value>> {
         let mut rendered = BTreeMap::new();
         let before = self.mistakes.len();
         for (name, value) in vars {
@@ -242,20 +339,33 @@ impl<'a> Builder<'a> {
         series: &StepAddr,
         sites: Vec<(Target, Site)>,
     ) -> Vec<(StepAddr, Vec<(Target, Site)>)> {
-        let Some(each) = &step.each else { return vec![(series.clone(), sites)] };
+        let Some(each) = &step.each else {
+            return vec![(series.clone(), sites)];
+        };
         let mut found: Vec<(StepAddr, Vec<(Target, Site)>)> = Vec::new();
         for (target, site) in sites {
-            let items = if site.skip.is_some() { Vec::new() } else { self.each_items(each, &site.scope) };
+            let items = if site.skip.is_some() {
+                Vec::new()
+            } else {
+                self.each_items(each, &site.scope)
+            };
             for (at, item) in items.into_iter().enumerate() {
                 let address = series.item(&item_name(&item, at));
                 let mut scope = (*site.scope).clone();
                 scope.names.insert("item".to_owned(), item.to_json());
-                let site = Site { scope: Arc::new(scope), ..site.clone() };
+                let site = Site {
+                    scope: Arc::new(scope),
+                    ..site.clone()
+                };
                 match found.iter_mut().find(|(known, _)| *known == address) {
                     Some((_, sites)) if sites.iter().any(|(known, _)| *known == target) => {
                         self.mistakes.push(
-                            Mistake::error("duplicate-item", item.span, format!("two items make the step {address}"))
-                                .hint("items are told apart by their text, or by their `name` or `id`"),
+                            Mistake::error(
+                                "duplicate-item",
+                                item.span,
+                                format!("two items make the step {address}"),
+                            )
+                            .hint("items are told apart by their text, or by their `name` or `id`"),
                         );
                     }
                     Some((_, sites)) => sites.push((target.clone(), site)),
@@ -268,7 +378,10 @@ impl<'a> Builder<'a> {
 
     fn each_items(&mut self, each: &Value, scope: &Scope) -> Vec<Value> {
         match template::render(each, scope, self.request.secrets) {
-            Ok(Value { data: Data::List(items), .. }) => items,
+            Ok(Value {
+                data: Data::List(items),
+                ..
+            }) => items,
             Ok(other) => {
                 self.mistakes.push(
                     Mistake::error("wrong-type", other.span, "`each` is not a list")
@@ -306,14 +419,20 @@ impl<'a> Builder<'a> {
             prefix: Some(address.clone()),
             within: Some(within),
             sites: BTreeMap::new(),
-            given: Given::Step { vars, outer, sites: inner_sites },
+            given: Given::Step {
+                vars,
+                outer,
+                sites: inner_sites,
+            },
             depth: instance.depth + 1,
         }
     }
 
     /// Adds a step's `when` to a site: decided at once where it needs no facts.
     fn decide_when(&mut self, step: &Step, mut site: Site) -> Site {
-        let Some((expression, span)) = step.when.as_ref().filter(|_| site.skip.is_none()) else { return site };
+        let Some((expression, span)) = step.when.as_ref().filter(|_| site.skip.is_none()) else {
+            return site;
+        };
         if template::facts_named(expression).is_empty() {
             match template::evaluate(expression, *span, &site.scope) {
                 Ok(true) => {}
@@ -321,12 +440,21 @@ impl<'a> Builder<'a> {
                 Err(mistake) => self.mistakes.push(mistake),
             }
         } else {
-            site.whens.push(When { expression: expression.clone(), span: *span, scope: site.scope.clone() });
+            site.whens.push(When {
+                expression: expression.clone(),
+                span: *span,
+                scope: site.scope.clone(),
+            });
         }
         site
     }
 
-    fn leaf(&mut self, place: &Place<'_>, sites: Vec<(Target, Site)>, around: &mut Around<'_>) -> usize {
+    fn leaf(
+        &mut self,
+        place: &Place<'_>,
+        sites: Vec<(Target, Site)>,
+        around: &mut Around<'_>,
+    ) -> usize {
         let mut leaf = Leaf::default();
         let mut shared = None;
         for (target, site) in sites {
@@ -347,7 +475,7 @@ impl<'a> Builder<'a> {
             };
             let id = PairId(u32::try_from(self.pairs.len()).unwrap_or(u32::MAX));
             let vertex = self.order.graph.add_node(Vertex::Pair(id));
-            let before = around.before(&mut self.order, &target);
+            let before = around.place().before(&mut self.order, &target);
             self.order.connect(before, vertex);
             leaf.pairs.insert(target.clone(), vertex);
             let policy = &place.step.policy;
@@ -371,7 +499,12 @@ impl<'a> Builder<'a> {
     }
 
     /// The wish of one pair. A table without templates is decoded once for all targets.
-    fn wish(&mut self, place: &Place<'_>, scope: &Scope, shared: &mut Option<Arc<dyn Wish>>) -> Option<Arc<dyn Wish>> {
+    fn wish(
+        &mut self,
+        place: &Place<'_>,
+        scope: &Scope,
+        shared: &mut Option<Arc<dyn Wish>>,
+    ) -> Option<Arc<dyn Wish>> {
         if let Some(wish) = shared {
             return Some(wish.clone());
         }
@@ -390,11 +523,23 @@ impl<'a> Builder<'a> {
     }
 
     fn gate(&self, step: &Step, site: &Site) -> Result<Option<Gate>, Vec<Mistake>> {
-        let Some(gate) = step.policy.gate.as_ref().filter(|_| site.skip.is_none()) else { return Ok(None) };
-        let unknown = || vec![Mistake::error("unknown-kind", gate.span, format!("there is no kind {}", gate.kind))];
+        let Some(gate) = step.policy.gate.as_ref().filter(|_| site.skip.is_none()) else {
+            return Ok(None);
+        };
+        let unknown = || {
+            vec![Mistake::error(
+                "unknown-kind",
+                gate.span,
+                format!("there is no kind {}", gate.kind),
+            )]
+        };
         let info = registry::kind(gate.kind.as_str()).ok_or_else(unknown)?;
         let wish = rendered_wish(info, &gate.table, &site.scope, self.request)?;
-        Ok(Some(Gate { wish, timeout: gate.timeout, interval: gate.interval }))
+        Ok(Some(Gate {
+            wish,
+            timeout: gate.timeout,
+            interval: gate.interval,
+        }))
     }
 }
 
@@ -415,18 +560,39 @@ struct Around<'b> {
 }
 
 impl Around<'_> {
+<<<<<<< HEAD
 <<<<<<< Updated upstream
     fn before(&mut self, order: &mut Order, target: &Target) -> Vec<petgraph::graph::NodeIndex> {
         Inside { growth: self.growth, outer: self.outer, needs: self.needs }.before(order, target)
 =======
+=======
+>>>>>>> main
     fn place(&mut self) -> Inside<'_> {
         Inside {
             growth: self.growth,
             outer: self.outer,
             needs: self.needs,
         }
+<<<<<<< HEAD
 >>>>>>> Stashed changes
+=======
+>>>>>>> main
     }
+}
+
+/// A step's `needs` as leaves; unknown steps were refused by the loader.
+fn resolved_needs(step: &Step, growth: &Growth) -> Option<Vec<Edge>> {
+    let edge = |need: &playbook::Need| {
+        let leaves = growth.steps.get(&need.step)?.clone();
+        Some(Edge {
+            leaves,
+            across_all: need.across_all,
+            tolerate: need.tolerate,
+        })
+    };
+    step.needs
+        .as_ref()
+        .map(|needs| needs.iter().filter_map(edge).collect())
 }
 
 fn rendered_wish(
@@ -436,7 +602,7 @@ fn rendered_wish(
     request: &Request<'_>,
 ) -> Result<Arc<dyn Wish>, Vec<Mistake>> {
     let rendered = template::render(table, scope, request.secrets)?;
-    (info.decode)(&rendered)
+    (info.decode_rendered)(table, rendered)
 }
 
 fn has_templates(value: &Value) -> bool {
@@ -459,7 +625,8 @@ fn item_name(item: &Value, position: usize) -> String {
         Data::String(text) => text.clone(),
         Data::Integer(n) => n.to_string(),
         Data::Bool(b) => b.to_string(),
-        _ => named("name").or_else(|| named("id")).unwrap_or_else(|| position.to_string()),
+        _ => named("name")
+            .or_else(|| named("id"))
+            .unwrap_or_else(|| position.to_string()),
     }
 }
-

@@ -9,6 +9,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::Vertex;
 use crate::model::id::{StepId, Target};
+use crate::model::playbook::Step;
 
 /// One expanded step without steps inside: its targets.
 #[derive(Debug, Default)]
@@ -22,6 +23,37 @@ pub(super) struct Leaf {
 /// All leaves of one step of a playbook: one, or one per item, or all of the playbook it uses.
 pub(super) type Leaves = Vec<usize>;
 
+/// The order in which the steps of a playbook are expanded: each after those it names or, without `needs`, after all
+/// above it; otherwise as in the file. `None` where they form a cycle.
+pub(super) fn expansion_order(steps: &[Step]) -> Option<Vec<usize>> {
+    let position: BTreeMap<&StepId, usize> = steps
+        .iter()
+        .enumerate()
+        .map(|(at, step)| (&step.id, at))
+        .collect();
+    let mut done = vec![false; steps.len()];
+    let mut order = Vec::with_capacity(steps.len());
+    while order.len() < steps.len() {
+        let is_done = |at: &usize| done.get(*at).copied().unwrap_or(false);
+        let free = steps.iter().enumerate().find(|(at, step)| {
+            !is_done(at)
+                && match &step.needs {
+                    None => (0..*at).all(|above| is_done(&above)),
+                    Some(needs) => needs
+                        .iter()
+                        .filter_map(|need| position.get(&need.step))
+                        .all(is_done),
+                }
+        });
+        let (at, _) = free?;
+        if let Some(flag) = done.get_mut(at) {
+            *flag = true;
+        }
+        order.push(at);
+    }
+    Some(order)
+}
+
 /// Builds the graph.
 #[derive(Debug, Default)]
 pub(super) struct Order {
@@ -34,8 +66,9 @@ pub(super) struct Order {
 pub(super) struct Growth {
     /// Leaves of each step so far, by id.
     pub steps: BTreeMap<StepId, Leaves>,
-    /// Leaves of the step above.
-    pub previous: Leaves,
+    /// Leaves of the step above the one that is expanded now: the nearest that has a target here, for a step without
+    /// one (a selector that matches nothing, `--limit`) must not cut the order in two.
+    pub above: Leaves,
     /// For each target, a vertex that is complete when every earlier step of this playbook is, on that target.
     chain: BTreeMap<Target, NodeIndex>,
     /// What every step of this playbook waits for, on each target.
@@ -72,7 +105,9 @@ impl Order {
     pub fn by_rule(&mut self, edge: &Edge, target: &Target) -> Vec<NodeIndex> {
         let mut before = Vec::new();
         for leaf in &edge.leaves {
-            let Some(pairs) = self.leaves.get(*leaf).map(|leaf| &leaf.pairs) else { continue };
+            let Some(pairs) = self.leaves.get(*leaf).map(|leaf| &leaf.pairs) else {
+                continue;
+            };
             match pairs.get(target) {
                 Some(own) if !edge.across_all => before.push(*own),
                 _ => before.extend(self.all_of(*leaf, edge.tolerate)),
@@ -93,6 +128,15 @@ impl Order {
         Some(join)
     }
 
+    /// Whether a step has a target here.
+    pub fn has_pairs(&self, leaves: &Leaves) -> bool {
+        leaves.iter().any(|leaf| {
+            self.leaves
+                .get(*leaf)
+                .is_some_and(|leaf| !leaf.pairs.is_empty())
+        })
+    }
+
     /// Draws the edges into a new pair.
     pub fn connect(&mut self, before: Vec<NodeIndex>, pair: NodeIndex) {
         let mut before = before;
@@ -107,8 +151,17 @@ impl Order {
 impl Growth {
     /// What a step of this playbook without `needs` waits for on `target`: the step above by the rule, every earlier
     /// step on that target, and what the playbook itself waits for.
-    pub fn default_order(&mut self, order: &mut Order, outer: &mut dyn Outer, target: &Target) -> Vec<NodeIndex> {
-        let above = Edge { leaves: self.previous.clone(), across_all: false, tolerate: 0 };
+    pub fn default_order(
+        &mut self,
+        order: &mut Order,
+        outer: &mut dyn Outer,
+        target: &Target,
+    ) -> Vec<NodeIndex> {
+        let above = Edge {
+            leaves: self.above.clone(),
+            across_all: false,
+            tolerate: 0,
+        };
         let mut before = order.by_rule(&above, target);
         match self.chain.get(target) {
             Some(chain) => before.push(*chain),
@@ -118,7 +171,12 @@ impl Growth {
     }
 
     /// What every step of this playbook waits for on `target`.
-    pub fn entry(&mut self, order: &mut Order, outer: &mut dyn Outer, target: &Target) -> Option<NodeIndex> {
+    pub fn entry(
+        &mut self,
+        order: &mut Order,
+        outer: &mut dyn Outer,
+        target: &Target,
+    ) -> Option<NodeIndex> {
         if let Some(known) = self.entry.get(target) {
             return *known;
         }
@@ -139,17 +197,15 @@ impl Growth {
         for (target, mut pairs) in by_target {
             // A pair in default order already stands behind the chain: then it is the chain's new end.
             if let Some(chain) = self.chain.get(&target)
-                && !pairs.iter().all(|pair| order.graph.contains_edge(*chain, *pair))
+                && !pairs
+                    .iter()
+                    .all(|pair| order.graph.contains_edge(*chain, *pair))
             {
                 pairs.push(*chain);
             }
             if let Some(end) = order.join(pairs, 0) {
                 self.chain.insert(target, end);
             }
-        }
-        // A step that has no target here (a selector that matches nothing, `--limit`) must not cut the order in two.
-        if leaves.iter().any(|leaf| order.leaves.get(*leaf).is_some_and(|leaf| !leaf.pairs.is_empty())) {
-            self.previous.clone_from(&leaves);
         }
         self.steps.insert(id.clone(), leaves);
     }
@@ -185,8 +241,10 @@ impl Outer for Inside<'_> {
         match self.needs {
             None => self.growth.default_order(order, self.outer, target),
             Some(needs) => {
-                let mut before: Vec<NodeIndex> =
-                    needs.iter().flat_map(|need| order.by_rule(need, target)).collect();
+                let mut before: Vec<NodeIndex> = needs
+                    .iter()
+                    .flat_map(|need| order.by_rule(need, target))
+                    .collect();
                 before.extend(self.growth.entry(order, self.outer, target));
                 before
             }

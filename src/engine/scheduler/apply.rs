@@ -19,13 +19,23 @@ impl Scheduler {
     /// Starts an apply: the record first, then the job, then all facts that it makes doubtful, in one execution.
     pub(super) fn apply(&mut self, target: usize, ready: ReadyToApply) {
         let plan = self.plan.clone();
-        let Some(info) = plan.pair(ready.pair) else { return };
-        let Some(state) = self.pairs.get_mut(ready.pair.index()) else { return };
+        let Some(info) = plan.pair(ready.pair) else {
+            return;
+        };
+        let Some(state) = self.pairs.get_mut(ready.pair.index()) else {
+            return;
+        };
         state.attempts += 1;
         state.rounds = 0;
         let attempt = state.attempts;
         let job = JobId::new(format!("{}-{}-{attempt}", self.options.run, ready.pair.0));
-        self.set_phase(ready.pair, Phase::Applying { job: job.clone(), upload: ready.upload });
+        self.set_phase(
+            ready.pair,
+            Phase::Applying {
+                job: job.clone(),
+                upload: ready.upload,
+            },
+        );
         if let Some(state) = self.targets.get_mut(target) {
             state.busy = true;
             state.round = 0;
@@ -34,22 +44,47 @@ impl Scheduler {
         self.uploads += usize::from(ready.upload);
         if let Work::Wish(wish) = &info.work {
             let touches = wish.touches();
-            self.store.forget(&info.target, |fact| touches.intersects(fact));
+            self.store
+                .forget(&info.target, |fact| touches.intersects(fact));
             if let Some(expected) = &mut self.expectation {
                 expected.forget(&info.target, |fact| touches.intersects(fact));
             }
         }
-        let facts = self.facts_ahead(target, super::target::LOOK_AHEAD).into_iter().collect();
-        self.emit(Event::StepDecided { pair: ready.pair, diff: Some(ready.diff) });
-        self.emit_durable(Event::StepStarted { pair: ready.pair, attempt, job: job.clone() });
-        let job = Job { id: job, label: info.label(), actions: ready.actions, timeout: info.timeout };
-        self.out.push(Command::Apply { pair: ready.pair, target: info.target.clone(), job, facts });
+        let facts = self
+            .facts_ahead(target, super::target::LOOK_AHEAD)
+            .into_iter()
+            .collect();
+        self.emit(Event::StepDecided {
+            pair: ready.pair,
+            diff: Some(ready.diff),
+        });
+        self.emit_durable(Event::StepStarted {
+            pair: ready.pair,
+            attempt,
+            job: job.clone(),
+        });
+        let job = Job {
+            id: job,
+            label: info.label(),
+            actions: ready.actions,
+            timeout: info.timeout,
+        };
+        self.out.push(Command::Apply {
+            pair: ready.pair,
+            target: info.target.clone(),
+            job,
+            facts,
+        });
     }
 
     pub(super) fn applied(&mut self, pair: PairId, result: Result<Applied, HostError>) {
         let plan = self.plan.clone();
         let Some(info) = plan.pair(pair) else { return };
-        let Some(Phase::Applying { job, upload }) = self.pairs.get(pair.index()).map(|state| state.phase.clone()) else {
+        let Some(Phase::Applying { job, upload }) = self
+            .pairs
+            .get(pair.index())
+            .map(|state| state.phase.clone())
+        else {
             return;
         };
         let index = self.index_of(&info.target);
@@ -62,9 +97,22 @@ impl Scheduler {
             Err(error) if error.kind == HostErrorKind::Lost => {
                 // The job may run on: find out before anything else happens there. The target stays busy.
                 self.store.forget(&info.target, |_| true);
-                self.set_phase(pair, Phase::Recovering { job: job.clone(), upload });
-                self.emit(Event::LeftoverJob { target: info.target.clone(), job: job.clone(), waiting: true });
-                self.out.push(Command::Attach { target: info.target.clone(), job });
+                self.set_phase(
+                    pair,
+                    Phase::Recovering {
+                        job: job.clone(),
+                        upload,
+                    },
+                );
+                self.emit(Event::LeftoverJob {
+                    target: info.target.clone(),
+                    job: job.clone(),
+                    waiting: true,
+                });
+                self.out.push(Command::Attach {
+                    target: info.target.clone(),
+                    job,
+                });
             }
             Err(error) => {
                 self.release(pair);
@@ -88,16 +136,26 @@ impl Scheduler {
                 }
             }
             HostErrorKind::Protocol | HostErrorKind::Lost => {
-                let failure = error.failure.hint("run `hmco-boot resume`: it looks again before it does anything");
+                let failure = error
+                    .failure
+                    .hint("run `hmco-boot resume`: it looks again before it does anything");
                 self.finish(pair, Outcome::Unknown(failure));
             }
         }
     }
 
-    pub(super) fn attached(&mut self, target: &Target, job: &JobId, result: Result<JobEnd, HostError>) {
+    pub(super) fn attached(
+        &mut self,
+        target: &Target,
+        job: &JobId,
+        result: Result<JobEnd, HostError>,
+    ) {
         let recovering = self.plan.pairs.iter().find(|info| {
             info.target == *target
-                && self.is_phase(info.id, |phase| matches!(phase, Phase::Recovering { job: own, .. } if own == job))
+                && self.is_phase(
+                    info.id,
+                    |phase| matches!(phase, Phase::Recovering { job: own, .. } if own == job),
+                )
         });
         let Some(pair) = recovering.map(|info| info.id) else {
             return self.leftover_attached(target, job, result);
@@ -105,7 +163,11 @@ impl Scheduler {
         self.release(pair);
         match result {
             Ok(end) => {
-                self.emit(Event::LeftoverJob { target: target.clone(), job: job.clone(), waiting: false });
+                self.emit(Event::LeftoverJob {
+                    target: target.clone(),
+                    job: job.clone(),
+                    waiting: false,
+                });
                 self.job_ended(pair, end);
             }
             Err(error) => {
@@ -119,11 +181,21 @@ impl Scheduler {
         }
     }
 
-    fn leftover_attached(&mut self, target: &Target, job: &JobId, result: Result<JobEnd, HostError>) {
+    fn leftover_attached(
+        &mut self,
+        target: &Target,
+        job: &JobId,
+        result: Result<JobEnd, HostError>,
+    ) {
         self.leftover_ended(target, job);
         match result {
             Ok(end) => {
-                let credited = self.options.prior_jobs.get(job).filter(|_| end.status == JobStatus::Succeeded).copied();
+                let credited = self
+                    .options
+                    .prior_jobs
+                    .get(job)
+                    .filter(|_| end.status == JobStatus::Succeeded)
+                    .copied();
                 if let Some(state) = credited.and_then(|pair| self.pairs.get_mut(pair.index())) {
                     state.credited = true;
                 }
@@ -143,19 +215,31 @@ impl Scheduler {
                 let Some(info) = plan.pair(pair) else { return };
                 match &info.work {
                     Work::Wish(wish) if wish.verifiable() => self.set_phase(pair, Phase::Verifying),
-                    _ => drop(self.to_gate(info, true)),
+                    _ => drop(self.enter_gate(info, true)),
                 }
             }
-            JobStatus::Failed { exit, retryable, .. } => {
-                let failure = with_output(Failure::new(format!("it ended with exit status {exit}")), &end);
+            JobStatus::Failed {
+                exit, retryable, ..
+            } => {
+                let failure = with_output(
+                    Failure::new(format!("it ended with exit status {exit}")),
+                    &end,
+                );
                 if !(retryable && self.retry(pair, &failure)) {
                     self.finish(pair, Outcome::Failed(failure));
                 }
             }
             JobStatus::TimedOut => {
-                let limit = self.plan.pair(pair).map(|info| info.timeout.to_string()).unwrap_or_default();
-                let failure = with_output(Failure::new(format!("it did not end within {limit} and was ended")), &end)
-                    .hint("give it longer with `timeout`, or find out what it waits for");
+                let limit = self
+                    .plan
+                    .pair(pair)
+                    .map(|info| info.timeout.to_string())
+                    .unwrap_or_default();
+                let failure = with_output(
+                    Failure::new(format!("it did not end within {limit} and was ended")),
+                    &end,
+                )
+                .hint("give it longer with `timeout`, or find out what it waits for");
                 if !self.retry(pair, &failure) {
                     self.finish(pair, Outcome::Failed(failure));
                 }
@@ -166,11 +250,22 @@ impl Scheduler {
 
     /// The job is gone without a verdict (the target restarted): look again, and do once more what is missing.
     fn job_lost(&mut self, pair: PairId) {
-        let failure = Failure::new("its job is gone without a verdict: the target restarted, or somebody ended it");
-        let again = self.pairs.get_mut(pair.index()).is_some_and(|state| !std::mem::replace(&mut state.lost_once, true));
+        let failure = Failure::new(
+            "its job is gone without a verdict: the target restarted, or somebody ended it",
+        );
+        let again = self
+            .pairs
+            .get_mut(pair.index())
+            .is_some_and(|state| !std::mem::replace(&mut state.lost_once, true));
         if again && self.stop.is_none() {
-            let message = format!("{}: {}; looking again", self.plan.label(pair), failure.message);
-            self.emit(Event::Warning { failure: Failure::new(message) });
+            let message = format!(
+                "{}: {}; looking again",
+                self.plan.label(pair),
+                failure.message
+            );
+            self.emit(Event::Warning {
+                failure: Failure::new(message),
+            });
             if let Some(state) = self.pairs.get_mut(pair.index()) {
                 state.rounds = 0;
             }
@@ -182,8 +277,12 @@ impl Scheduler {
 
     /// Plans another try, where the step's policy has one left. False where not.
     pub(super) fn retry(&mut self, pair: PairId, failure: &Failure) -> bool {
-        let Some(policy) = self.plan.pair(pair).and_then(|info| info.retry) else { return false };
-        let Some(state) = self.pairs.get_mut(pair.index()) else { return false };
+        let Some(policy) = self.plan.pair(pair).and_then(|info| info.retry) else {
+            return false;
+        };
+        let Some(state) = self.pairs.get_mut(pair.index()) else {
+            return false;
+        };
         if self.stop.is_some() || state.attempts >= policy.attempts {
             return false;
         }
@@ -191,7 +290,12 @@ impl Scheduler {
         state.rounds = 0;
         let delay = backoff(policy.delay.0, policy.max_delay.0, attempt);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        self.emit(Event::StepRetry { pair, attempt, delay_ms, failure: failure.clone() });
+        self.emit(Event::StepRetry {
+            pair,
+            attempt,
+            delay_ms,
+            failure: failure.clone(),
+        });
         self.set_phase(pair, Phase::Retrying);
         self.after(delay, Purpose::Retry(pair));
         true
@@ -200,13 +304,15 @@ impl Scheduler {
     /// The same decision over what the target says now.
     pub(super) fn verify(&mut self, pair: PairId, wish: &dyn Wish) -> Step {
         let plan = self.plan.clone();
-        let Some(info) = plan.pair(pair) else { return Step::Moved };
+        let Some(info) = plan.pair(pair) else {
+            return Step::Moved;
+        };
         let known = self.store.view(&info.target);
         if let Want::More(facts) = wish.facts(&known) {
             return Step::Needs(facts);
         }
         match wish.decide(&known) {
-            Ok(Decision::Unchanged) => self.to_gate(info, true),
+            Ok(Decision::Unchanged) => self.enter_gate(info, true),
             Ok(Decision::Drift { diff, .. }) => {
                 let mut failure = Failure::new("applied, but still differs");
                 failure.evidence = diff.iter().take(EVIDENCE_LINES).map(signed).collect();
@@ -228,10 +334,16 @@ fn backoff(first: Duration, longest: Duration, attempt: u32) -> Duration {
 }
 
 fn with_output(mut failure: Failure, end: &JobEnd) -> Failure {
-    let text = if end.stderr.trim().is_empty() { &end.stdout } else { &end.stderr };
+    let text = if end.stderr.trim().is_empty() {
+        &end.stdout
+    } else {
+        &end.stderr
+    };
     let lines: Vec<&str> = text.lines().collect();
     let skipped = lines.len().saturating_sub(EVIDENCE_LINES);
-    failure.evidence.extend(lines.iter().skip(skipped).map(|line| (*line).to_owned()));
+    failure
+        .evidence
+        .extend(lines.iter().skip(skipped).map(|line| (*line).to_owned()));
     failure
 }
 

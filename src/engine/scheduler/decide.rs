@@ -38,13 +38,27 @@ impl Scheduler {
     /// Moves a pair that needs attention as far as what is known allows.
     pub(super) fn progress(&mut self, pair: PairId) -> Step {
         let plan = self.plan.clone();
-        let Some(info) = plan.pair(pair) else { return Step::Moved };
-        let phase = self.pairs.get(pair.index()).map(|state| state.phase.clone());
+        let Some(info) = plan.pair(pair) else {
+            return Step::Moved;
+        };
+        let phase = self
+            .pairs
+            .get(pair.index())
+            .map(|state| state.phase.clone());
         match (phase, &info.work) {
-            (Some(Phase::Ready), Work::Skip(reason)) => self.end_step(pair, Outcome::Skipped(reason.clone())),
+            (Some(Phase::Ready), Work::Skip(reason)) => {
+                self.end_step(pair, Outcome::Skipped(reason.clone()))
+            }
             (Some(Phase::Ready), Work::Wish(wish)) => self.ready(info, wish.as_ref()),
             (Some(Phase::Verifying), Work::Wish(wish)) => self.verify(pair, wish.as_ref()),
-            (Some(Phase::Gating { changed, polls, paused: false }), _) => self.poll_gate(info, changed, polls),
+            (
+                Some(Phase::Gating {
+                    changed,
+                    polls,
+                    paused: false,
+                }),
+                _,
+            ) => self.poll_gate(info, changed, polls),
             _ => Step::Moved,
         }
     }
@@ -55,10 +69,14 @@ impl Scheduler {
     }
 
     fn ready(&mut self, info: &Pair, wish: &dyn Wish) -> Step {
+        if !self.has_turn(info) {
+            return Step::Parked;
+        }
         if self.options.mode == Mode::Preview
             && let Some(reason) = self.undecidable(info, wish)
         {
-            self.previews.insert(info.id, Preview::Later(reason.clone()));
+            self.previews
+                .insert(info.id, Preview::Later(reason.clone()));
             return self.end_step(info.id, Outcome::Skipped(reason));
         }
         match self.conditions(info) {
@@ -76,7 +94,9 @@ impl Scheduler {
             Ok(Decision::Refused(failure)) => self.end_step(info.id, Outcome::Failed(failure)),
             Ok(Decision::Unchanged) => {
                 self.previews.insert(info.id, Preview::Unchanged);
-                self.to_gate(info, false)
+                // An earlier attempt of this run whose verdict was lost may have done it.
+                let changed = self.pairs.get(info.id.index()).is_some_and(|state| state.attempts > 0);
+                self.enter_gate(info, changed)
             }
             Ok(Decision::Drift { diff, .. }) if info.kind.class == Class::Check => {
                 self.end_step(info.id, Outcome::Failed(check_failed(&diff)))
@@ -93,25 +113,32 @@ impl Scheduler {
         }
     }
 
-    fn drifted(&mut self, info: &Pair, wish: &dyn Wish, diff: Vec<DiffLine>, actions: Vec<Action>) -> Step {
-        if !wish.verifiable() && self.pairs.get(info.id.index()).is_some_and(|state| state.credited) {
+    fn drifted(
+        &mut self,
+        info: &Pair,
+        wish: &dyn Wish,
+        diff: Vec<DiffLine>,
+        actions: Vec<Action>,
+    ) -> Step {
+        if !wish.verifiable()
+            && self
+                .pairs
+                .get(info.id.index())
+                .is_some_and(|state| state.credited)
+        {
             // The crashed run's job did it; nothing on the target can show that, but its verdict did.
-            return self.to_gate(info, true);
+            return self.enter_gate(info, true);
         }
         if self.lock != Lock::Held {
-            self.parked.insert(self.target_index.get(&info.target).copied().unwrap_or(usize::MAX));
-            self.ask_for_lock();
-            return Step::Parked;
-        }
-        if !self.has_turn(info) {
             return Step::Parked;
         }
         if info.kind.disruptive {
             match self.consent {
                 Consent::Given => {}
                 Consent::Refused => {
-                    let failure = Failure::new("it disturbs what runs on its target and was not agreed to")
-                        .hint("look at `hmco-boot plan`, then run again with --yes");
+                    let failure =
+                        Failure::new("it disturbs what runs on its target and was not agreed to")
+                            .hint("look at `hmco-boot plan`, then run again with --yes");
                     return self.end_step(info.id, Outcome::Failed(failure));
                 }
                 Consent::Ask => {
@@ -124,7 +151,12 @@ impl Scheduler {
         if upload && self.uploads >= self.options.uploads {
             return Step::Parked;
         }
-        Step::Apply(Box::new(ReadyToApply { pair: info.id, actions, diff, upload }))
+        Step::Apply(Box::new(ReadyToApply {
+            pair: info.id,
+            actions,
+            diff,
+            upload,
+        }))
     }
 
     fn ask_for_consent(&mut self) {
@@ -132,15 +164,26 @@ impl Scheduler {
             return;
         }
         let open = |pair: &&Pair| self.is_phase(pair.id, |phase| !matches!(phase, Phase::Done(_)));
-        let pairs = self.plan.pairs.iter().filter(|pair| pair.is_disruptive()).filter(open).map(|pair| pair.id).collect();
+        let pairs = self
+            .plan
+            .pairs
+            .iter()
+            .filter(|pair| pair.is_disruptive())
+            .filter(open)
+            .map(|pair| pair.id)
+            .collect();
         self.out.push(super::Command::Confirm { pairs });
     }
 
-    /// Whether a pair of a series may start: fewer than its limit of those before it are still open.
+    /// Whether it is a pair's turn in its series (a rollout goes in order, also over targets that are as wished): fewer than its limit of those before it are still open.
     fn has_turn(&self, info: &Pair) -> bool {
-        let Some(series) = info.serial.and_then(|_| self.series.get(&info.series)) else { return true };
+        let Some(series) = info.serial.and_then(|_| self.series.get(&info.series)) else {
+            return true;
+        };
         let before = series.pairs.iter().take_while(|pair| **pair != info.id);
-        let open = before.filter(|pair| self.is_phase(**pair, |phase| !matches!(phase, Phase::Done(_)))).count();
+        let open = before
+            .filter(|pair| self.is_phase(**pair, |phase| !matches!(phase, Phase::Done(_))))
+            .count();
         u32::try_from(open).is_ok_and(|open| open < series.limit.unwrap_or(1).max(1))
     }
 
@@ -155,11 +198,20 @@ impl Scheduler {
     }
 
     fn conditions(&mut self, info: &Pair) -> Conditions {
-        if info.whens.is_empty() || self.pairs.get(info.id.index()).is_some_and(|state| state.conditions_hold) {
+        if info.whens.is_empty()
+            || self
+                .pairs
+                .get(info.id.index())
+                .is_some_and(|state| state.conditions_hold)
+        {
             return Conditions::Hold;
         }
         let known = self.store.view(&info.target);
-        let missing: Vec<FactRef> = self.condition_facts(info).into_iter().filter(|fact| !known.has(fact)).collect();
+        let missing: Vec<FactRef> = self
+            .condition_facts(info)
+            .into_iter()
+            .filter(|fact| !known.has(fact))
+            .collect();
         if !missing.is_empty() {
             return Conditions::Need(missing);
         }
@@ -169,12 +221,17 @@ impl Scheduler {
             }
         }
         for when in &info.whens {
-            match template::evaluate(&when.expression, when.span, &with_facts(&when.scope, &known)) {
+            match template::evaluate(
+                &when.expression,
+                when.span,
+                &with_facts(&when.scope, &known),
+            ) {
                 Ok(true) => {}
                 Ok(false) => return Conditions::False(format!("when: {}", when.expression)),
                 Err(mistake) => {
-                    let failure = Failure::new(format!("`when` cannot be evaluated: {}", mistake.message))
-                        .evidence(format!("when = {:?}", when.expression));
+                    let failure =
+                        Failure::new(format!("`when` cannot be evaluated: {}", mistake.message))
+                            .evidence(format!("when = {:?}", when.expression));
                     return Conditions::Bad(match mistake.hint {
                         Some(hint) => failure.hint(hint),
                         None => failure,
@@ -202,8 +259,15 @@ impl Scheduler {
         facts.iter().find_map(|fact| {
             let target = fact.target.as_ref().unwrap_or(&info.target);
             let state = self.targets.get(*self.target_index.get(target)?)?;
-            let (_, by) = state.touched.iter().find(|(touches, _)| touches.intersects(&fact.fact))?;
-            Some(format!("known only after {}: it may change {}", self.plan.label(*by), fact.fact.describe()))
+            let (_, by) = state
+                .touched
+                .iter()
+                .find(|(touches, _)| touches.intersects(&fact.fact))?;
+            Some(format!(
+                "known only after {}: it may change {}",
+                self.plan.label(*by),
+                fact.fact.describe()
+            ))
         })
     }
 }
@@ -226,7 +290,11 @@ pub(super) fn cannot_read(unreadable: &Unreadable) -> Failure {
 
 fn check_failed(diff: &[DiffLine]) -> Failure {
     let mut lines = diff.iter().map(|line| line.text.clone());
-    let mut failure = Failure::new(lines.next().unwrap_or_else(|| "the check does not hold".to_owned()));
+    let mut failure = Failure::new(
+        lines
+            .next()
+            .unwrap_or_else(|| "the check does not hold".to_owned()),
+    );
     failure.evidence.extend(lines);
     failure
 }
@@ -234,7 +302,9 @@ fn check_failed(diff: &[DiffLine]) -> Failure {
 fn with_facts(scope: &Scope, known: &Known<'_>) -> Scope {
     let mut scope = scope.clone();
     let facts = named_json(|fact| known.answer(fact));
-    scope.names.insert("facts".to_owned(), facts.into_iter().collect());
+    scope
+        .names
+        .insert("facts".to_owned(), facts.into_iter().collect());
     scope
 }
 

@@ -11,7 +11,7 @@ use crate::steps::{Decision, Want};
 
 impl Scheduler {
     /// A pair is as wished: it is done, or its gate comes first.
-    pub(super) fn to_gate(&mut self, info: &Pair, changed: bool) -> Step {
+    pub(super) fn enter_gate(&mut self, info: &Pair, changed: bool) -> Step {
         if info.gate.is_none() || self.options.mode == Mode::Preview {
             return self.pass(info.id, changed);
         }
@@ -19,17 +19,33 @@ impl Scheduler {
             // What was read before the apply says nothing about the gate.
             self.forget_gate(info, gate);
         }
-        self.set_phase(info.id, Phase::Gating { changed, polls: 0, paused: false });
+        self.set_phase(
+            info.id,
+            Phase::Gating {
+                changed,
+                polls: 0,
+                paused: false,
+            },
+        );
         Step::Moved
     }
 
     fn pass(&mut self, pair: PairId, changed: bool) -> Step {
-        self.end_step(pair, if changed { Outcome::Changed } else { Outcome::Unchanged })
+        self.end_step(
+            pair,
+            if changed {
+                Outcome::Changed
+            } else {
+                Outcome::Unchanged
+            },
+        )
     }
 
     /// Looks whether a gate holds.
     pub(super) fn poll_gate(&mut self, info: &Pair, changed: bool, polls: u32) -> Step {
-        let Some(gate) = &info.gate else { return self.pass(info.id, changed) };
+        let Some(gate) = &info.gate else {
+            return self.pass(info.id, changed);
+        };
         let known = self.store.view(&info.target);
         if let Want::More(facts) = gate.wish.facts(&known) {
             return Step::Needs(facts);
@@ -41,15 +57,26 @@ impl Scheduler {
             Err(unreadable) => cannot_read(&unreadable).message,
         };
         let interval = gate.interval.0.max(std::time::Duration::from_millis(1));
-        let limit = u32::try_from(gate.timeout.0.as_millis().div_ceil(interval.as_millis())).unwrap_or(u32::MAX);
+        let limit = u32::try_from(gate.timeout.0.as_millis().div_ceil(interval.as_millis()))
+            .unwrap_or(u32::MAX);
         if polls >= limit {
             let failure = Failure::new(format!("its gate did not hold within {}", gate.timeout))
                 .evidence(reason)
                 .hint("find out on the target why, or give it longer with the gate's `timeout`");
             return self.end_step(info.id, Outcome::Failed(failure));
         }
-        self.emit(Event::GateWaiting { pair: info.id, reason });
-        self.set_phase(info.id, Phase::Gating { changed, polls: polls + 1, paused: true });
+        self.emit(Event::GateWaiting {
+            pair: info.id,
+            reason,
+        });
+        self.set_phase(
+            info.id,
+            Phase::Gating {
+                changed,
+                polls: polls + 1,
+                paused: true,
+            },
+        );
         self.after(interval, Purpose::Gate(info.id));
         Step::Moved
     }
@@ -59,12 +86,22 @@ impl Scheduler {
         let plan = self.plan.clone();
         let Some(info) = plan.pair(pair) else { return };
         let Some(gate) = &info.gate else { return };
-        let Some(Phase::Gating { changed, polls, .. }) = self.pairs.get(pair.index()).map(|state| state.phase.clone())
+        let Some(Phase::Gating { changed, polls, .. }) = self
+            .pairs
+            .get(pair.index())
+            .map(|state| state.phase.clone())
         else {
             return;
         };
         self.forget_gate(info, gate);
-        self.set_phase(pair, Phase::Gating { changed, polls, paused: false });
+        self.set_phase(
+            pair,
+            Phase::Gating {
+                changed,
+                polls,
+                paused: false,
+            },
+        );
     }
 
     fn forget_gate(&mut self, info: &Pair, gate: &Gate) {
@@ -87,5 +124,8 @@ impl Scheduler {
 }
 
 fn words(diff: &[DiffLine]) -> String {
-    diff.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join("; ")
+    diff.iter()
+        .map(|line| line.text.as_str())
+        .collect::<Vec<_>>()
+        .join("; ")
 }

@@ -216,7 +216,10 @@ pub struct Scheduler {
     store: Store,
     expectation: Option<Expectation>,
     dirty: BTreeSet<usize>,
+    /// Targets with a pair that waits for lock, consent, its turn, or an upload.
     parked: BTreeSet<usize>,
+    /// Targets that wait for facts of another one.
+    awaiting: BTreeSet<usize>,
     timers: BTreeMap<TimerId, Purpose>,
     next_timer: u64,
     executions: usize,
@@ -252,12 +255,22 @@ struct PairState {
 enum Phase {
     Waiting,
     Ready,
-    Applying { job: JobId, upload: bool },
+    Applying {
+        job: JobId,
+        upload: bool,
+    },
     /// The connection was lost during `Applying`; the job is being attached to.
-    Recovering { job: JobId, upload: bool },
+    Recovering {
+        job: JobId,
+        upload: bool,
+    },
     Verifying,
     Retrying,
-    Gating { changed: bool, polls: u32, paused: bool },
+    Gating {
+        changed: bool,
+        polls: u32,
+        paused: bool,
+    },
     Done(Outcome),
 }
 
@@ -278,6 +291,8 @@ struct TargetState {
     busy: bool,
     /// It has been read since the start or the lock.
     greeted: bool,
+    /// What is being read now was asked before the lock was held: not to be used.
+    discard: bool,
     reading: BTreeSet<Fact>,
     /// Facts that pairs elsewhere want of it.
     wanted: BTreeSet<Fact>,
@@ -321,13 +336,21 @@ enum Stop {
 impl Scheduler {
     /// For one run of one plan.
     pub fn new(plan: Arc<Plan>, options: Options) -> Self {
-        let target_index: BTreeMap<Target, usize> =
-            plan.targets.iter().enumerate().map(|(at, target)| (target.clone(), at)).collect();
-        let mut targets: Vec<TargetState> = plan.targets.iter().cloned().map(TargetState::new).collect();
+        let target_index: BTreeMap<Target, usize> = plan
+            .targets
+            .iter()
+            .enumerate()
+            .map(|(at, target)| (target.clone(), at))
+            .collect();
+        let mut targets: Vec<TargetState> =
+            plan.targets.iter().cloned().map(TargetState::new).collect();
         let mut series: BTreeMap<StepAddr, Series> = BTreeMap::new();
         let mut pairs = Vec::with_capacity(plan.pairs.len());
         for pair in &plan.pairs {
-            let target = target_index.get(&pair.target).copied().unwrap_or(usize::MAX);
+            let target = target_index
+                .get(&pair.target)
+                .copied()
+                .unwrap_or(usize::MAX);
             if let Some(state) = targets.get_mut(target) {
                 state.pairs.push(pair.id);
             }
@@ -338,16 +361,10 @@ impl Scheduler {
             }
             pairs.push(PairState::new(target));
         }
-        let incoming = |vertex| plan.graph.neighbors_directed(vertex, petgraph::Direction::Incoming).count();
-        let vertices = plan
-            .graph
-            .node_indices()
-            .map(|vertex| VertexState { remaining: incoming(vertex), ..VertexState::default() })
-            .collect();
         Self {
             open: pairs.len(),
             pairs,
-            vertices,
+            vertices: waiting_vertices(&plan),
             targets,
             target_index,
             series,
@@ -355,6 +372,7 @@ impl Scheduler {
             expectation: options.expectation.clone(),
             dirty: BTreeSet::new(),
             parked: BTreeSet::new(),
+            awaiting: BTreeSet::new(),
             timers: BTreeMap::new(),
             next_timer: 0,
             executions: 0,
@@ -401,13 +419,25 @@ impl Scheduler {
     fn take(&mut self, input: Input) {
         match input {
             Input::Start => self.start(),
-            Input::Read { target, result, took_ms } => self.read_ended(&target, result, took_ms),
+            Input::Read {
+                target,
+                result,
+                took_ms,
+            } => self.read_ended(&target, result, took_ms),
             Input::Applied { pair, result } => self.applied(pair, result),
-            Input::Attached { target, job, result } => self.attached(&target, &job, result),
+            Input::Attached {
+                target,
+                job,
+                result,
+            } => self.attached(&target, &job, result),
             Input::Timer(timer) => self.timer(timer),
             Input::Locked(result) => self.locked(result),
             Input::Confirmed(yes) => {
-                self.consent = if yes { Consent::Given } else { Consent::Refused };
+                self.consent = if yes {
+                    Consent::Given
+                } else {
+                    Consent::Refused
+                };
                 self.wake_parked();
             }
             Input::Cancel(level) => self.cancel(level),
@@ -416,7 +446,11 @@ impl Scheduler {
     }
 
     fn start(&mut self) {
-        let roots: Vec<_> = self.plan.graph.externals(petgraph::Direction::Incoming).collect();
+        let roots: Vec<_> = self
+            .plan
+            .graph
+            .externals(petgraph::Direction::Incoming)
+            .collect();
         for vertex in roots {
             self.resolve(vertex);
         }
@@ -425,7 +459,9 @@ impl Scheduler {
 
     fn timer(&mut self, timer: TimerId) {
         match self.timers.remove(&timer) {
-            Some(Purpose::Retry(pair)) if self.is_phase(pair, |phase| *phase == Phase::Retrying) => {
+            Some(Purpose::Retry(pair))
+                if self.is_phase(pair, |phase| *phase == Phase::Retrying) =>
+            {
                 self.set_phase(pair, Phase::Ready);
             }
             Some(Purpose::Gate(pair)) => self.gate_again(pair),
@@ -449,6 +485,7 @@ impl Scheduler {
                 self.store.clear();
                 for state in &mut self.targets {
                     state.greeted = false;
+                    state.discard = state.busy;
                     state.leftovers.clear();
                 }
                 for pair in &mut self.pairs {
@@ -457,8 +494,13 @@ impl Scheduler {
                 self.wake_parked();
             }
             Err(failure) => {
-                self.emit(Event::LockRefused { failure: failure.clone() });
-                self.halt(Stop::LockRefused, &format!("not started: {}", failure.message));
+                self.emit(Event::LockRefused {
+                    failure: failure.clone(),
+                });
+                self.halt(
+                    Stop::LockRefused,
+                    &format!("not started: {}", failure.message),
+                );
             }
         }
     }
@@ -469,8 +511,13 @@ impl Scheduler {
             if self.executions >= self.options.parallel {
                 break;
             }
-            let Some(target) = self.dirty.pop_first() else { break };
+            let Some(target) = self.dirty.pop_first() else {
+                break;
+            };
             self.visit(target);
+        }
+        if !self.parked.is_empty() && self.dirty.is_empty() {
+            self.ask_for_lock();
         }
         if self.open == 0 && self.executions == 0 && !self.over {
             self.finish_run();
@@ -485,11 +532,17 @@ impl Scheduler {
     }
 
     fn emit(&mut self, event: Event) {
-        self.out.push(Command::Emit { event, durable: false });
+        self.out.push(Command::Emit {
+            event,
+            durable: false,
+        });
     }
 
     fn emit_durable(&mut self, event: Event) {
-        self.out.push(Command::Emit { event, durable: true });
+        self.out.push(Command::Emit {
+            event,
+            durable: true,
+        });
     }
 
     fn wake_parked(&mut self) {
@@ -497,16 +550,23 @@ impl Scheduler {
     }
 
     fn is_phase(&self, pair: PairId, test: impl Fn(&Phase) -> bool) -> bool {
-        self.pairs.get(pair.index()).is_some_and(|state| test(&state.phase))
+        self.pairs
+            .get(pair.index())
+            .is_some_and(|state| test(&state.phase))
     }
 
     /// Moves a pair that is not done to another phase that is not `Done`.
     fn set_phase(&mut self, pair: PairId, phase: Phase) {
-        let Some(state) = self.pairs.get_mut(pair.index()) else { return };
+        let Some(state) = self.pairs.get_mut(pair.index()) else {
+            return;
+        };
         if matches!(state.phase, Phase::Done(_)) {
             return;
         }
-        let active = matches!(phase, Phase::Ready | Phase::Verifying | Phase::Gating { paused: false, .. });
+        let active = matches!(
+            phase,
+            Phase::Ready | Phase::Verifying | Phase::Gating { paused: false, .. }
+        );
         state.phase = phase;
         let target = state.target;
         if let Some(state) = self.targets.get_mut(target) {
@@ -520,6 +580,20 @@ impl Scheduler {
             self.dirty.insert(target);
         }
     }
+}
+
+/// Every vertex with the number of those before it.
+fn waiting_vertices(plan: &Plan) -> Vec<VertexState> {
+    let before = |vertex| {
+        plan.graph
+            .neighbors_directed(vertex, petgraph::Direction::Incoming)
+            .count()
+    };
+    let state = |vertex| VertexState {
+        remaining: before(vertex),
+        ..VertexState::default()
+    };
+    plan.graph.node_indices().map(state).collect()
 }
 
 impl PairState {
@@ -544,6 +618,7 @@ impl TargetState {
             active: BTreeSet::new(),
             busy: false,
             greeted: false,
+            discard: false,
             reading: BTreeSet::new(),
             wanted: BTreeSet::new(),
             leftovers: Vec::new(),

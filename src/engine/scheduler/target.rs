@@ -14,7 +14,7 @@ use crate::steps::Want;
 use crate::transport::{HostError, HostErrorKind};
 
 /// How many open pairs of a target a later read looks ahead over; the first read takes all of them.
-const LOOK_AHEAD: usize = 256;
+pub(super) const LOOK_AHEAD: usize = 256;
 
 /// Rounds of facts a pair may ask for before it must decide.
 const MAX_ROUNDS: u32 = 3;
@@ -22,7 +22,9 @@ const MAX_ROUNDS: u32 = 3;
 impl Scheduler {
     /// Does the next thing on a target that is not busy: finishes what can be decided, then applies, reads, or waits.
     pub(super) fn visit(&mut self, target: usize) {
-        let Some(state) = self.targets.get(target) else { return };
+        let Some(state) = self.targets.get(target) else {
+            return;
+        };
         if state.busy || state.unreachable.is_some() {
             return;
         }
@@ -38,7 +40,11 @@ impl Scheduler {
                 state.greeted = true;
             }
         }
-        let active: Vec<PairId> = self.targets.get(target).map(|s| s.active.iter().copied().collect()).unwrap_or_default();
+        let active: Vec<PairId> = self
+            .targets
+            .get(target)
+            .map(|s| s.active.iter().copied().collect())
+            .unwrap_or_default();
         let mut missing: BTreeSet<FactRef> = BTreeSet::new();
         let mut asking: Vec<PairId> = Vec::new();
         for pair in active {
@@ -71,11 +77,15 @@ impl Scheduler {
             return;
         }
         for pair in asking {
-            let Some(state) = self.pairs.get_mut(pair.index()) else { continue };
+            let Some(state) = self.pairs.get_mut(pair.index()) else {
+                continue;
+            };
             state.rounds += 1;
             if state.rounds > MAX_ROUNDS {
-                let failure = Failure::new(format!("its kind asked for facts in more than {MAX_ROUNDS} rounds"))
-                    .hint("this is a mistake in hmco-boot: please report it with the step");
+                let failure = Failure::new(format!(
+                    "its kind asked for facts in more than {MAX_ROUNDS} rounds"
+                ))
+                .hint("this is a mistake in hmco-boot: please report it with the step");
                 self.finish(*pair, Outcome::Failed(failure));
             }
         }
@@ -86,11 +96,14 @@ impl Scheduler {
     fn ask_elsewhere(&mut self, other: &Target, fact: Fact, waiting: usize) {
         let index = self.index_of(other);
         self.awaiting.insert(waiting);
-        let Some(state) = self.targets.get_mut(index) else { return };
+        let Some(state) = self.targets.get_mut(index) else {
+            return;
+        };
         match state.unreachable.clone() {
             // An answer all the same, so that the one who asks can decide (or refuse) instead of waiting for ever.
             Some(failure) => {
-                let error = FactError::Failed(format!("{other} did not answer: {}", failure.message));
+                let error =
+                    FactError::Failed(format!("{other} did not answer: {}", failure.message));
                 self.store.insert(other, [(fact, Err(error))]);
                 self.dirty.insert(waiting);
             }
@@ -113,7 +126,9 @@ impl Scheduler {
     }
 
     fn read(&mut self, target: usize, facts: BTreeSet<Fact>) {
-        let Some(state) = self.targets.get_mut(target) else { return };
+        let Some(state) = self.targets.get_mut(target) else {
+            return;
+        };
         state.busy = true;
         state.discard = false;
         state.round += 1;
@@ -121,8 +136,15 @@ impl Scheduler {
         self.executions += 1;
         let (name, round) = (state.target.clone(), state.round);
         let count = u32::try_from(facts.len()).unwrap_or(u32::MAX);
-        self.emit(Event::FactsRequested { target: name.clone(), round, facts: count });
-        self.out.push(Command::Read { target: name, facts: facts.into_iter().collect() });
+        self.emit(Event::FactsRequested {
+            target: name.clone(),
+            round,
+            facts: count,
+        });
+        self.out.push(Command::Read {
+            target: name,
+            facts: facts.into_iter().collect(),
+        });
     }
 
     /// Everything that all open pairs want of a target, and what earlier runs left there.
@@ -134,7 +156,10 @@ impl Scheduler {
         let anything_to_do = |state: &TargetState| {
             state.pairs.iter().any(|pair| {
                 self.is_phase(*pair, |phase| !matches!(phase, Phase::Done(_)))
-                    && self.plan.pair(*pair).is_some_and(|pair| matches!(pair.work, Work::Wish(_)))
+                    && self
+                        .plan
+                        .pair(*pair)
+                        .is_some_and(|pair| matches!(pair.work, Work::Wish(_)))
             })
         };
         if !facts.is_empty() || self.targets.get(target).is_some_and(anything_to_do) {
@@ -145,13 +170,21 @@ impl Scheduler {
 
     /// Facts of a target that its open pairs will want and that are not known: read along with the next execution.
     pub(super) fn facts_ahead(&self, target: usize, pairs: usize) -> BTreeSet<Fact> {
-        let Some(state) = self.targets.get(target) else { return BTreeSet::new() };
-        let open = state.pairs.iter().filter(|pair| self.is_phase(**pair, |phase| !matches!(phase, Phase::Done(_))));
+        let Some(state) = self.targets.get(target) else {
+            return BTreeSet::new();
+        };
+        let open = state
+            .pairs
+            .iter()
+            .filter(|pair| self.is_phase(**pair, |phase| !matches!(phase, Phase::Done(_))));
         let mut facts = BTreeSet::new();
         for pair in open.take(pairs) {
             let waiting = self.is_phase(*pair, |phase| *phase == Phase::Waiting);
             for wanted in self.wants(*pair) {
-                let own = wanted.target.as_ref().is_none_or(|other| *other == state.target);
+                let own = wanted
+                    .target
+                    .as_ref()
+                    .is_none_or(|other| *other == state.target);
                 // A slow fact is read when a step really needs it, not on suspicion.
                 if own && !(waiting && wanted.fact.cost() == Cost::Cli) {
                     facts.insert(wanted.fact);
@@ -163,7 +196,9 @@ impl Scheduler {
 
     /// All facts that a pair would ask for now and that are not known.
     pub(super) fn wants(&self, pair: PairId) -> Vec<FactRef> {
-        let Some(info) = self.plan.pair(pair) else { return Vec::new() };
+        let Some(info) = self.plan.pair(pair) else {
+            return Vec::new();
+        };
         let known = self.store.view(&info.target);
         let mut wanted = self.condition_facts(info);
         wanted.retain(|fact| !known.has(fact));
@@ -180,10 +215,17 @@ impl Scheduler {
         wanted
     }
 
-    pub(super) fn read_ended(&mut self, target: &Target, result: Result<Vec<Answer>, HostError>, took_ms: u64) {
+    pub(super) fn read_ended(
+        &mut self,
+        target: &Target,
+        result: Result<Vec<Answer>, HostError>,
+        took_ms: u64,
+    ) {
         let index = self.index_of(target);
         self.executions = self.executions.saturating_sub(1);
-        let Some(state) = self.targets.get_mut(index) else { return };
+        let Some(state) = self.targets.get_mut(index) else {
+            return;
+        };
         state.busy = false;
         self.dirty.insert(index);
         match result {
@@ -196,29 +238,44 @@ impl Scheduler {
                     state.greeted = true;
                 }
                 let discard = state.discard;
-                self.emit(Event::FactsRead { target: target.clone(), failed, took_ms });
+                self.emit(Event::FactsRead {
+                    target: target.clone(),
+                    failed,
+                    took_ms,
+                });
                 if !discard {
                     self.learn(index, target, answers, greeting);
                 }
             }
             Err(error) => self.not_reached(index, error),
         }
-        if self.parked.iter().any(|parked| *parked != index) && self.lock == Lock::Free && self.stop.is_none() {
-            self.ask_for_lock();
-        }
     }
 
     /// Takes answers in.
-    pub(super) fn learn(&mut self, index: usize, target: &Target, answers: Vec<Answer>, greeting: bool) {
-        if let Some(stale) = self.expectation.as_ref().and_then(|expected| expected.contradicted_by(target, &answers)) {
+    pub(super) fn learn(
+        &mut self,
+        index: usize,
+        target: &Target,
+        answers: Vec<Answer>,
+        greeting: bool,
+    ) {
+        if let Some(stale) = self
+            .expectation
+            .as_ref()
+            .and_then(|expected| expected.contradicted_by(target, &answers))
+        {
             self.emit(Event::Warning { failure: stale });
-            self.halt(Stop::StalePlan, "not started: the saved plan no longer fits its targets");
+            self.halt(
+                Stop::StalePlan,
+                "not started: the saved plan no longer fits its targets",
+            );
         }
         self.store.insert(target, answers);
         self.dirty.append(&mut self.awaiting);
         if greeting
             && self.options.mode == Mode::Run
-            && let Some(Ok(FactValue::RunState(run_state))) = self.store.get(target, &Fact::RunState)
+            && let Some(Ok(FactValue::RunState(run_state))) =
+                self.store.get(target, &Fact::RunState)
             && let Some(state) = self.targets.get_mut(index)
         {
             state.leftovers = run_state.jobs.iter().map(|job| job.id.clone()).collect();
@@ -228,11 +285,15 @@ impl Scheduler {
     /// A target did not answer a read: try again, or give up on it.
     fn not_reached(&mut self, index: usize, error: HostError) {
         let (tries, pause) = self.options.reach;
-        let Some(state) = self.targets.get_mut(index) else { return };
+        let Some(state) = self.targets.get_mut(index) else {
+            return;
+        };
         state.tries += 1;
         let may_pass = matches!(
             error.kind,
-            HostErrorKind::Unreachable { transient: true } | HostErrorKind::Lost | HostErrorKind::Busy
+            HostErrorKind::Unreachable { transient: true }
+                | HostErrorKind::Lost
+                | HostErrorKind::Busy
         );
         if may_pass && state.tries < tries && self.stop.is_none() {
             // What it was asked for by others must not be forgotten.
@@ -247,16 +308,27 @@ impl Scheduler {
 
     /// All open pairs of a target end as unreachable.
     pub(super) fn give_up_on(&mut self, index: usize, failure: Failure) {
-        let Some(state) = self.targets.get_mut(index) else { return };
+        let Some(state) = self.targets.get_mut(index) else {
+            return;
+        };
         state.unreachable = Some(failure.clone());
         state.leftovers.clear();
         let target = state.target.clone();
         let pairs = state.pairs.clone();
-        let wanted: BTreeSet<Fact> = std::mem::take(&mut state.wanted).into_iter().chain(std::mem::take(&mut state.reading)).collect();
+        let wanted: BTreeSet<Fact> = std::mem::take(&mut state.wanted)
+            .into_iter()
+            .chain(std::mem::take(&mut state.reading))
+            .collect();
         let error = FactError::Failed(format!("{target} did not answer: {}", failure.message));
-        self.store.insert(&target, wanted.into_iter().map(|fact| (fact, Err(error.clone()))));
+        self.store.insert(
+            &target,
+            wanted.into_iter().map(|fact| (fact, Err(error.clone()))),
+        );
         self.dirty.append(&mut self.awaiting);
-        self.emit(Event::TargetUnreachable { target, failure: failure.clone() });
+        self.emit(Event::TargetUnreachable {
+            target,
+            failure: failure.clone(),
+        });
         for pair in pairs {
             let outcome = match self.pairs.get(pair.index()).map(|state| &state.phase) {
                 Some(Phase::Done(_)) | None => continue,
@@ -276,13 +348,21 @@ impl Scheduler {
     fn next_leftover(&mut self, target: usize) {
         if self.lock != Lock::Held {
             self.parked.insert(target);
-            return self.ask_for_lock();
+            return;
         }
-        let Some(state) = self.targets.get_mut(target) else { return };
-        let (Some(job), name) = (state.leftovers.pop(), state.target.clone()) else { return };
+        let Some(state) = self.targets.get_mut(target) else {
+            return;
+        };
+        let (Some(job), name) = (state.leftovers.pop(), state.target.clone()) else {
+            return;
+        };
         state.busy = true;
         self.executions += 1;
-        self.emit(Event::LeftoverJob { target: name.clone(), job: job.clone(), waiting: true });
+        self.emit(Event::LeftoverJob {
+            target: name.clone(),
+            job: job.clone(),
+            waiting: true,
+        });
         self.out.push(Command::Attach { target: name, job });
     }
 
@@ -298,6 +378,10 @@ impl Scheduler {
         }
         self.store.forget(target, |_| true);
         self.dirty.insert(index);
-        self.emit(Event::LeftoverJob { target: target.clone(), job: job.clone(), waiting: false });
+        self.emit(Event::LeftoverJob {
+            target: target.clone(),
+            job: job.clone(),
+            waiting: false,
+        });
     }
 }
