@@ -150,7 +150,7 @@ fn not_taken(inner: &Playbook, name: &str, value: &Value) -> Mistake {
 /// Whether a value is only known when its template is rendered.
 fn is_template(value: &Value) -> bool {
     match &value.data {
-        Data::String(text) => text.contains("{{") || text.contains("{%"),
+        Data::String(text) => crate::model::template::is_template(text),
         Data::List(items) => items.iter().any(is_template),
         Data::Table(entries) => entries.iter().any(|(_, value)| is_template(value)),
         _ => false,

@@ -222,7 +222,7 @@ fn check_kind(low: &mut Lowering<'_>, kind: &KindInfo, table: &Value, named: &st
 
 fn has_template(value: &Value) -> bool {
     match &value.data {
-        Data::String(text) => ["{{", "{%", "{#"].iter().any(|open| text.contains(open)),
+        Data::String(text) => crate::model::template::is_template(text),
         Data::List(items) => items.iter().any(has_template),
         Data::Table(entries) => entries.iter().any(|(_, value)| has_template(value)),
         _ => false,
