@@ -560,23 +560,12 @@ struct Around<'b> {
 }
 
 impl Around<'_> {
-<<<<<<< HEAD
-<<<<<<< Updated upstream
-    fn before(&mut self, order: &mut Order, target: &Target) -> Vec<petgraph::graph::NodeIndex> {
-        Inside { growth: self.growth, outer: self.outer, needs: self.needs }.before(order, target)
-=======
-=======
->>>>>>> main
     fn place(&mut self) -> Inside<'_> {
         Inside {
             growth: self.growth,
             outer: self.outer,
             needs: self.needs,
         }
-<<<<<<< HEAD
->>>>>>> Stashed changes
-=======
->>>>>>> main
     }
 }
 
