@@ -379,6 +379,12 @@ impl Loader<'_> {
                 || mistake.severity == Severity::Error
                 || !mistake.span.is_some_and(is_shipped)
         });
+        for mistake in &mut mistakes {
+            let related = mistake.related.iter_mut().map(|(span, _)| span);
+            for span in mistake.span.iter_mut().chain(related) {
+                *span = self.loaded.sources.whole_characters(*span);
+            }
+        }
         self.loaded.mistakes = sorted(mistakes);
         self.loaded
     }

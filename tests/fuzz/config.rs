@@ -247,16 +247,17 @@ fn mutated_projects_never_panic_and_their_mistakes_have_places() {
     }
 }
 
-#[test]
-fn huge_and_deeply_nested_files_end_within_bounds() {
+/// Playbooks that are huge or deep in one way each.
+fn extreme_texts() -> Vec<String> {
     let size = 5 * 1024 * 1024 - 100;
-    let fill = |piece: &str| piece.repeat(size / piece.len());
-    let inventory = seeds()
-        .into_iter()
-        .find(|(path, _)| *path == INVENTORY)
-        .unwrap()
-        .1;
-    let texts = [
+    let fill = |piece: &str| piece.repeat(1024 * 1024 / piece.len());
+    let step = |key: &str, value: String| {
+        format!(
+            "title = 'x'\n[[step]]\nid = 'a'\non = 'all'\n{key} = '{value}'\n[step.directory]\npath = '/a'\n"
+        )
+    };
+    let deep = |inner: &str| format!("{}{inner}{}", "(".repeat(5_000), ")".repeat(5_000));
+    vec![
         fill("["),
         fill("a = ["),
         fill("a={a="),
@@ -271,50 +272,45 @@ fn huge_and_deeply_nested_files_end_within_bounds() {
             "title = 'x'\n{}",
             "[[step]]\nid = 'a'\n[step.file]\n".repeat(2_000)
         ),
-        format!("title = 'x'\n{}", fill("# comment\n")),
-        format!(
-            "title = 'x'\n[[step]]\nid = 'a'\non = '{}a{}'\n",
-            "(".repeat(5_000),
-            ")".repeat(5_000)
+        format!("title = 'x'\n{}", "# comment\n".repeat(size / 10)),
+        step("title", deep("a")).replacen("on = 'all'", &format!("on = '{}'", deep("all")), 1),
+        step("when", deep("1")),
+        step("title", "x".to_owned()).replacen(
+            "on = 'all'",
+            &format!("on = '{}all'", "!".repeat(5_000)),
+            1,
         ),
-        format!(
-            "title = 'x'\n[[step]]\nid = 'a'\non = 'all'\nwhen = '{}1{}'\n",
-            "(".repeat(5_000),
-            ")".repeat(5_000)
-        ),
-        format!(
-            "title = 'x'\n[[step]]\nid = 'a'\non = '{}all'\n",
-            "!".repeat(5_000)
-        ),
-    ];
-    for (number, text) in texts.into_iter().enumerate() {
+    ]
+}
+
+#[test]
+fn huge_and_deeply_nested_files_end_within_bounds() {
+    let inventory = seeds()
+        .into_iter()
+        .find(|(path, _)| *path == INVENTORY)
+        .unwrap()
+        .1;
+    let look = Look {
+        unicode: true,
+        color: false,
+        width: 100,
+    };
+    for (number, text) in extreme_texts().into_iter().enumerate() {
         let began = Instant::now();
         let files = MemoryFiles::default()
             .with(INVENTORY, inventory.as_str())
             .with(PLAYBOOK, text);
         let loaded = load(&files);
-        let drawn = diagnostic::draw(
-            &loaded.sources,
-            &loaded.mistakes,
-            Look {
-                unicode: true,
-                color: false,
-                width: 100,
-            },
-        );
+        let drawn = diagnostic::draw(&loaded.sources, &loaded.mistakes, look);
         assert!(
             drawn.len() < 2_000_000,
             "text {number}: {} bytes drawn",
             drawn.len()
         );
-        assert!(
-            began.elapsed() < Duration::from_secs(20),
-            "text {number}: {:?}",
-            began.elapsed()
-        );
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(20), "text {number}: {took:?}");
         eprintln!(
-            "text {number}: {:?}, {} mistakes",
-            began.elapsed(),
+            "text {number}: {took:?}, {} mistakes",
             loaded.mistakes.len()
         );
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Checks;
+use super::vars::set_by;
 use crate::model::mistake::Mistake;
 use crate::model::playbook::{Body, Playbook, Step};
 use crate::model::template;
@@ -24,6 +25,18 @@ impl Checks<'_> {
             used: BTreeSet::new(),
         };
         let whole = self.is_whole(playbook);
+        // A default may be a template over the other vars, and so may a value in the inventory.
+        for declaration in playbook.vars.values() {
+            if let Some(default) = &declaration.default {
+                let mut found = Vec::new();
+                let known = names.template.clone();
+                names.value(default, &known, &mut found);
+                self.mistakes.extend(found.into_iter().filter(|_| whole));
+            }
+        }
+        for (_, value) in self.project.inventory.iter().flat_map(set_by) {
+            names.note(value);
+        }
         for step in &playbook.steps {
             let mut found = names.of_step(step);
             // Where a declaration could not be read, its name is not unknown.
