@@ -69,9 +69,12 @@ fn new_table(depth: usize, count: usize) -> Item {
     Item::Table(table)
 }
 
-/// `edited` with the line ends and the byte order mark of `text`.
+/// `edited` with the line ends, the missing last newline and the byte order mark of `text`.
 pub(super) fn line_ends_as(text: &str, edited: String) -> String {
     let mut edited = edited;
+    if !text.is_empty() && !text.ends_with('\n') && edited.ends_with('\n') {
+        edited.pop();
+    }
     if text.contains("\r\n") {
         edited = edited.replace("\r\n", "\n").replace('\n', "\r\n");
     }
@@ -196,7 +199,7 @@ mod tests {
         assert_eq!(set_value("a = 1", &["a"], 2).unwrap(), "a = 2");
         assert_eq!(
             set_value("[t]\na = 1", &["t", "b"], 2).unwrap(),
-            "[t]\na = 1\nb = 2\n"
+            "[t]\na = 1\nb = 2"
         );
     }
 }

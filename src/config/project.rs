@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::check;
 use super::files::{FileError, Files};
 use super::lower::Lowering;
+use super::pins::{self, Pins};
 use super::source::Sources;
 use super::{lower, shipped, syntax};
 use crate::model::inventory::Inventory;
@@ -41,6 +42,8 @@ pub struct Project {
     pub inventories: Vec<String>,
     /// All playbooks that could be read, by path below `playbooks/`.
     pub playbooks: BTreeMap<String, Playbook>,
+    /// What is pinned; empty where there is no pins file.
+    pub pins: Pins,
     /// Where each playbook is from, readable or not.
     pub origins: BTreeMap<String, Origin>,
 }
@@ -132,6 +135,7 @@ pub fn load_with(
     };
     loader.loaded.project.root = root;
     loader.inventory(options);
+    loader.pins();
     loader.own_playbooks();
     let first_shipped = loader.loaded.sources.iter().count();
     loader.shipped_playbooks(shipped);
@@ -229,6 +233,17 @@ impl Loader<'_> {
         let inventory = lower::inventory::inventory(&mut low, &chosen, &parsed.root, parsed.broken);
         self.loaded.mistakes.extend(low.mistakes);
         self.loaded.project.inventory = Some(inventory);
+    }
+
+    fn pins(&mut self) {
+        if self.files.read(pins::FILE) == Err(FileError::Missing) {
+            return;
+        }
+        if let Some((file, text)) = self.text(pins::FILE, pins::FILE, &[]) {
+            let (pins, mistakes) = pins::read(file, &text);
+            self.loaded.project.pins = pins;
+            self.loaded.mistakes.extend(mistakes);
+        }
     }
 
     fn own_playbooks(&mut self) {
@@ -364,6 +379,12 @@ impl Loader<'_> {
                 || mistake.severity == Severity::Error
                 || !mistake.span.is_some_and(is_shipped)
         });
+        for mistake in &mut mistakes {
+            let related = mistake.related.iter_mut().map(|(span, _)| span);
+            for span in mistake.span.iter_mut().chain(related) {
+                *span = self.loaded.sources.whole_characters(*span);
+            }
+        }
         self.loaded.mistakes = sorted(mistakes);
         self.loaded
     }

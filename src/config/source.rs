@@ -53,6 +53,19 @@ impl Sources {
         })
     }
 
+    /// A span inside its text, widened to whole characters: parsers of the languages inside strings count bytes.
+    pub fn whole_characters(&self, span: Span) -> Span {
+        let Some(source) = self.get(span.file) else {
+            return span;
+        };
+        let start = source.floor(span.start as usize);
+        let mut end = (span.end as usize).clamp(start, source.text.len());
+        while !source.text.is_char_boundary(end) {
+            end += 1;
+        }
+        Span::new(span.file, start..end)
+    }
+
     /// The part of a string value's span that shows bytes `range` of its decoded text: inside the quotes, with escapes
     /// counted as they are written. The whole span where the two cannot be matched.
     pub fn inside_string(&self, span: Span, range: std::ops::Range<usize>) -> Span {

@@ -10,8 +10,10 @@
 //! - [`check`], [`check_body`]: the value may hold templates that are not rendered yet; such a string may become anything.
 //! - [`coerce`]: what a template gave is made text where text is wanted (`content = "{{ port }}"`), before [`decode`].
 
+mod bounds;
 mod coerce;
 mod locate;
+mod schema;
 mod walk;
 mod words;
 

@@ -14,6 +14,8 @@ mod scan;
 mod scope;
 mod survey;
 #[cfg(test)]
+mod survey_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

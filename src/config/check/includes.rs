@@ -39,7 +39,7 @@ impl<'a> Checks<'a> {
         let known = self.project.origins.keys().map(String::as_str);
         let hint = match nearest(path, known.clone()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => match known.filter(|known| short_name(known) == path).next() {
+            None => match known.clone().find(|known| short_name(known) == path) {
                 Some(with_suffix) => format!("write its whole path: `{with_suffix}`"),
                 None => "write its path below `playbooks/`; `hmco-boot playbooks list` shows what there is".to_owned(),
             },

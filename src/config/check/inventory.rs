@@ -62,7 +62,7 @@ impl Checks<'_> {
             .filter(|node| node.roles.iter().any(|role| role == "server"))
             .collect();
         if let Some(last) = servers.last()
-            && servers.len() % 2 == 0
+            && servers.len().is_multiple_of(2)
         {
             let count = servers.len();
             self.add(

@@ -16,7 +16,8 @@ use super::source::Sources;
 use crate::model::id::Target;
 use crate::model::mistake::Mistake;
 use crate::model::playbook::Playbook;
-use crate::model::value::Value;
+use crate::model::template;
+use crate::model::value::{Data, Value};
 use crate::model::vars::VarType;
 use crate::steps::registry::KindInfo;
 
@@ -110,8 +111,20 @@ impl<'a> Checks<'a> {
 }
 
 /// What is wrong with a value for a var of that type.
-pub(super) fn type_mistakes(kind: VarType, value: &Value) -> Vec<Mistake> {
-    // Filled in when `VarType::check` is there.
-    drop((kind, value));
-    Vec::new()
+pub(super) fn type_mistakes(kind: VarType, value: &Value) -> Option<Mistake> {
+    if holds_template(value) {
+        // Known only when it is rendered.
+        return None;
+    }
+    kind.check(value).err()
+}
+
+/// Whether any string inside a value is a template.
+pub(super) fn holds_template(value: &Value) -> bool {
+    match &value.data {
+        Data::String(text) => template::is_template(text),
+        Data::List(items) => items.iter().any(holds_template),
+        Data::Table(entries) => entries.iter().any(|(_, value)| holds_template(value)),
+        _ => false,
+    }
 }

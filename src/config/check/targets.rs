@@ -5,6 +5,7 @@ use crate::model::id::Target;
 use crate::model::inventory::Inventory;
 use crate::model::mistake::Mistake;
 use crate::model::playbook::{Body, Playbook, Step};
+use crate::model::selector::Selection;
 use crate::steps::Scope;
 
 impl Checks<'_> {
@@ -18,8 +19,8 @@ impl Checks<'_> {
 
     fn targets_of(&mut self, step: &Step, inventory: &Inventory) -> Option<Vec<Target>> {
         let (selector, span) = step.on.as_ref()?;
-        let targets = match selector.targets(inventory) {
-            Ok(targets) => targets,
+        let Selection { targets, idle } = match selector.select(inventory) {
+            Ok(selection) => selection,
             Err(error) => {
                 let span = self.sources.inside_string(*span, error.at);
                 let mut mistake = Mistake::error("bad-selector", span, error.message);
@@ -28,18 +29,21 @@ impl Checks<'_> {
                 return None;
             }
         };
-        if targets.is_empty() {
+        for part in &idle {
+            let part_span = self.sources.inside_string(*span, part.at.clone());
+            let mut mistake = Mistake::warning("matches-nothing", part_span, part.message.clone());
+            mistake.hint = part
+                .hint
+                .clone()
+                .or_else(|| Some(nothing_hint(step, inventory)));
+            self.add(mistake);
+        }
+        if targets.is_empty() && idle.is_empty() {
+            let message = "this selector matches no target of the inventory";
             self.add(
-                Mistake::warning(
-                    "matches-nothing",
-                    *span,
-                    "this selector matches no target of the inventory",
-                )
-                .label("matches nothing")
-                .hint(format!(
-                    "the step `{}` will do nothing; check roles and groups in {}",
-                    step.id, inventory.file
-                )),
+                Mistake::warning("matches-nothing", *span, message)
+                    .label("matches nothing")
+                    .hint(nothing_hint(step, inventory)),
             );
         }
         if let Body::Kind { kind, .. } = &step.body
@@ -69,4 +73,11 @@ impl Checks<'_> {
         }
         Some(targets)
     }
+}
+
+fn nothing_hint(step: &Step, inventory: &Inventory) -> String {
+    format!(
+        "check roles and groups in {}; a step without targets does nothing (`{}`)",
+        inventory.file, step.id
+    )
 }

@@ -6,8 +6,8 @@ use super::Checks;
 use crate::model::inventory::Inventory;
 use crate::model::mistake::{Mistake, nearest};
 use crate::model::playbook::{Body, Playbook, Step};
-use crate::model::value::{Data, Value};
-use crate::model::vars::VarDecl;
+use crate::model::value::Value;
+use crate::model::vars::{VarDecl, unknown_names};
 
 /// Every var an inventory sets, with its value, in the order of precedence.
 pub(super) fn set_by(inventory: &Inventory) -> impl Iterator<Item = (&String, &Value)> {
@@ -61,7 +61,7 @@ impl<'a> Checks<'a> {
     }
 
     fn value_fits(&mut self, declaration: &VarDecl, name: &str, playbook: &str, value: &Value) {
-        for mistake in super::type_mistakes(declaration.kind, value) {
+        if let Some(mistake) = super::type_mistakes(declaration.kind, value) {
             let mistake = mistake.related(
                 declaration.span,
                 format!("`{name}` is declared in {playbook} here"),
@@ -83,16 +83,10 @@ impl<'a> Checks<'a> {
             if !self.is_whole(inner) {
                 continue;
             }
+            self.mistakes.extend(unknown_names(&inner.vars, vars));
             for (name, value) in vars {
-                match inner.vars.get(name) {
-                    Some(declaration) if !is_template(value) => {
-                        self.value_fits(declaration, name, path, value)
-                    }
-                    Some(_) => {}
-                    None => {
-                        let mistake = not_taken(inner, name, value);
-                        self.add(mistake);
-                    }
+                if let Some(declaration) = inner.vars.get(name) {
+                    self.value_fits(declaration, name, path, value);
                 }
             }
             if used {
@@ -129,30 +123,5 @@ impl<'a> Checks<'a> {
                 self.add(mistake);
             }
         }
-    }
-}
-
-fn not_taken(inner: &Playbook, name: &str, value: &Value) -> Mistake {
-    let names: Vec<&str> = inner.vars.keys().map(String::as_str).collect();
-    let hint = match nearest(name, names.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if names.is_empty() => "it takes none".to_owned(),
-        None => format!("it takes {}", crate::config::lower::listed(&names)),
-    };
-    Mistake::error(
-        "unknown-var",
-        value.span,
-        format!("the playbook `{}` takes no var `{name}`", inner.path),
-    )
-    .hint(hint)
-}
-
-/// Whether a value is only known when its template is rendered.
-fn is_template(value: &Value) -> bool {
-    match &value.data {
-        Data::String(text) => text.contains("{{") || text.contains("{%"),
-        Data::List(items) => items.iter().any(is_template),
-        Data::Table(entries) => entries.iter().any(|(_, value)| is_template(value)),
-        _ => false,
     }
 }

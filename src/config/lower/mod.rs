@@ -53,12 +53,12 @@ impl<'a> Lowering<'a> {
         match &value.data {
             Data::Table(entries) => entries,
             other => {
-                let mistake = Mistake::error(
+                self.error(
                     "wrong-type",
                     value.span,
                     format!("{what} must be a table, not {}", type_name(other)),
+                    "write `[NAME]` on a line of its own, or `{ key = value }`",
                 );
-                self.mistakes.push(mistake);
                 &[]
             }
         }

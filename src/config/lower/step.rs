@@ -1,6 +1,7 @@
 //! `[[step]]`: its own keys, and the one table that is its kind.
 
 use super::{Lowering, listed, only, type_name};
+use crate::config::check::holds_template;
 use crate::config::raw;
 use crate::model::id::{KindName, StepId};
 use crate::model::mistake::{Mistake, nearest};
@@ -214,19 +215,10 @@ fn check_kind(low: &mut Lowering<'_>, kind: &KindInfo, table: &Value, named: &st
         .entry(kind.name)
         .or_insert_with(|| (kind.schema)());
     let mut found = shape::check_body(table, schema, named);
-    if found.is_empty() && !has_template(table) {
+    if found.is_empty() && !holds_template(table) {
         found = (kind.decode)(table).err().unwrap_or_default();
     }
     low.mistakes.extend(found);
-}
-
-fn has_template(value: &Value) -> bool {
-    match &value.data {
-        Data::String(text) => ["{{", "{%", "{#"].iter().any(|open| text.contains(open)),
-        Data::List(items) => items.iter().any(has_template),
-        Data::Table(entries) => entries.iter().any(|(_, value)| has_template(value)),
-        _ => false,
-    }
 }
 
 fn use_playbook(low: &mut Lowering<'_>, table: &Value) -> Option<Body> {
@@ -295,7 +287,7 @@ fn need(low: &mut Lowering<'_>, item: &Value) -> Option<Need> {
 fn each(low: &mut Lowering<'_>, value: &Value) -> Option<Value> {
     match &value.data {
         Data::List(_) => Some(value.clone()),
-        Data::String(_) if has_template(value) => Some(value.clone()),
+        Data::String(_) if holds_template(value) => Some(value.clone()),
         other => {
             let found = type_name(other);
             low.error(

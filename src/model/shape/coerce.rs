@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use crate::model::value::{Data, Value};
 
-use super::walk::{HOPS, fits, flatten, resolve, rest_schema, types};
+use super::schema::{HOPS, fits, flatten, resolve, rest_schema, types};
 use super::words::written;
 
 /// Turns integers, floats and booleans that a template gave into text where `schema` wants a string: a lone

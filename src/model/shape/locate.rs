@@ -8,7 +8,7 @@ use serde_path_to_error::{Path, Segment};
 use crate::model::mistake::Mistake;
 use crate::model::value::{Data, Value};
 
-use super::walk::{HOPS, flatten, resolve};
+use super::schema::{HOPS, flatten, resolve};
 
 /// Mistakes of one value that are looked for after the first; more would not be read at once.
 const AT_ONCE: usize = 20;

@@ -221,12 +221,14 @@ fn a_secret_is_taken_only_where_the_schema_says_so() {
 #[test]
 fn a_draft_takes_templates_anywhere_but_still_knows_its_keys() {
     let schema = schema_of::<Wish>();
-    let text = "path = '{{ p }}'\nport = '{{ port }}'\nnames = '{{ names }}'\nbackup = '{% if a %}x{% endif %}'\n\
+    let text = "path = '{{ p }}'\nport = '{{ port }}'\nnames = '{{ names }}'\nbackup = '{{ a or b }}'\n\
                 content = { secret = 'a/b' }\nfollow = '{{ f }}'\nlabels = { a = '{{ x }}' }";
     assert_eq!(check(&value(text), &schema), []);
-    let text = "path = 5\non = 'all'\nlabels = { on = 'x', a = { secret = 'x' } }\nnms = '{{ x }}'";
+    let text = "path = 5\nport = '2{{ x }}'\nmode = '{{ secret(\"x\") }}'\non = 'all'\nlabels = { on = 'x', a = { secret = 'x' } }\nnms = '{{ x }}'";
     insta::assert_snapshot!(told(text, &check_body(&value(text), &schema, "step.file")).join("\n"), @r##"
     wrong-type | 5 | expected a string, found an integer | put it in quotes: `"5"`
+    wrong-type | '2{{ x }}' | expected an integer, found a string | only a template alone, `"{{ ... }}"`, gives something else than text
+    secret-here | '{{ secret("x") }}' | a secret may not be used here | secrets go only into places that are never shown: a file's content, environment values, standard input
     unknown-key | on | unknown key `on` | `on` belongs to the step: move it above `[step.file]`
     secret-here | { secret = 'x' } | a secret may not be used here | secrets go only into places that are never shown: a file's content, environment values, standard input
     unknown-key | nms | unknown key `nms` | known keys: `backup`, `content`, `env`, `extra`, `follow`, `labels`, `mode`, `names`, `path`, `port`, `source` and `timeout`

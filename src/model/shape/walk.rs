@@ -10,6 +10,9 @@ use crate::model::mistake::{Mistake, nearest};
 use crate::model::template;
 use crate::model::value::{Data, Key, Span, Value};
 
+use super::schema::{
+    HOPS, accepts_text, fits, fixed_words, flatten, list, resolve, rest_schema, tags, types,
+};
 use super::words;
 
 /// How far a value has come.
@@ -29,9 +32,6 @@ pub(super) struct Walk<'s> {
     /// The mistakes so far, in the order of the value.
     pub(super) found: Vec<Mistake>,
 }
-
-/// References and alternatives inside each other before the walk gives up; schemars makes three at most.
-pub(super) const HOPS: usize = 16;
 
 impl<'s> Walk<'s> {
     pub(super) fn new(
@@ -76,7 +76,7 @@ impl<'s> Walk<'s> {
             return;
         }
         if draft && value.as_str().is_some_and(template::is_template) {
-            return;
+            return self.template(value, schema, name);
         }
         if let Data::Float(n) = value.data
             && !n.is_finite()
@@ -110,6 +110,26 @@ impl<'s> Walk<'s> {
             Data::Table(entries) => self.table(value, entries, rules),
             Data::List(items) => self.list(value, items, rules, name),
             _ => self.bounds(value, rules),
+        }
+    }
+
+    /// A template may become anything; but one that names a secret taints, and one with text around it stays text.
+    fn template(&mut self, value: &Value, schema: &'s Json, name: Option<&str>) {
+        if !template::secrets_named(value).is_empty() && !accepts_text(self.root, schema, HOPS) {
+            return self.secret_here(value.span, name);
+        }
+        let types = types(schema);
+        let lone = value
+            .as_str()
+            .is_some_and(|text| template::lone_expression(text).is_some());
+        if !lone && !types.is_empty() && !types.contains(&"string") {
+            self.wrong_type(value, &types, name);
+            if let Some(mistake) = self.found.last_mut() {
+                mistake.hint = Some(
+                    "only a template alone, `\"{{ ... }}\"`, gives something else than text"
+                        .to_owned(),
+                );
+            }
         }
     }
 
@@ -216,53 +236,6 @@ impl<'s> Walk<'s> {
         };
         self.found
             .push(Mistake::error("wrong-value", value.span, words));
-    }
-
-    fn bounds(&mut self, value: &Value, rules: &Map<String, Json>) {
-        let number = |key: &str| rules.get(key).and_then(Json::as_f64);
-        match &value.data {
-            Data::Integer(n) => {
-                let format = rules.get("format").and_then(Json::as_str).unwrap_or("");
-                let (low, high) = format_range(format);
-                let bound = |key: &str| rules.get(key).and_then(Json::as_i64);
-                let low = low.max(bound("minimum").unwrap_or(i64::MIN));
-                let high = high.min(bound("maximum").unwrap_or(i64::MAX));
-                if !(low..=high).contains(n) {
-                    self.out_of_range(value.span, low, high);
-                }
-            }
-            Data::Float(n)
-                if number("minimum").is_some_and(|low| *n < low)
-                    || number("maximum").is_some_and(|high| *n > high) =>
-            {
-                let words = format!("{n} is out of range");
-                self.found
-                    .push(Mistake::error("wrong-value", value.span, words));
-            }
-            Data::String(text) => {
-                let least = rules.get("minLength").and_then(Json::as_u64).unwrap_or(0);
-                if (text.chars().count() as u64) < least {
-                    let words = if text.is_empty() {
-                        "an empty string is not allowed here".to_owned()
-                    } else {
-                        format!("expected at least {least} characters")
-                    };
-                    self.found
-                        .push(Mistake::error("wrong-value", value.span, words));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn out_of_range(&mut self, span: Span, low: i64, high: i64) {
-        let hint = match (low, high) {
-            (low, i64::MAX) => format!("write {low} or more"),
-            (i64::MIN, high) => format!("write {high} or less"),
-            (low, high) => format!("write a number from {low} to {high}"),
-        };
-        self.found
-            .push(Mistake::error("wrong-value", span, "the number is out of range").hint(hint));
     }
 
     fn word(&mut self, value: &Value, allowed: &[&str], name: Option<&str>) {
@@ -395,130 +368,4 @@ impl<'s> Walk<'s> {
         }
         self.found.extend(best.unwrap_or_default());
     }
-}
-
-/// What a `$ref` points at, or the schema itself.
-pub(super) fn resolve<'s>(root: &'s Json, schema: &'s Json) -> &'s Json {
-    let mut schema = schema;
-    for _ in 0..HOPS {
-        let Some(target) = schema.get("$ref").and_then(Json::as_str) else {
-            return schema;
-        };
-        let Some(found) = target.strip_prefix('#').and_then(|path| root.pointer(path)) else {
-            return schema;
-        };
-        schema = found;
-    }
-    schema
-}
-
-/// The schema of keys that have none of their own; `None` = there may be no such keys. A table with `properties` is
-/// closed even where its type forgot `deny_unknown_fields`: an unknown key must never be ignored in silence.
-pub(super) fn rest_schema(rules: &Map<String, Json>) -> Option<&Json> {
-    const ANY: &Json = &Json::Bool(true);
-    if let Some(patterns) = rules.get("patternProperties").and_then(Json::as_object) {
-        return patterns.values().next();
-    }
-    match rules.get("additionalProperties") {
-        Some(Json::Bool(false)) => None,
-        Some(schema) => Some(schema),
-        None if rules.contains_key("properties") => None,
-        None => Some(ANY),
-    }
-}
-
-/// The types a schema names, without `null`, which TOML does not have.
-pub(super) fn types(schema: &Json) -> Vec<&str> {
-    match schema.get("type") {
-        Some(Json::String(one)) if one != "null" => vec![one],
-        Some(Json::Array(many)) => many
-            .iter()
-            .filter_map(Json::as_str)
-            .filter(|kind| *kind != "null")
-            .collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// Alternatives with references followed, nested alternatives taken apart and `null` left out.
-pub(super) fn flatten<'s>(root: &'s Json, alternatives: &'s Json, hops: usize) -> Vec<&'s Json> {
-    let mut all = Vec::new();
-    for schema in alternatives.as_array().into_iter().flatten() {
-        let schema = resolve(root, schema);
-        let inner = schema.get("oneOf").or_else(|| schema.get("anyOf"));
-        match inner {
-            Some(inner) if hops > 0 => all.extend(flatten(root, inner, hops - 1)),
-            _ if schema.get("type").and_then(Json::as_str) == Some("null") => {}
-            _ => all.push(schema),
-        }
-    }
-    all
-}
-
-fn accepts_text(root: &Json, schema: &Json, hops: usize) -> bool {
-    let schema = resolve(root, schema);
-    schema.get("x-text") == Some(&Json::Bool(true))
-        || schema
-            .get("oneOf")
-            .or_else(|| schema.get("anyOf"))
-            .is_some_and(|inner| {
-                flatten(root, inner, hops)
-                    .iter()
-                    .any(|s| s.get("x-text") == Some(&Json::Bool(true)))
-            })
-}
-
-/// The words of a schema that allows only certain words.
-fn fixed_words(schema: &Json) -> Option<Vec<&str>> {
-    if let Some(word) = schema.get("const") {
-        return Some(word.as_str().into_iter().collect());
-    }
-    let words = schema.get("enum")?.as_array()?;
-    Some(words.iter().filter_map(Json::as_str).collect())
-}
-
-/// Tag and schema of each variant, where every alternative is a table with exactly one key.
-fn tags<'s>(schemas: &[&'s Json]) -> Option<Vec<(&'s str, &'s Json)>> {
-    schemas
-        .iter()
-        .map(|schema| {
-            let properties = schema.get("properties")?.as_object()?;
-            let required = schema.get("required")?.as_array()?;
-            let (tag, inner) = properties.iter().next()?;
-            (properties.len() == 1 && required.len() == 1).then_some((tag.as_str(), inner))
-        })
-        .collect()
-}
-
-/// Whether a value is of a JSON schema type.
-pub(super) fn fits(kind: &str, data: &Data) -> bool {
-    match data {
-        Data::String(_) | Data::Tainted(_) => kind == "string",
-        Data::Integer(_) => matches!(kind, "integer" | "number"),
-        Data::Float(_) => kind == "number",
-        Data::Bool(_) => kind == "boolean",
-        Data::Datetime(_) => false,
-        Data::List(_) => kind == "array",
-        Data::Table(_) => kind == "object",
-    }
-}
-
-fn format_range(format: &str) -> (i64, i64) {
-    match format {
-        "uint8" => (0, i64::from(u8::MAX)),
-        "uint16" => (0, i64::from(u16::MAX)),
-        "uint32" => (0, i64::from(u32::MAX)),
-        "uint" | "uint64" | "uint128" => (0, i64::MAX),
-        "int8" => (i64::from(i8::MIN), i64::from(i8::MAX)),
-        "int16" => (i64::from(i16::MIN), i64::from(i16::MAX)),
-        "int32" => (i64::from(i32::MIN), i64::from(i32::MAX)),
-        _ => (i64::MIN, i64::MAX),
-    }
-}
-
-fn list<'s>(rules: &'s Map<String, Json>, key: &str) -> &'s [Json] {
-    rules
-        .get(key)
-        .and_then(Json::as_array)
-        .map_or(&[], Vec::as_slice)
 }

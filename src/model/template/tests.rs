@@ -7,7 +7,7 @@ use super::*;
 use crate::model::value::FileId;
 
 /// A string value as if written in plain quotes at byte 10.
-fn string(text: &str) -> Value {
+pub(super) fn string(text: &str) -> Value {
     Value {
         span: Span::new(FileId(0), 10..10 + text.len() + 2),
         data: Data::String(text.to_owned()),
@@ -52,7 +52,7 @@ fn mistake(text: &str) -> Mistake {
 }
 
 /// The part of the string that is underlined.
-fn underlined(text: &str, mistake: &Mistake) -> String {
+pub(super) fn underlined(text: &str, mistake: &Mistake) -> String {
     let span = mistake.span.unwrap();
     let quoted = format!("\"{text}\"");
     quoted[span.start as usize - 10..span.end as usize - 10].to_owned()
@@ -211,7 +211,7 @@ fn a_table_that_holds_a_secret_is_tainted_only_where_the_secret_is() {
     );
 }
 
-fn table(key: &str, inner: Value) -> Value {
+pub(super) fn table(key: &str, inner: Value) -> Value {
     let span = Span::new(FileId(0), 0..5);
     let key = Key {
         span,
@@ -323,58 +323,6 @@ fn a_condition_must_be_true_or_false_and_knows_no_secrets() {
     assert_eq!(code("tls_key == 'x'"), "secret-in-when");
     assert_eq!(code("tls_key is defined"), "secret-in-when");
     assert_eq!(code("site.password == given"), "secret-in-when");
-}
-
-#[test]
-fn facts_secrets_and_names_are_found_without_rendering() {
-    assert_eq!(
-        facts_named("facts.os.arch == 'arm64' and facts['boot'].id and x.facts.no"),
-        ["boot", "os"]
-    );
-    let value = table(
-        "a",
-        string("{{ secret('x/y') }} {# secret('no') #} {{ secret(\"z\") }} {{ secret(name) }}"),
-    );
-    let named = secrets_named(&value);
-    let names: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["x/y", "z"]);
-    let named = secrets_named(&table("a", table("secret", string("q"))));
-    assert_eq!(named[0].0, "q");
-    let used = names_used(
-        "{% for i in names %}{{ i }}{{ port }}{{ secret(name) }}{{ range(2) }}{% endfor %}",
-    );
-    assert_eq!(
-        used.into_iter().collect::<Vec<_>>(),
-        ["name", "names", "port"]
-    );
-}
-
-#[test]
-fn undefined_names_are_found_without_values() {
-    let known = ["name", "node"].map(str::to_owned).into();
-    let template = "hi {{ node.name }} {{ nmae }}";
-    let mistakes = undefined_names(&string(template), &known);
-    assert_eq!(mistakes.len(), 1);
-    assert_eq!(underlined(template, &mistakes[0]), "nmae");
-    assert_eq!(mistakes[0].hint.as_deref(), Some("did you mean `name`?"));
-    assert_eq!(
-        undefined_names(&string("{{ x"), &known)[0].code,
-        "template-syntax"
-    );
-    let span = Span::new(FileId(0), 0..100);
-    assert_eq!(
-        check_expression("nam == 'x'", span, &known)[0].code,
-        "undefined-name"
-    );
-    assert_eq!(
-        check_expression("name == secret('x')", span, &known)[0].code,
-        "secret-in-when"
-    );
-    assert_eq!(
-        check_expression("name == ", span, &known)[0].code,
-        "template-syntax"
-    );
-    assert_eq!(check_expression("name == 'x'", span, &known), []);
 }
 
 #[test]
