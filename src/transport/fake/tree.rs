@@ -285,7 +285,8 @@ impl FakeTree {
         Ok(())
     }
 
-    fn remove(&mut self, path: &AbsPath, recursive: bool) -> Result<(), Refusal> {
+    /// Removes what is there, if anything; a folder only with `recursive`, and then with all in it.
+    pub fn remove(&mut self, path: &AbsPath, recursive: bool) -> Result<(), Refusal> {
         let Some(resolved) = self.resolve(path, false) else {
             return Ok(());
         };
