@@ -229,6 +229,37 @@ fn output_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
+fn a_playbook_that_comes_with_it_can_be_ejected_once() {
+    let (temporary, work) = workplace();
+    let hmco_boot = |args: &[&str]| {
+        command(temporary.path(), &work)
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    let shipped: Vec<String> = String::from_utf8(hmco_boot(&["playbooks", "list"]).stdout)
+        .unwrap()
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().next().unwrap().to_owned())
+        .collect();
+    let outside = hmco_boot(&["playbooks", "eject", &shipped[0]]);
+    assert_eq!(outside.status.code(), Some(2), "outside of a project");
+    assert!(hmco_boot(&["init"]).status.success());
+    for name in &shipped {
+        let source = hmco_boot(&["playbooks", "show", "--source", name]).stdout;
+        assert!(
+            hmco_boot(&["playbooks", "eject", name]).status.success(),
+            "{name}"
+        );
+        let file = work.join(format!("playbooks/{name}.toml"));
+        assert_eq!(fs::read(&file).unwrap(), source, "{name}");
+        let again = hmco_boot(&["playbooks", "eject", name]);
+        assert_eq!(again.status.code(), Some(2), "{name} a second time");
+    }
+}
+
+#[test]
 fn every_command_has_a_manual_page() {
     let (temporary, work) = workplace();
     let output = command(temporary.path(), &work)

@@ -41,11 +41,17 @@ pub fn run(_args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError
         list.extend(new.iter().map(|mistake| as_json(loaded, mistake)));
         found.extend(new);
     }
-    let wrong = found.iter().any(|mistake| mistake.severity == Severity::Error);
+    let wrong = found
+        .iter()
+        .any(|mistake| mistake.severity == Severity::Error);
     let summary = diagnostic::summary(&found);
     if context.output.format() == Format::Json {
         context.output.json("check", &json!({ "mistakes": list }))?;
-        return Ok(if wrong { ExitCode::Usage } else { ExitCode::Done });
+        return Ok(if wrong {
+            ExitCode::Usage
+        } else {
+            ExitCode::Done
+        });
     }
     if wrong {
         return Err(CliError::usage(summary).below(drawn));
@@ -80,7 +86,13 @@ fn everything(context: &Context<'_>) -> Vec<Loaded> {
         .into_iter()
         .map(|inventory| {
             let inventory = Some(inventory);
-            project::read(context, &Options { inventory, ..options.clone() })
+            project::read(
+                context,
+                &Options {
+                    inventory,
+                    ..options.clone()
+                },
+            )
         })
         .collect()
 }

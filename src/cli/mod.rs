@@ -1,18 +1,23 @@
 //! The command line: arguments, one file per command, the edge error, and the only place that prints. Everything below
 //! hands its words back; what the process sees (environment, working folder, streams) is handed in from here.
 
+pub mod check;
 pub mod completions;
 pub mod environment;
 pub mod error;
+pub mod files;
 pub mod graph;
 pub mod init;
 pub mod man;
 pub mod output;
 pub mod paths;
 pub mod plan;
+pub mod playbooks;
+pub mod project;
 pub mod resume;
 pub mod run;
 pub mod runs;
+pub mod schema;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,6 +26,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::model::outcome::ExitCode;
+use crate::report;
 
 use environment::Environment;
 use error::{CliError, Kind};
@@ -111,6 +117,10 @@ pub struct Globals {
 pub enum Command {
     /// Start a project: an inventory and a first playbook
     Init(init::Args),
+    /// Report every mistake in the project's files
+    Check(check::Args),
+    /// Print the JSON schemas of the project's files, for editors
+    Schema(schema::Args),
     /// Show the steps of a playbook and what waits for what
     Graph(graph::Args),
     /// Show what a run would do, changing nothing
@@ -121,6 +131,8 @@ pub enum Command {
     Resume(resume::Args),
     /// Look at recorded runs
     Runs(runs::Args),
+    /// Look at playbooks, those that come with hmco-boot too
+    Playbooks(playbooks::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -137,6 +149,26 @@ pub struct Context<'a> {
     pub globals: Globals,
     /// Where words go.
     pub output: &'a mut Output,
+}
+
+impl Context<'_> {
+    /// How the reporter of a run is to show it.
+    pub fn reporter_options(&self) -> (report::Format, report::Options) {
+        let format = match self.output.format() {
+            Format::Json => report::Format::Json,
+            Format::Tty => report::Format::Tty,
+            Format::Plain | Format::Auto => report::Format::Plain,
+        };
+        let options = report::Options {
+            width: usize::from(self.output.width()),
+            height: usize::from(self.output.height()),
+            colour: self.output.colour_mode(),
+            unicode: self.output.unicode(),
+            verbose: self.globals.verbose > 0,
+            zone: jiff::tz::TimeZone::system(),
+        };
+        (format, options)
+    }
 }
 
 /// Reads the arguments. `None`: they asked for help or the version, which has been printed.
@@ -187,11 +219,14 @@ pub async fn dispatch(
     let context = &mut context;
     match cli.command {
         Command::Init(args) => init::run(&args, context),
+        Command::Check(args) => check::run(&args, context),
+        Command::Schema(args) => schema::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),
         Command::Plan(args) => plan::run(&args, context).await,
         Command::Run(args) => run::run(&args, context).await,
         Command::Resume(args) => resume::run(&args, context).await,
         Command::Runs(args) => runs::run(&args, context),
+        Command::Playbooks(args) => playbooks::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),
     }

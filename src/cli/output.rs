@@ -114,6 +114,15 @@ impl Output {
         self.stdout.colour
     }
 
+    /// The same, in a report's words.
+    pub fn colour_mode(&self) -> ColourMode {
+        if self.stdout.colour {
+            ColourMode::Always
+        } else {
+            ColourMode::Never
+        }
+    }
+
     /// Whether standard error may have colour.
     pub fn error_colour(&self) -> bool {
         self.stderr.colour
@@ -126,11 +135,7 @@ impl Output {
 
     /// Writes lines of a report to standard output.
     pub fn lines(&mut self, lines: &[Line]) -> Result<(), CliError> {
-        let colour = if self.stdout.colour {
-            ColourMode::Always
-        } else {
-            ColourMode::Never
-        };
+        let colour = self.colour_mode();
         let text: String = lines
             .iter()
             .map(|line| format!("{}\n", line.render(colour)))

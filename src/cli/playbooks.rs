@@ -1,18 +1,10 @@
 //! `hmco-boot playbooks`: which playbooks there are, what they take, and a copy of a shipped one to change.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "`eject` writes a playbook into the project"
-)]
-
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::path::Path;
-
 use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
 use super::error::CliError;
+use super::files::write_new;
 use super::output::Format;
 use super::paths::shown;
 use super::{Context, project};
@@ -101,7 +93,10 @@ fn list(loaded: &Loaded, context: &mut Context<'_>) -> Result<(), CliError> {
     }
     context.output.lines(&table(&rows))?;
     if loaded.has_errors() {
-        let what = format!("these playbooks have {}", diagnostic::summary(&loaded.mistakes));
+        let what = format!(
+            "these playbooks have {}",
+            diagnostic::summary(&loaded.mistakes)
+        );
         context.output.warn(&what, "hmco-boot check shows them");
     }
     Ok(())
@@ -117,21 +112,22 @@ fn origin_json(origin: Origin) -> &'static str {
 
 /// Columns as wide as their widest cell.
 fn table<const N: usize>(rows: &[[(Ink, String); N]]) -> Vec<Line> {
-    let mut starts = [0; N];
+    let mut widths = [0; N];
     for row in rows {
-        let mut at = 0;
-        for (start, (_, cell)) in starts.iter_mut().zip(row) {
-            at = at.max(*start);
-            *start = at;
-            at += Line::of(Ink::Plain, cell).width() + 2;
+        for (width, (ink, cell)) in widths.iter_mut().zip(row) {
+            *width = Line::of(*ink, cell).width().max(*width);
         }
     }
     rows.iter()
         .map(|row| {
-            let mut line = Line::new();
-            for ((ink, cell), start) in row.iter().zip(starts) {
-                line.pad_to(start);
-                line.push(*ink, cell);
+            let (mut line, mut start) = (Line::new(), 0);
+            for ((ink, cell), width) in row.iter().zip(widths) {
+                // No blanks for a cell that is empty: it may be the last.
+                if !cell.is_empty() {
+                    line.pad_to(start);
+                    line.push(*ink, cell);
+                }
+                start += width + 2;
             }
             line
         })
@@ -148,9 +144,16 @@ fn show(
     let path = project::find(read, name)?;
     let origin = read.origins.get(path).copied().unwrap_or(Origin::Own);
     if source {
-        let prefix = if origin == Origin::Shipped { "shipped:" } else { "" };
+        let prefix = if origin == Origin::Shipped {
+            "shipped:"
+        } else {
+            ""
+        };
         let wanted = format!("{prefix}playbooks/{path}");
-        let found = loaded.sources.iter().find(|(_, source)| source.name() == wanted);
+        let found = loaded
+            .sources
+            .iter()
+            .find(|(_, source)| source.name() == wanted);
         let text = found.map_or(String::new(), |(_, source)| source.text().to_owned());
         return context.output.data(&text);
     }
@@ -203,7 +206,7 @@ fn as_json(playbook: &Playbook, origin: Origin) -> Json {
                 "title": step.title,
                 "kind": kind,
                 "playbook": uses,
-                "on": step.on.as_ref().map(|(selector, _)| selector.as_str()),
+                "on": step.on.as_ref().map(|(selector, _)| selector.to_string()),
             })
         })
         .collect();
@@ -229,7 +232,8 @@ fn describe(playbook: &Playbook, origin: Origin) -> Vec<Line> {
     }
     if !playbook.vars.is_empty() {
         lines.push(Line::new());
-        let mut rows = vec![["VAR", "TYPE", "DEFAULT", ""].map(|head| (Ink::Soft, head.to_owned()))];
+        let mut rows =
+            vec![["VAR", "TYPE", "DEFAULT", ""].map(|head| (Ink::Soft, head.to_owned()))];
         for (name, var) in &playbook.vars {
             let kind = serde_json::to_value(var.kind).unwrap_or_default();
             let default = match &var.default {
@@ -253,12 +257,14 @@ fn describe(playbook: &Playbook, origin: Origin) -> Vec<Line> {
     let mut rows = vec![["STEP", "KIND", "ON", ""].map(|head| (Ink::Soft, head.to_owned()))];
     for step in &playbook.steps {
         let (kind, uses) = kind_of(step);
-        let kind = uses.map_or(kind.to_owned(), |path| format!("playbook {}", short_name(path)));
-        let on = step.on.as_ref().map_or("", |(selector, _)| selector.as_str());
+        let kind = uses.map_or(kind.to_owned(), |path| {
+            format!("playbook {}", short_name(path))
+        });
+        let on = step.on.as_ref().map(|(selector, _)| selector.to_string());
         rows.push([
             (Ink::Strong, step.id.to_string()),
             (Ink::Plain, kind),
-            (Ink::Plain, on.to_owned()),
+            (Ink::Plain, on.unwrap_or_default()),
             (Ink::Soft, step.title.clone().unwrap_or_default()),
         ]);
     }
@@ -290,20 +296,8 @@ fn eject(loaded: &Loaded, name: &str, context: &mut Context<'_>) -> Result<(), C
         return context.output.json("ejected", &json!({ "file": shown }));
     }
     context.output.data(&format!("{shown}\n"))?;
-    context.output.talk("It is now used in place of the shipped one; remove it to go back.\n");
+    context
+        .output
+        .talk("It is now used in place of the shipped one; remove it to go back.\n");
     Ok(())
-}
-
-/// Writes a file that must not be there yet, and its folders; no half of it is left behind.
-pub(super) fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let written = file.write_all(text).and_then(|()| file.sync_all());
-    if written.is_err() {
-        // Where even removing fails, the error that is returned says enough.
-        fs::remove_file(path).ok();
-    }
-    written
 }

@@ -139,7 +139,12 @@ impl World {
 
     /// The machine loses power: whatever ran is gone without a verdict, its work done or not.
     pub fn restart(&mut self, target: &Target, work_done: bool) {
-        let running: Vec<JobId> = self.machine(target).running.iter().map(|running| running.job.id.clone()).collect();
+        let running: Vec<JobId> = self
+            .machine(target)
+            .running
+            .iter()
+            .map(|running| running.job.id.clone())
+            .collect();
         for id in running.iter().filter(|_| work_done) {
             self.end(target, id);
         }

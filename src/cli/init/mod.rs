@@ -3,17 +3,18 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "writes the scaffold into the folder the user named"
+    reason = "looks into the folder that becomes a project"
 )]
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::Context;
 use super::error::CliError;
+use super::files::write_new;
 use super::output::Format;
 use super::paths::shown;
 use crate::model::outcome::ExitCode;
@@ -96,7 +97,7 @@ pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError>
 impl Report {
     fn make(&mut self, dir: &Path, name: &str, text: &str) -> Result<(), CliError> {
         let path = dir.join(name);
-        match write_new(&path, text) {
+        match write_new(&path, text.as_bytes()) {
             Ok(()) => self.made.push(name.to_owned()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && path.exists() => {
                 self.left_alone.push(Left {
@@ -134,22 +135,6 @@ fn existing_inventories(dir: &Path) -> Result<Vec<String>, CliError> {
         .collect();
     names.sort();
     Ok(names)
-}
-
-/// Writes a file that must not be there yet, and its folders.
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all());
-    if written.is_err() {
-        // Half a file would be left alone by the next `init`; where even removing fails, the error below says enough.
-        fs::remove_file(path).ok();
-    }
-    written
 }
 
 /// A name for the cluster: the folder's, so that two projects do not share their records; `homelab` where that is no

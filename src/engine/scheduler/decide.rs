@@ -95,7 +95,10 @@ impl Scheduler {
             Ok(Decision::Unchanged) => {
                 self.previews.insert(info.id, Preview::Unchanged);
                 // An earlier attempt of this run whose verdict was lost may have done it.
-                let changed = self.pairs.get(info.id.index()).is_some_and(|state| state.attempts > 0);
+                let changed = self
+                    .pairs
+                    .get(info.id.index())
+                    .is_some_and(|state| state.attempts > 0);
                 self.enter_gate(info, changed)
             }
             Ok(Decision::Drift { diff, .. }) if info.kind.class == Class::Check => {
