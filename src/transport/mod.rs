@@ -2,6 +2,15 @@
 //! shell text carried by `local` or, later, SSH) and `fake`, a machine in memory. `tests/seam_contract.rs` holds both to
 //! the same cases.
 
+mod actions;
+mod exec;
+#[doc(hidden)]
+pub mod fake;
+mod job;
+pub mod local;
+pub mod machine;
+pub mod shell;
+
 use std::future::Future;
 use std::pin::Pin;
 
