@@ -1,4 +1,4 @@
-//! Writing the few files that commands leave in a project.
+//! Reading and writing the few files that commands are handed by name or leave in a project.
 
 #![expect(
     clippy::disallowed_methods,
@@ -7,6 +7,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Writes a file that must not be there yet ([`io::ErrorKind::AlreadyExists`]), and its folders; no half of it is left
@@ -22,4 +23,26 @@ pub fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
         fs::remove_file(path).ok();
     }
     written
+}
+
+/// Writes a file that only its owner may read, whole or not at all: beside it, then renamed over it.
+pub fn replace_private(path: &Path, text: &[u8]) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(text).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        fs::remove_file(&beside).ok();
+    }
+    written
+}
+
+/// Reads a text file.
+pub fn read(path: &Path) -> io::Result<String> {
+    fs::read_to_string(path)
 }

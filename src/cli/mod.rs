@@ -8,6 +8,7 @@ pub mod error;
 pub mod files;
 pub mod graph;
 pub mod init;
+pub mod live;
 pub mod man;
 pub mod output;
 pub mod paths;
@@ -18,6 +19,7 @@ pub mod resume;
 pub mod run;
 pub mod runs;
 pub mod schema;
+pub mod session;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

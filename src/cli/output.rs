@@ -224,11 +224,17 @@ impl Output {
         if !self.interactive {
             return false;
         }
-        self.talk(&format!("{question} [y/N] "));
-        let mut answer = String::new();
-        let read = io::stdin().lock().read_line(&mut answer);
-        read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
+        ask(question)
     }
+}
+
+/// Asks on standard error and waits for an answer on standard input; only `y` or `yes` is yes.
+pub fn ask(question: &str) -> bool {
+    let mut error = io::stderr();
+    let asked = write!(error, "{question} [y/N] ").and_then(|()| error.flush());
+    let mut answer = String::new();
+    let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
 }
 
 /// Whether a stream may have colour: `NO_COLOR` forbids it, `CLICOLOR_FORCE` demands it, else a terminal that is not

@@ -56,6 +56,14 @@ pub fn find<'a>(project: &'a Project, name: &str) -> Result<&'a str, CliError> {
     })
 }
 
+/// The project's folder.
+pub fn root(context: &Context<'_>) -> Option<std::path::PathBuf> {
+    match &context.globals.project {
+        Some(project) => Some(context.cwd.join(project)),
+        None => crate::config::load::find_project(&context.cwd),
+    }
+}
+
 /// The name of the cluster, which also names the folder of its records. Other mistakes of the project do not matter
 /// here: what is recorded can be looked at in any case.
 pub fn cluster(context: &Context<'_>) -> Result<String, CliError> {

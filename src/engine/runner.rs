@@ -14,14 +14,7 @@ use crate::model::event::{CancelLevel, Event, Record, RunStarted};
 use crate::model::id::Target;
 use crate::model::outcome::{ExitCode, Failure};
 use crate::plan::Plan;
-use crate::transport::{BoxFuture, Host, HostError};
-
-/// Gives the machine behind a target, connecting where that is needed. Called before every execution: it keeps what it
-/// has connected.
-pub trait Hosts: Send + Sync {
-    /// The machine.
-    fn host<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Arc<dyn Host>, HostError>>;
-}
+use crate::transport::{BoxFuture, Hosts};
 
 /// Takes the locks of a run.
 pub trait Locks: Send + Sync {

@@ -10,6 +10,7 @@ mod fingerprint;
 mod order;
 pub mod saved;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use petgraph::Direction;
@@ -127,23 +128,58 @@ impl Plan {
     }
 
     /// The pairs a pair waits for directly, seen through joins.
-    pub fn needs(&self, id: PairId) -> Vec<PairId> {
-        let mut found = Vec::new();
-        let mut seen = std::collections::BTreeSet::new();
+    pub fn needs(&self, id: PairId) -> BTreeSet<PairId> {
+        let mut found = BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let mut queue: Vec<NodeIndex> = self.pair(id).map(|pair| pair.vertex).into_iter().collect();
         while let Some(vertex) = queue.pop() {
             for before in self.graph.neighbors_directed(vertex, Direction::Incoming) {
-                if !seen.insert(before) {
-                    continue;
-                }
                 match self.graph.node_weight(before) {
-                    Some(Vertex::Pair(pair)) => found.push(*pair),
-                    _ => queue.push(before),
+                    Some(Vertex::Pair(pair)) => drop(found.insert(*pair)),
+                    _ if seen.insert(before) => queue.push(before),
+                    _ => {}
                 }
             }
         }
-        found.sort_unstable();
         found
+    }
+
+    /// For each pair, the steps it waits for directly, seen through joins; in plan order.
+    pub fn needed_steps(&self) -> Vec<Vec<StepAddr>> {
+        let mut through: Vec<BTreeSet<PairId>> = vec![BTreeSet::new(); self.graph.node_count()];
+        let order = petgraph::algo::toposort(&self.graph, None).unwrap_or_default();
+        // One pair stands for its step: a join of 1,000 targets of one step says the step once.
+        let first_of: BTreeMap<&StepAddr, PairId> = self
+            .pairs
+            .iter()
+            .rev()
+            .map(|pair| (&pair.step, pair.id))
+            .collect();
+        for vertex in order {
+            let mut steps = BTreeSet::new();
+            for before in self.graph.neighbors_directed(vertex, Direction::Incoming) {
+                match self.graph.node_weight(before) {
+                    Some(Vertex::Pair(pair)) => {
+                        steps.extend(
+                            self.pair(*pair)
+                                .and_then(|pair| first_of.get(&pair.step))
+                                .copied(),
+                        );
+                    }
+                    _ => steps.extend(through.get(before.index()).into_iter().flatten().copied()),
+                }
+            }
+            if let Some(slot) = through.get_mut(vertex.index()) {
+                *slot = steps;
+            }
+        }
+        let named = |pair: &Pair| {
+            let steps = through.get(pair.vertex.index()).into_iter().flatten();
+            steps
+                .filter_map(|id| Some(self.pair(*id)?.step.clone()))
+                .collect()
+        };
+        self.pairs.iter().map(named).collect()
     }
 }
 
