@@ -1,7 +1,7 @@
 //! A whole project from its files: one inventory, its own playbooks, and the shipped ones. Pure: the files come through
 //! [`Files`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::check;
@@ -13,7 +13,7 @@ use super::{lower, shipped, syntax};
 use crate::model::inventory::Inventory;
 use crate::model::mistake::{Mistake, Severity, nearest};
 use crate::model::playbook::Playbook;
-use crate::model::value::{FileId, Span};
+use crate::model::value::{FileId, Span, Value};
 use crate::steps::registry::{KindInfo, kinds};
 
 /// What to load.
@@ -131,6 +131,8 @@ pub fn load_with(
         files,
         kinds,
         loaded: Loaded::default(),
+        schemas: HashMap::new(),
+        inventory_whole: false,
         incomplete: BTreeSet::new(),
     };
     loader.loaded.project.root = root;
@@ -185,6 +187,9 @@ struct Loader<'a> {
     files: &'a dyn Files,
     kinds: &'a [KindInfo],
     loaded: Loaded,
+    schemas: HashMap<&'static str, schemars::Schema>,
+    /// Nothing of the inventory's nodes and groups is missing.
+    inventory_whole: bool,
     /// Playbooks of which parts may be missing.
     incomplete: BTreeSet<String>,
 }
@@ -227,11 +232,10 @@ impl Loader<'_> {
         let Some((file, text)) = self.text(&chosen, &chosen, &found) else {
             return;
         };
-        let parsed = syntax::parse(file, &text);
-        self.loaded.mistakes.extend(parsed.mistakes);
-        let mut low = Lowering::new(&self.loaded.sources, self.kinds);
-        let inventory = lower::inventory::inventory(&mut low, &chosen, &parsed.root, parsed.broken);
-        self.loaded.mistakes.extend(low.mistakes);
+        let ((inventory, all_nodes), whole) = self.lower(file, &text, |low, root| {
+            lower::inventory::inventory(low, &chosen, root)
+        });
+        self.inventory_whole = all_nodes && whole;
         self.loaded.project.inventory = Some(inventory);
     }
 
@@ -282,18 +286,37 @@ impl Loader<'_> {
     }
 
     fn playbook(&mut self, name: &str, file: FileId, text: &str) {
-        let parsed = syntax::parse(file, text);
-        self.loaded.mistakes.extend(parsed.mistakes);
-        let mut low = Lowering::new(&self.loaded.sources, self.kinds);
-        let lowered = lower::playbook::playbook(&mut low, name, &parsed.root, parsed.broken);
-        self.loaded.mistakes.extend(low.mistakes);
-        if lowered.incomplete {
+        let (lowered, whole) = self.lower(file, text, |low, root| {
+            lower::playbook::playbook(low, name, root)
+        });
+        if lowered.incomplete || !whole {
             self.incomplete.insert(name.to_owned());
         }
         self.loaded
             .project
             .playbooks
             .insert(name.to_owned(), lowered.playbook);
+    }
+
+    /// Parses and lowers a text. Where its syntax was not understood (`false`), keys may seem to be missing or in the
+    /// wrong table, so then only the syntax is told.
+    fn lower<T>(
+        &mut self,
+        file: FileId,
+        text: &str,
+        lower: impl FnOnce(&mut Lowering<'_>, &Value) -> T,
+    ) -> (T, bool) {
+        let parsed = syntax::parse(file, text);
+        let mut low = Lowering::new(&self.loaded.sources, self.kinds);
+        low.schemas = std::mem::take(&mut self.schemas);
+        let lowered = lower(&mut low, &parsed.root);
+        self.schemas = low.schemas;
+        let found = low.mistakes;
+        self.loaded.mistakes.extend(parsed.mistakes);
+        if !parsed.broken {
+            self.loaded.mistakes.extend(found);
+        }
+        (lowered, !parsed.broken)
     }
 
     /// Reads a file and makes it a source. A file that cannot be read is an empty source, so that the mistake can name it.
@@ -363,13 +386,14 @@ impl Loader<'_> {
     }
 
     fn finish(mut self, options: &Options, first_shipped: usize) -> Loaded {
-        let found = check::project(
-            &self.loaded.project,
-            &self.loaded.sources,
-            self.kinds,
-            &self.incomplete,
-            options.playbook.as_deref(),
-        );
+        let input = check::Input {
+            project: &self.loaded.project,
+            sources: &self.loaded.sources,
+            kinds: self.kinds,
+            inventory_whole: self.inventory_whole,
+            incomplete: &self.incomplete,
+        };
+        let found = check::project(&input, options.playbook.as_deref());
         let mut mistakes = std::mem::take(&mut self.loaded.mistakes);
         mistakes.extend(found);
         let is_shipped =

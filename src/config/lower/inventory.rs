@@ -15,19 +15,22 @@ const TABLES: [&str; 5] = ["cluster", "ssh", "node", "group", "vars"];
 /// Names that selectors use for something else.
 const RESERVED: [&str; 3] = ["all", "cluster", "controller"];
 
-/// Makes the model of an inventory file. What could not be read is left out or empty; the mistakes tell. With `broken`
-/// the text itself was not understood, so nothing is said to be missing.
-pub fn inventory(low: &mut Lowering<'_>, file: &str, root: &Value, broken: bool) -> Inventory {
+/// Makes the model of an inventory file, and says whether all its nodes and groups are in it. What could not be read is
+/// left out or empty; the mistakes tell.
+pub fn inventory(low: &mut Lowering<'_>, file: &str, root: &Value) -> (Inventory, bool) {
     low.unknown_keys(root.entries(), &TABLES, "an inventory");
+    let mut whole = low.mistakes.is_empty();
     let ssh = match root.get("ssh") {
         Some(table) => low.decode::<raw::Ssh>(table).unwrap_or_default(),
         None => raw::Ssh::default(),
     };
-    let cluster = cluster(low, root, broken);
+    let cluster = cluster(low, root);
     let mut nodes = Vec::new();
     if let Some(table) = root.get("node") {
         for (key, value) in low.table(table, "`node`") {
-            nodes.push(node(low, key, value, &ssh));
+            let (node, decoded) = node(low, key, value, &ssh);
+            whole &= decoded;
+            nodes.push(node);
         }
     }
     let names: BTreeSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
@@ -37,13 +40,19 @@ pub fn inventory(low: &mut Lowering<'_>, file: &str, root: &Value, broken: bool)
             groups.push(group(low, key, value, &names));
         }
     }
-    Inventory {
+    let is_table = |key: &str| {
+        root.get(key)
+            .is_none_or(|value| matches!(value.data, Data::Table(_)))
+    };
+    whole &= is_table("node") && is_table("group");
+    let inventory = Inventory {
         file: file.to_owned(),
         cluster,
         nodes,
         groups,
         vars: vars(low, root),
-    }
+    };
+    (inventory, whole)
 }
 
 /// The values below `vars`, with their places.
@@ -59,33 +68,38 @@ pub(super) fn vars(low: &mut Lowering<'_>, table: &Value) -> BTreeMap<String, Va
     entries.iter().map(named).collect()
 }
 
+/// Names that mean something else in templates.
+const TAKEN: [&str; 9] = [
+    "node", "cluster", "item", "facts", "secret", "true", "false", "none", "loop",
+];
+
+/// Whether a template can say a var's name.
+pub(in crate::config) fn is_var_name(name: &str) -> bool {
+    let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    first && name.chars().all(rest) && !TAKEN.contains(&name)
+}
+
 /// Notes a var's name that a template could not say.
 pub(super) fn var_name(low: &mut Lowering<'_>, key: &Key) {
-    const TAKEN: [&str; 7] = [
-        "node", "cluster", "item", "facts", "secret", "true", "false",
-    ];
-    let first = key
-        .name
-        .starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if !first || !key.name.chars().all(rest) {
-        low.error(
-            "bad-name",
-            key.span,
-            format!("`{}` cannot be the name of a var", key.name),
-            "use lowercase letters, digits and `_`, and start with a letter",
-        );
-    } else if TAKEN.contains(&key.name.as_str()) {
+    if TAKEN.contains(&key.name.as_str()) {
         low.error(
             "bad-name",
             key.span,
             format!("`{}` means something else in templates", key.name),
             "choose another name for the var",
         );
+    } else if !is_var_name(&key.name) {
+        low.error(
+            "bad-name",
+            key.span,
+            format!("`{}` cannot be the name of a var", key.name),
+            "use lowercase letters, digits and `_`, and start with a letter",
+        );
     }
 }
 
-fn cluster(low: &mut Lowering<'_>, root: &Value, broken: bool) -> Cluster {
+fn cluster(low: &mut Lowering<'_>, root: &Value) -> Cluster {
     let empty = Cluster {
         name: String::new(),
         domain: None,
@@ -93,14 +107,12 @@ fn cluster(low: &mut Lowering<'_>, root: &Value, broken: bool) -> Cluster {
         ca_sha256: None,
     };
     let Some(table) = root.get("cluster") else {
-        if !broken {
-            low.error(
-                "missing-key",
-                root.span,
-                "the inventory has no `[cluster]` table",
-                "add `[cluster]` with a `name`: it also names the folder that holds the journal",
-            );
-        }
+        low.error(
+            "missing-key",
+            root.span,
+            "the inventory has no `[cluster]` table",
+            "add `[cluster]` with a `name`: it also names the folder that holds the journal",
+        );
         return empty;
     };
     let Some(raw) = low.decode::<raw::Cluster>(table) else {
@@ -168,7 +180,7 @@ fn host(low: &mut Lowering<'_>, text: &str, span: Span) {
     }
 }
 
-fn node(low: &mut Lowering<'_>, key: &Key, table: &Value, defaults: &raw::Ssh) -> Node {
+fn node(low: &mut Lowering<'_>, key: &Key, table: &Value, defaults: &raw::Ssh) -> (Node, bool) {
     name(low, &key.name, key.span, "a node");
     low.table(table, "a node");
     let is_table = matches!(table.data, Data::Table(_));
@@ -182,7 +194,7 @@ fn node(low: &mut Lowering<'_>, key: &Key, table: &Value, defaults: &raw::Ssh) -
         Some(raw::Connection::Local) => local(low, table, &raw),
         _ => ssh(low, key, table, &raw, defaults, whole),
     };
-    Node {
+    let node = Node {
         name: NodeName::new(&key.name),
         span: key.span,
         connection,
@@ -194,7 +206,8 @@ fn node(low: &mut Lowering<'_>, key: &Key, table: &Value, defaults: &raw::Ssh) -
         } else {
             BTreeMap::new()
         },
-    }
+    };
+    (node, whole)
 }
 
 /// What types cannot say of a node's values.
