@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Lowering, is_hostname, is_label};
+use super::Lowering;
+use super::rules::{is_host_key, is_hostname, is_label, is_label_key, is_label_value};
 use crate::config::raw;
 use crate::model::id::{GroupName, NodeName};
 use crate::model::inventory::{Cluster, Connection, Group, Inventory, Node, Ssh};
@@ -255,40 +256,6 @@ fn values(low: &mut Lowering<'_>, table: &Value, raw: &raw::Node) {
             );
         }
     }
-}
-
-fn is_host_key(text: &str) -> bool {
-    use base64::Engine as _;
-    let mut words = text.split(' ');
-    let (Some(kind), Some(body), None) = (words.next(), words.next(), words.next()) else {
-        return false;
-    };
-    // The first field of the blob repeats the type, which also tells a key that was cut short.
-    let blob = base64::engine::general_purpose::STANDARD.decode(body);
-    blob.is_ok_and(|blob| {
-        blob.split_first_chunk::<4>().is_some_and(|(length, rest)| {
-            usize::try_from(u32::from_be_bytes(*length))
-                .is_ok_and(|length| rest.get(..length) == Some(kind.as_bytes()))
-        })
-    })
-}
-
-fn is_label_key(text: &str) -> bool {
-    let (domain, name) = match text.split_once('/') {
-        Some((domain, name)) => (Some(domain), name),
-        None => (None, text),
-    };
-    domain.is_none_or(is_hostname) && !name.is_empty() && is_label_value(name)
-}
-
-fn is_label_value(text: &str) -> bool {
-    let edge = |b: Option<u8>| b.is_none_or(|b| b.is_ascii_alphanumeric());
-    text.len() <= 63
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        && edge(text.bytes().next())
-        && edge(text.bytes().next_back())
 }
 
 fn local(low: &mut Lowering<'_>, table: &Value, raw: &raw::Node) -> Connection {
