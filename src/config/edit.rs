@@ -54,11 +54,14 @@ pub fn set_value(text: &str, path: &[&str], value: impl Into<Value>) -> Result<S
         }
     }
     let edited = line_ends_as(text, document.to_string());
-    let removed = removed_by(text, &edited);
-    match old_value(text, path) {
-        Some(old) if removed.start >= old.start && removed.end <= old.end => Ok(edited),
-        None if removed.is_empty() => Ok(edited),
-        _ => Err(EditError::TooMuch(named)),
+    let kept = match old_value(text, path) {
+        Some(old) => differs_only_in(text, &edited, old),
+        None => is_insertion(text, &edited),
+    };
+    if kept {
+        Ok(edited)
+    } else {
+        Err(EditError::TooMuch(named))
     }
 }
 
@@ -84,19 +87,27 @@ pub(super) fn line_ends_as(text: &str, edited: String) -> String {
     edited
 }
 
-/// The bytes of `old` that `new` does not have, given that they differ in one place.
-fn removed_by(old: &str, new: &str) -> std::ops::Range<usize> {
-    let (old, new) = (old.as_bytes(), new.as_bytes());
-    let shorter = old.len().min(new.len());
-    let same = |(a, b): &(&u8, &u8)| a == b;
-    let front = old.iter().zip(new).take_while(same).count();
-    let back = old
-        .iter()
+/// Whether all of `text` around `range` is still around what is there now.
+fn differs_only_in(text: &str, edited: &str, range: std::ops::Range<usize>) -> bool {
+    match (text.get(..range.start), text.get(range.end..)) {
+        (Some(before), Some(after)) => edited
+            .strip_prefix(before)
+            .is_some_and(|rest| rest.ends_with(after)),
+        _ => false,
+    }
+}
+
+/// Whether `edited` is `text` with something added in one place.
+fn is_insertion(text: &str, edited: &str) -> bool {
+    let same = |(a, b): &(u8, u8)| a == b;
+    let front = text.bytes().zip(edited.bytes()).take_while(same).count();
+    let back = text
+        .bytes()
         .rev()
-        .zip(new.iter().rev())
+        .zip(edited.bytes().rev())
         .take_while(same)
         .count();
-    front..old.len() - back.min(shorter - front)
+    front + back >= text.len()
 }
 
 /// Where the value at a path is written, quotes and brackets included.
@@ -170,6 +181,12 @@ mod tests {
         let text = format!("\u{feff}{}", INVENTORY.replace('\n', "\r\n"));
         let edited = set_value(&text, &["cluster", "ca_sha256"], "ab").unwrap();
         assert_eq!(edited.replace("ca_sha256 = \"ab\"\r\n", ""), text);
+        let edited = set_value(&text, &["node", "a", "address"], "10.0.0.9").unwrap();
+        assert_eq!(edited, text.replace("10.0.0.1", "10.0.0.9"));
+        assert_eq!(
+            set_value(&edited, &["node", "a", "address"], "10.0.0.9"),
+            Ok(edited)
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! which tables and keys there are, [`lower`] makes the model from them table by table (so that one bad step does not
 //! hide the next), [`check`] compares what belongs together. Mistakes are data all along; [`diagnostic`] draws them.
 
+mod assemble;
 pub mod check;
 pub mod diagnostic;
 pub mod edit;
@@ -18,3 +19,4 @@ pub mod schema;
 pub mod shipped;
 pub mod source;
 pub mod syntax;
+mod view;

@@ -38,13 +38,19 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
     let mut mistakes = reader.mistakes;
     let mut broken = false;
     let mut first_uses = None;
+    let mut twice: Vec<String> = Vec::new();
     let total = errors.len();
     for error in errors.into_iter().take(SHOWN) {
         let range = on_boundaries(text, error.span().unwrap_or(text.len()..text.len()));
         let span = Span::new(file, range.clone());
         if error.message() == "duplicate key" {
             let uses = first_uses.get_or_insert_with(|| FirstUses::read(text));
-            mistakes.push(duplicate(span, text, range, uses));
+            // What is inside a table defined twice is not told again, key by key.
+            let path = uses.path_at.get(&range.start).cloned().unwrap_or_default();
+            if !twice.iter().any(|table| is_inside(&path, table)) {
+                mistakes.push(duplicate(span, text, range, uses));
+                twice.push(path);
+            }
         } else {
             broken = true;
             mistakes.push(syntax(span, text, range, error.message()));
@@ -68,6 +74,11 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
         mistakes,
         broken,
     }
+}
+
+fn is_inside(path: &str, table: &str) -> bool {
+    path.strip_prefix(table)
+        .is_some_and(|rest| rest.starts_with(SEPARATOR) || rest.starts_with('#'))
 }
 
 /// `range` inside the text and on character boundaries.
@@ -161,7 +172,7 @@ impl Reader {
                         Mistake::error("number", span, "the number is infinite or not a number")
                             .hint("write a finite number"),
                     );
-                    Data::Float(0.0)
+                    Data::Integer(0)
                 }
             },
             DeValue::Boolean(b) => Data::Bool(*b),

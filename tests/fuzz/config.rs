@@ -14,6 +14,7 @@
 use std::time::{Duration, Instant};
 
 use hmco_boot::config::diagnostic::{self, Look};
+use hmco_boot::config::edit::set_value;
 use hmco_boot::config::files::MemoryFiles;
 use hmco_boot::config::project::{Loaded, Options, load_with};
 use hmco_boot::model::value::Span;
@@ -192,6 +193,9 @@ fn must_hold(files: &MemoryFiles, random: &mut Random) {
             "{path} is broken, and nothing was said"
         );
     }
+    if let Some(Ok(bytes)) = files.files.get(INVENTORY) {
+        edits_keep_the_rest(&String::from_utf8_lossy(bytes));
+    }
     let look = Look {
         unicode: random.below(2) == 0,
         color: false,
@@ -207,6 +211,28 @@ fn must_hold(files: &MemoryFiles, random: &mut Random) {
         "{:?}",
         began.elapsed()
     );
+}
+
+/// Setting a value in any text either refuses, or gives a text in which it is set and that still parses.
+fn edits_keep_the_rest(text: &str) {
+    for path in [
+        &["node", "here", "root"][..],
+        &["cluster", "ca_sha256"],
+        &["node", "new", "address"],
+    ] {
+        if let Ok(edited) = set_value(text, path, "changed") {
+            let document: toml_edit::DocumentMut = edited.parse().unwrap();
+            let item = path
+                .iter()
+                .try_fold(document.as_item(), |item, key| item.get(key));
+            assert_eq!(
+                item.and_then(toml_edit::Item::as_str),
+                Some("changed"),
+                "{edited}"
+            );
+            assert_eq!(set_value(&edited, path, "changed").as_ref(), Ok(&edited));
+        }
+    }
 }
 
 fn setting(name: &str, default: u64) -> u64 {

@@ -96,8 +96,9 @@ fn include_cycle(way: &[(&str, Span)], back: &str) -> Mistake {
     let mut mistake = Mistake::error("include-cycle", last, message)
         .label("leads back to the start")
         .hint("remove one of these steps, or move what both need into a third playbook");
-    for (from, span) in way.iter().rev().skip(1).rev() {
-        mistake = mistake.related(*span, format!("used by `{}`", short_name(from)));
+    let others = way.iter().zip(names.iter().skip(1));
+    for ((from, span), to) in others {
+        mistake = mistake.related(*span, format!("`{}` uses `{to}` here", short_name(from)));
     }
     mistake
 }

@@ -12,7 +12,8 @@ impl Checks<'_> {
         self.twice(inventory);
         self.servers(inventory);
         self.conflicts(inventory);
-        if inventory.nodes.is_empty()
+        if self.inventory_whole
+            && inventory.nodes.is_empty()
             && let Some((file, _)) = self
                 .sources
                 .iter()
@@ -69,10 +70,9 @@ impl Checks<'_> {
                 Mistake::warning("even-servers", last.span, format!("the cluster has {count} servers, an even number"))
                     .label("one of them")
                     .hint(format!(
-                        "etcd needs a majority: {count} servers survive the loss of {}, as {} would, and one more can \
-                         fail; use 1, 3 or 5",
+                        "etcd needs a majority: {count} servers can lose {} and go on, no more than {} could; use 1, 3 or 5",
                         count / 2 - 1,
-                        count - 1
+                        count - 1,
                     )),
             );
         }

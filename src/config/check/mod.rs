@@ -26,9 +26,25 @@ struct Checks<'a> {
     project: &'a Project,
     sources: &'a Sources,
     kinds: &'a [KindInfo],
+    /// All nodes and groups of the inventory are known.
+    inventory_whole: bool,
     /// Playbooks of which parts may be missing: nothing about them is called unknown or unused.
     incomplete: &'a BTreeSet<String>,
     mistakes: Vec<Mistake>,
+}
+
+/// What is checked.
+pub(super) struct Input<'a> {
+    /// The project as far as it could be read.
+    pub project: &'a Project,
+    /// The texts.
+    pub sources: &'a Sources,
+    /// The kinds there are.
+    pub kinds: &'a [KindInfo],
+    /// Nothing of the inventory's nodes and groups is missing: selectors can be held against it.
+    pub inventory_whole: bool,
+    /// Playbooks of which parts may be missing.
+    pub incomplete: &'a BTreeSet<String>,
 }
 
 /// Targets of each step of a playbook, as far as they are known: `None` without `on`, or where the selector is wrong.
@@ -36,18 +52,14 @@ type StepTargets = Vec<Option<Vec<Target>>>;
 
 /// All mistakes between the parts of a project. With `only`, playbooks that it does not use are not compared with the
 /// inventory.
-pub(super) fn project(
-    project: &Project,
-    sources: &Sources,
-    kinds: &[KindInfo],
-    incomplete: &BTreeSet<String>,
-    only: Option<&str>,
-) -> Vec<Mistake> {
+pub(super) fn project(input: &Input<'_>, only: Option<&str>) -> Vec<Mistake> {
+    let project = input.project;
     let mut checks = Checks {
         project,
-        sources,
-        kinds,
-        incomplete,
+        sources: input.sources,
+        kinds: input.kinds,
+        inventory_whole: input.inventory_whole,
+        incomplete: input.incomplete,
         mistakes: Vec::new(),
     };
     if let Some(inventory) = &project.inventory {
@@ -59,7 +71,7 @@ pub(super) fn project(
     let used = checks.used(only);
     let nothing = Vec::new();
     let mut targets: BTreeMap<&str, StepTargets> = BTreeMap::new();
-    for path in &used {
+    for path in used.iter().filter(|_| input.inventory_whole) {
         if let (Some(inventory), Some(playbook)) =
             (&project.inventory, project.playbooks.get(*path))
         {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Checks;
+use crate::config::lower::inventory::is_var_name;
 use crate::model::inventory::Inventory;
 use crate::model::mistake::{Mistake, nearest};
 use crate::model::playbook::{Body, Playbook, Step};
@@ -28,7 +29,7 @@ impl<'a> Checks<'a> {
                         self.value_fits(declaration, name, playbook, value);
                     }
                 }
-                None if complete => {
+                None if complete && is_var_name(name) => {
                     let hint = match nearest(name, declared.keys().copied()) {
                         Some(near) => format!("did you mean `{near}`?"),
                         None => {
@@ -99,7 +100,12 @@ impl<'a> Checks<'a> {
         let Body::Playbook { span, vars, .. } = &step.body else {
             return;
         };
-        let Some(inventory) = &self.project.inventory else {
+        let Some(inventory) = self
+            .project
+            .inventory
+            .as_ref()
+            .filter(|_| self.inventory_whole)
+        else {
             return;
         };
         for (name, declaration) in &inner.vars {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Lowering, is_hostname, is_label};
+use super::Lowering;
+use super::rules::{is_host_key, is_hostname, is_label, is_label_key, is_label_value};
 use crate::config::raw;
 use crate::model::id::{GroupName, NodeName};
 use crate::model::inventory::{Cluster, Connection, Group, Inventory, Node, Ssh};
@@ -15,19 +16,22 @@ const TABLES: [&str; 5] = ["cluster", "ssh", "node", "group", "vars"];
 /// Names that selectors use for something else.
 const RESERVED: [&str; 3] = ["all", "cluster", "controller"];
 
-/// Makes the model of an inventory file. What could not be read is left out or empty; the mistakes tell. With `broken`
-/// the text itself was not understood, so nothing is said to be missing.
-pub fn inventory(low: &mut Lowering<'_>, file: &str, root: &Value, broken: bool) -> Inventory {
+/// Makes the model of an inventory file, and says whether all its nodes and groups are in it. What could not be read is
+/// left out or empty; the mistakes tell.
+pub fn inventory(low: &mut Lowering<'_>, file: &str, root: &Value) -> (Inventory, bool) {
     low.unknown_keys(root.entries(), &TABLES, "an inventory");
+    let mut whole = low.mistakes.is_empty();
     let ssh = match root.get("ssh") {
         Some(table) => low.decode::<raw::Ssh>(table).unwrap_or_default(),
         None => raw::Ssh::default(),
     };
-    let cluster = cluster(low, root, broken);
+    let cluster = cluster(low, root);
     let mut nodes = Vec::new();
     if let Some(table) = root.get("node") {
         for (key, value) in low.table(table, "`node`") {
-            nodes.push(node(low, key, value, &ssh));
+            let (node, decoded) = node(low, key, value, &ssh);
+            whole &= decoded;
+            nodes.push(node);
         }
     }
     let names: BTreeSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
@@ -37,13 +41,19 @@ pub fn inventory(low: &mut Lowering<'_>, file: &str, root: &Value, broken: bool)
             groups.push(group(low, key, value, &names));
         }
     }
-    Inventory {
+    let is_table = |key: &str| {
+        root.get(key)
+            .is_none_or(|value| matches!(value.data, Data::Table(_)))
+    };
+    whole &= is_table("node") && is_table("group");
+    let inventory = Inventory {
         file: file.to_owned(),
         cluster,
         nodes,
         groups,
         vars: vars(low, root),
-    }
+    };
+    (inventory, whole)
 }
 
 /// The values below `vars`, with their places.
@@ -59,33 +69,38 @@ pub(super) fn vars(low: &mut Lowering<'_>, table: &Value) -> BTreeMap<String, Va
     entries.iter().map(named).collect()
 }
 
+/// Names that mean something else in templates.
+const TAKEN: [&str; 9] = [
+    "node", "cluster", "item", "facts", "secret", "true", "false", "none", "loop",
+];
+
+/// Whether a template can say a var's name.
+pub(in crate::config) fn is_var_name(name: &str) -> bool {
+    let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    first && name.chars().all(rest) && !TAKEN.contains(&name)
+}
+
 /// Notes a var's name that a template could not say.
 pub(super) fn var_name(low: &mut Lowering<'_>, key: &Key) {
-    const TAKEN: [&str; 7] = [
-        "node", "cluster", "item", "facts", "secret", "true", "false",
-    ];
-    let first = key
-        .name
-        .starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if !first || !key.name.chars().all(rest) {
-        low.error(
-            "bad-name",
-            key.span,
-            format!("`{}` cannot be the name of a var", key.name),
-            "use lowercase letters, digits and `_`, and start with a letter",
-        );
-    } else if TAKEN.contains(&key.name.as_str()) {
+    if TAKEN.contains(&key.name.as_str()) {
         low.error(
             "bad-name",
             key.span,
             format!("`{}` means something else in templates", key.name),
             "choose another name for the var",
         );
+    } else if !is_var_name(&key.name) {
+        low.error(
+            "bad-name",
+            key.span,
+            format!("`{}` cannot be the name of a var", key.name),
+            "use lowercase letters, digits and `_`, and start with a letter",
+        );
     }
 }
 
-fn cluster(low: &mut Lowering<'_>, root: &Value, broken: bool) -> Cluster {
+fn cluster(low: &mut Lowering<'_>, root: &Value) -> Cluster {
     let empty = Cluster {
         name: String::new(),
         domain: None,
@@ -93,14 +108,12 @@ fn cluster(low: &mut Lowering<'_>, root: &Value, broken: bool) -> Cluster {
         ca_sha256: None,
     };
     let Some(table) = root.get("cluster") else {
-        if !broken {
-            low.error(
-                "missing-key",
-                root.span,
-                "the inventory has no `[cluster]` table",
-                "add `[cluster]` with a `name`: it also names the folder that holds the journal",
-            );
-        }
+        low.error(
+            "missing-key",
+            root.span,
+            "the inventory has no `[cluster]` table",
+            "add `[cluster]` with a `name`: it also names the folder that holds the journal",
+        );
         return empty;
     };
     let Some(raw) = low.decode::<raw::Cluster>(table) else {
@@ -168,7 +181,7 @@ fn host(low: &mut Lowering<'_>, text: &str, span: Span) {
     }
 }
 
-fn node(low: &mut Lowering<'_>, key: &Key, table: &Value, defaults: &raw::Ssh) -> Node {
+fn node(low: &mut Lowering<'_>, key: &Key, table: &Value, defaults: &raw::Ssh) -> (Node, bool) {
     name(low, &key.name, key.span, "a node");
     low.table(table, "a node");
     let is_table = matches!(table.data, Data::Table(_));
@@ -182,7 +195,7 @@ fn node(low: &mut Lowering<'_>, key: &Key, table: &Value, defaults: &raw::Ssh) -
         Some(raw::Connection::Local) => local(low, table, &raw),
         _ => ssh(low, key, table, &raw, defaults, whole),
     };
-    Node {
+    let node = Node {
         name: NodeName::new(&key.name),
         span: key.span,
         connection,
@@ -194,7 +207,8 @@ fn node(low: &mut Lowering<'_>, key: &Key, table: &Value, defaults: &raw::Ssh) -
         } else {
             BTreeMap::new()
         },
-    }
+    };
+    (node, whole)
 }
 
 /// What types cannot say of a node's values.
@@ -242,40 +256,6 @@ fn values(low: &mut Lowering<'_>, table: &Value, raw: &raw::Node) {
             );
         }
     }
-}
-
-fn is_host_key(text: &str) -> bool {
-    use base64::Engine as _;
-    let mut words = text.split(' ');
-    let (Some(kind), Some(body), None) = (words.next(), words.next(), words.next()) else {
-        return false;
-    };
-    // The first field of the blob repeats the type, which also tells a key that was cut short.
-    let blob = base64::engine::general_purpose::STANDARD.decode(body);
-    blob.is_ok_and(|blob| {
-        blob.split_first_chunk::<4>().is_some_and(|(length, rest)| {
-            usize::try_from(u32::from_be_bytes(*length))
-                .is_ok_and(|length| rest.get(..length) == Some(kind.as_bytes()))
-        })
-    })
-}
-
-fn is_label_key(text: &str) -> bool {
-    let (domain, name) = match text.split_once('/') {
-        Some((domain, name)) => (Some(domain), name),
-        None => (None, text),
-    };
-    domain.is_none_or(is_hostname) && !name.is_empty() && is_label_value(name)
-}
-
-fn is_label_value(text: &str) -> bool {
-    let edge = |b: Option<u8>| b.is_none_or(|b| b.is_ascii_alphanumeric());
-    text.len() <= 63
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        && edge(text.bytes().next())
-        && edge(text.bytes().next_back())
 }
 
 fn local(low: &mut Lowering<'_>, table: &Value, raw: &raw::Node) -> Connection {

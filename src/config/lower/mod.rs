@@ -1,8 +1,10 @@
 //! Spanned tables to the model, table by table: a mistake in one does not hide those of the next. What belongs together
 //! across tables and files is compared by [`super::check`].
 
+mod gate;
 pub mod inventory;
 pub mod playbook;
+mod rules;
 mod step;
 
 use schemars::JsonSchema;
@@ -128,22 +130,4 @@ fn only(table: &Value, keep: impl Fn(&Key) -> bool) -> Value {
         span: table.span,
         data: Data::Table(entries.cloned().collect()),
     }
-}
-
-/// Whether a text is an RFC 1123 label: what host names are made of.
-pub(super) fn is_label(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    (1..=63).contains(&text.len())
-        && text.bytes().all(|b| plain(b) || b == b'-')
-        && text.bytes().next().is_some_and(plain)
-        && text.bytes().next_back().is_some_and(plain)
-}
-
-/// Whether a text is an RFC 1123 host name (in any case).
-pub(super) fn is_hostname(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    text.len() <= 253
-        && text.split('.').all(is_label)
-        // All digits and dots, and no IP address: a slip, not a name.
-        && !text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }

@@ -21,19 +21,14 @@ pub struct Lowered {
     pub incomplete: bool,
 }
 
-/// Makes the model of a playbook file. With `broken` the text itself was not understood, so nothing is said to be
-/// missing.
-pub fn playbook(low: &mut Lowering<'_>, path: &str, root: &Value, broken: bool) -> Lowered {
+/// Makes the model of a playbook file.
+pub fn playbook(low: &mut Lowering<'_>, path: &str, root: &Value) -> Lowered {
     low.unknown_keys(root.entries(), &TABLES, "a playbook");
     let head = super::only(root, |key| matches!(key.name.as_str(), "title" | "doc"));
-    let head = if broken && head.get("title").is_none() {
-        raw::Playbook::default()
-    } else {
-        low.decode::<raw::Playbook>(&head).unwrap_or_default()
-    };
+    let head = low.decode::<raw::Playbook>(&head).unwrap_or_default();
     let before = low.mistakes.len();
     let vars = declared(low, root);
-    let mut incomplete = broken || low.mistakes.len() > before;
+    let mut incomplete = low.mistakes.len() > before;
     let steps = steps(low, root, &mut incomplete);
     Lowered {
         playbook: Playbook {

@@ -1,16 +1,15 @@
 //! `[[step]]`: its own keys, and the one table that is its kind.
 
-use super::{Lowering, listed, only, type_name};
+use super::{Lowering, gate, listed, only, type_name};
 use crate::config::check::holds_template;
 use crate::config::raw;
 use crate::model::id::{KindName, StepId};
 use crate::model::mistake::{Mistake, nearest};
-use crate::model::playbook::{Body, Gate, Need, Policy, Retry, Step};
+use crate::model::playbook::{Body, Need, Policy, Retry, Step};
 use crate::model::selector::Selector;
 use crate::model::shape::{self, STEP_KEYS};
 use crate::model::units::TimeSpan;
 use crate::model::value::{Data, Key, Span, Value};
-use crate::steps::Class;
 use crate::steps::registry::KindInfo;
 
 /// The kind that uses another playbook; not in the registry, for it has no wish of its own.
@@ -18,9 +17,6 @@ const PLAYBOOK: &str = "playbook";
 
 /// Keys of a step that [`raw::Step`] does not have.
 const BY_HAND: [&str; 3] = ["needs", "each", "gate"];
-
-/// Keys of a gate that are not its kind's.
-const GATE_KEYS: [&str; 2] = ["timeout", "interval"];
 
 /// Reads one step. `None` where it has no usable id or no kind, so that it cannot be spoken of.
 pub(super) fn step(low: &mut Lowering<'_>, table: &Value) -> Option<Step> {
@@ -36,7 +32,7 @@ pub(super) fn step(low: &mut Lowering<'_>, table: &Value) -> Option<Step> {
     let body = kind_of(low, table, entries).and_then(|(key, body)| body_of(low, key, body));
     let needs = table.get("needs").map(|value| needs(low, value));
     let each = table.get("each").and_then(|value| each(low, value));
-    let gate = table.get("gate").and_then(|value| gate(low, value));
+    let gate = table.get("gate").and_then(|value| gate::gate(low, value));
     let raw = raw.unwrap_or_default();
     let on = table.get("on").and_then(|value| selector(low, value));
     if let Some(body) = &body {
@@ -209,7 +205,7 @@ fn body_of(low: &mut Lowering<'_>, key: &Key, table: &Value) -> Option<Body> {
 }
 
 /// Checks a kind's table as far as that is possible before its templates are rendered.
-fn check_kind(low: &mut Lowering<'_>, kind: &KindInfo, table: &Value, named: &str) {
+pub(super) fn check_kind(low: &mut Lowering<'_>, kind: &KindInfo, table: &Value, named: &str) {
     let schema = low
         .schemas
         .entry(kind.name)
@@ -312,7 +308,7 @@ fn retry(raw: raw::Retry) -> Retry {
 }
 
 /// A duration that must not be zero.
-fn positive(
+pub(super) fn positive(
     low: &mut Lowering<'_>,
     table: &Value,
     key: &str,
@@ -329,86 +325,4 @@ fn positive(
         return None;
     }
     span
-}
-
-fn gate(low: &mut Lowering<'_>, table: &Value) -> Option<Gate> {
-    let entries = low.table(table, "`gate`");
-    if !matches!(table.data, Data::Table(_)) {
-        return None;
-    }
-    let own = only(table, |key| GATE_KEYS.contains(&key.name.as_str()));
-    let raw = low.decode::<raw::Gate>(&own).unwrap_or_default();
-    let checks: Vec<&str> = low
-        .kinds
-        .iter()
-        .filter(|kind| kind.class == Class::Check)
-        .map(|kind| kind.name)
-        .collect();
-    let mut bodies = Vec::new();
-    let before = low.mistakes.len();
-    for (key, value) in entries {
-        let name = key.name.as_str();
-        if checks.contains(&name) {
-            bodies.push((key, value));
-        } else if !GATE_KEYS.contains(&name) {
-            let mistake = not_a_gate(low.kinds, key, &checks);
-            low.mistakes.push(mistake);
-        }
-    }
-    let one = match bodies.as_slice() {
-        [(key, value)] => Some((*key, *value)),
-        [] if low.mistakes.len() > before => None,
-        _ => {
-            low.error(
-                "bad-gate",
-                table.span,
-                format!(
-                    "a gate has exactly one check, this one has {}",
-                    bodies.len()
-                ),
-                format!("give it one of these tables: {}", listed(&checks)),
-            );
-            None
-        }
-    };
-    let (key, body) = one?;
-    let kind = low.kinds.iter().find(|kind| kind.name == key.name)?;
-    check_kind(low, kind, body, &format!("step.gate.{}", kind.name));
-    let seconds = |n| TimeSpan(std::time::Duration::from_secs(n));
-    Some(Gate {
-        kind: KindName::new(kind.name),
-        span: key.span,
-        table: body.clone(),
-        timeout: positive(low, table, "timeout", raw.timeout).unwrap_or(seconds(300)),
-        interval: positive(low, table, "interval", raw.interval).unwrap_or(seconds(2)),
-    })
-}
-
-fn not_a_gate(kinds: &[KindInfo], key: &Key, checks: &[&str]) -> Mistake {
-    if kinds.iter().any(|kind| kind.name == key.name) {
-        return Mistake::error(
-            "bad-gate",
-            key.span,
-            format!("`{}` changes things, so it cannot be a gate", key.name),
-        )
-        .hint(format!(
-            "a gate only looks; it takes one of: {}",
-            listed(checks)
-        ));
-    }
-    let known = GATE_KEYS.iter().chain(checks).copied();
-    let hint = match nearest(&key.name, known) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!(
-            "a gate has {} and one of: {}",
-            listed(&GATE_KEYS),
-            listed(checks)
-        ),
-    };
-    Mistake::error(
-        "unknown-key",
-        key.span,
-        format!("a gate has no key `{}`", key.name),
-    )
-    .hint(hint)
 }
