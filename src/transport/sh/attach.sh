@@ -26,7 +26,7 @@ hb_attach() {
       { read -r p q < "$HERE/pid"; } 2>/dev/null
       hb_end "$ID" "$p" "$GRACE" || hb_refuse stuck
     fi
-    if hb_alive "$HERE" guard; then kill -TERM -- "-$p" 2>/dev/null; fi
+    if hb_alive "$HERE" guard; then kill -TERM "-$p" 2>/dev/null; fi
   else
     hb_stream "$HERE" < /dev/null &
     streamer=$!

@@ -76,10 +76,10 @@ hb_busy() {
 
 # Ends process group $2 of job $1: asks, then after $3 naps insists. Fails where something outlives that.
 hb_end() {
-  kill -TERM -- "-$2" 2>/dev/null
+  kill -TERM "-$2" 2>/dev/null
   i=0
   while hb_members "$1" "$2"; do
-    [ $i -lt "$3" ] || kill -KILL -- "-$2" 2>/dev/null
+    [ $i -lt "$3" ] || kill -KILL "-$2" 2>/dev/null
     [ $i -lt $(($3 + 50)) ] || return 1
     i=$((i + 1))
     hb_nap
