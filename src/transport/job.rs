@@ -14,8 +14,8 @@ use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
 use crate::model::shell::quote;
 
-/// Naps of 0.2 s between asking a job's processes to end and killing them.
-const GRACE: u32 = 25;
+/// The nap of `sh/lib.sh`, in milliseconds.
+const NAP: u128 = 200;
 
 static LIB: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/lib.sh")));
 static JOB: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/job.sh")));
@@ -65,7 +65,10 @@ fn variables(settings: &Settings, paths: &Paths, delimiter: &Delimiter, id: &Job
         ("ID", id.as_str()),
         ("HERE", &format!("{run}/jobs/{id}")),
         ("KEEP", &OUTPUT_CAP.to_string()),
-        ("GRACE", &GRACE.to_string()),
+        (
+            "GRACE",
+            &settings.grace.as_millis().div_ceil(NAP).to_string(),
+        ),
         ("SHELL_WORDS", &settings.shell.join(" ")),
         ("LOADER", LOADER),
     ] {
@@ -195,6 +198,7 @@ pub(super) fn attach_input(
 #[derive(Default)]
 pub(super) struct Story {
     refused: Option<(String, String)>,
+    started: bool,
     status: Option<JobStatus>,
     stdout: Stream,
     stderr: Stream,
@@ -226,7 +230,7 @@ impl Story {
                 let why = String::from_utf8_lossy(body).into_owned();
                 self.refused = Some((args.join(" "), why));
             }
-            "job-started" => {}
+            "job-started" => self.started = true,
             "job-stdout" => self.stdout.news(number, body, output),
             "job-stderr" => self.stderr.news(number, body, output),
             "job-last-stdout" => self.stdout.last(number, body, output),
@@ -235,6 +239,11 @@ impl Story {
             _ => return Some(frame),
         }
         None
+    }
+
+    /// Whether the machine had begun to start it.
+    pub(super) fn started(&self) -> bool {
+        self.started
     }
 
     /// How it ended, where that was said.

@@ -78,5 +78,6 @@ hb_run() {
     kill -TERM $streamer 2>/dev/null
     wait $streamer
   fi
+  [ -s "$HERE/status" ] || hb_sweep "$HERE"
   hb_verdict "$HERE" "$KEEP"
 }

@@ -135,7 +135,8 @@ hb_stream() {
   while [ -z "$stop" ]; do
     sleep 1 </dev/null >/dev/null 2>&1 &
     wait $!
-    [ -z "$stop" ] || return 0
+    # `$$` is the attached shell, also in here: without it nobody will ever say stop.
+    [ -z "$stop" ] && [ -d "/proc/$$" ] || return 0
     hb_news "$1" stdout $o
     o=$at
     hb_news "$1" stderr $e
