@@ -10,6 +10,8 @@
     reason = "tests"
 )]
 
+#[path = "seam_contract/fake.rs"]
+mod fake;
 #[path = "seam_contract/host.rs"]
 mod host;
 #[path = "seam_contract/local.rs"]

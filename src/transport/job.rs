@@ -382,3 +382,86 @@ fn not_started(message: String) -> HostError {
         failure: Failure::new(message),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn characters_that_two_pieces_share_come_out_whole() {
+        let text = "a\u{e4}\u{20ac}\u{1f980}z";
+        let bytes = text.as_bytes();
+        for size in 1..=bytes.len() {
+            let heard = RefCell::new(String::new());
+            let output = |text: &str| heard.borrow_mut().push_str(text);
+            let mut stream = Stream::default();
+            let mut at = 0;
+            for piece in bytes.chunks(size) {
+                stream.news(at, piece, &output);
+                at += piece.len() as u64;
+            }
+            stream.last(at, bytes, &output);
+            assert_eq!(*heard.borrow(), text, "pieces of {size}");
+            assert_eq!(stream.text(), text);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_marked_and_held_back_no_longer_than_needed() {
+        let heard = RefCell::new(String::new());
+        let output = |text: &str| heard.borrow_mut().push_str(text);
+        let mut stream = Stream::default();
+        stream.news(0, b"x\xff\xe2\x82", &output);
+        assert_eq!(*heard.borrow(), "x\u{fffd}");
+        stream.last(4, b"x\xff\xe2\x82", &output);
+        assert_eq!(*heard.borrow(), "x\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn a_tail_begins_with_a_whole_character_and_what_was_streamed_is_not_repeated() {
+        let heard = RefCell::new(String::new());
+        let output = |text: &str| heard.borrow_mut().push_str(text);
+        let mut stream = Stream::default();
+        stream.news(0, b"abc", &output);
+        // Bytes 2 to 9 of eleven: the middle of a character, and what was heard already.
+        stream.last(11, "\u{20ac}cdefg".as_bytes().get(1..).unwrap(), &output);
+        assert_eq!(stream.text(), "cdefg");
+        assert_eq!(stream.dropped(), 4);
+        assert!(heard.borrow().ends_with("cdefg"), "{}", heard.borrow());
+    }
+
+    #[test]
+    fn a_status_that_makes_no_sense_is_no_success() {
+        assert_eq!(status("succeeded"), JobStatus::Succeeded);
+        let failed = JobStatus::Failed {
+            action: 3,
+            exit: 137,
+            retryable: true,
+        };
+        assert_eq!(status("failed 3 137 1"), failed);
+        for text in [
+            "",
+            "lost",
+            "succeed",
+            "succeeded 1",
+            "failed 1",
+            "failed x 1 0",
+        ] {
+            assert_eq!(status(text), JobStatus::Lost, "{text}");
+        }
+    }
+
+    #[test]
+    fn scripts_are_sent_without_comments_and_hold_no_here_documents() {
+        for text in [&LIB, &JOB, &GUARD, &APPLY, &ATTACH] {
+            assert!(
+                text.lines()
+                    .all(|line| !line.starts_with('#') && !line.is_empty())
+            );
+            // Some shells make a temporary file of one.
+            assert!(!text.contains("<<"), "{}", text.as_str());
+        }
+    }
+}

@@ -106,8 +106,8 @@ impl<S: Shell> Machine<S> {
         }
         script::script(&script::Request {
             facts,
-            root: self.settings.root.as_ref(),
-            run_dir: &self.settings.run_dir,
+            root: self.paths.root(),
+            run_dir: &self.paths.full(&self.settings.run_dir),
             delimiter,
             digests: &self.cache(),
             batch_seconds: self.settings.batch_seconds,

@@ -604,3 +604,54 @@ async fn wherever_the_connection_breaks_the_job_ran_whole_or_not_at_all() {
     }
     assert!(seen[0] > 10, "{seen:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whenever_a_call_is_given_up_the_job_ran_whole_or_not_at_all() {
+    let content = "0123456789abcdef".repeat(64);
+    let mut state = 0x2545_f491_u64;
+    let mut seen = [0_usize; 2];
+    for round in 0..60 {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let rig = rig(|_| ());
+        let job = job("j", [write("/one", &content), write("/two", &content)]);
+        // Early and late enough for every stage; which one it hits is up to the machine.
+        let moment = Duration::from_micros((state >> 33) % 60_000);
+        let result = tokio::time::timeout(moment, rig.host.apply(&job, &[], &|_| ())).await;
+        let end = match result {
+            Ok(applied) => applied.unwrap().end,
+            Err(_) => rig.attach("j", round % 2 == 0).await.unwrap(),
+        };
+        let files = ["/one", "/two"].map(|path| rig.content(path).is_some());
+        if end.status == JobStatus::Succeeded {
+            assert_eq!(files, [true, true], "round {round}");
+        } else {
+            // One that was ended may be half done. One that was awaited may also be done and lost: its end had been
+            // taken note of, but the call was given up before it could say so.
+            assert_eq!(end.status, JobStatus::Lost);
+            assert!(
+                files[0] == files[1] || round % 2 == 0,
+                "round {round}: {files:?}"
+            );
+        }
+        assert!(!books(&rig, "j").exists());
+        let late = rig.apply(&job).await.unwrap_err();
+        assert_eq!(late.kind, HostErrorKind::Busy);
+        let again = ["/one", "/two"].map(|path| rig.content(path).is_some());
+        assert_eq!(
+            files, again,
+            "round {round}: it began after it was declared dead"
+        );
+        assert_eq!(
+            rig.act("next", write("/next", "x")).await.status,
+            JobStatus::Succeeded
+        );
+        assert!(
+            !rig.names("/").iter().any(|name| name.ends_with("tmp")),
+            "round {round}"
+        );
+        seen[usize::from(end.status == JobStatus::Succeeded)] += 1;
+    }
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+}

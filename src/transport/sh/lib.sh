@@ -63,6 +63,12 @@ hb_nap() {
 # Whether job $2 in folder $1 runs or may yet begin to. One that is dead before its first action is made to stay so.
 hb_busy() {
   [ ! -s "$1/status" ] || return 1
+  # A folder that is being made gets a moment to be signed.
+  i=0
+  while [ ! -s "$1/starter" ] && [ ! -e "$1/claim" ] && [ -d "$1" ] && [ $i -lt 5 ]; do
+    i=$((i + 1))
+    hb_nap
+  done
   if hb_alive "$1" starter && [ "$p" != $$ ] && [ ! -e "$1/claim" ]; then return 0; fi
   ! hb_alive "$1" pid || return 0
   leader=
