@@ -32,14 +32,20 @@ pub(super) struct Paths {
 }
 
 impl Paths {
+    /// What goes in front of every path.
+    pub(super) fn root(&self) -> &str {
+        match &self.root {
+            Some(root) if root.as_str() != "/" => root.as_str(),
+            _ => "",
+        }
+    }
+
     /// A path as the target's tools see it.
     pub(super) fn full(&self, path: &AbsPath) -> String {
-        match &self.root {
-            Some(root) if root.as_str() != "/" => match path.as_str() {
-                "/" => root.to_string(),
-                inner => format!("{root}{inner}"),
-            },
-            _ => path.to_string(),
+        match (self.root(), path.as_str()) {
+            ("", path) => path.to_owned(),
+            (root, "/") => root.to_owned(),
+            (root, path) => format!("{root}{path}"),
         }
     }
 
@@ -216,10 +222,7 @@ fn ownership(owner: &Ownership) -> String {
 fn run(number: usize, program: &Program, paths: &Paths) -> String {
     let cwd = match &program.cwd {
         Some(path) => paths.full(path),
-        None => paths
-            .root
-            .as_ref()
-            .map_or_else(|| "/".to_owned(), ToString::to_string),
+        None => format!("{}/", paths.root()),
     };
     let mut text = String::new();
     let input = match program.stdin.as_ref().map(|stdin| stdin.expose()) {

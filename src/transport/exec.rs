@@ -1,9 +1,11 @@
 //! One execution: a shell is started, gets its script and payloads, answers in frames. Knows nothing of what they mean.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::HostError;
 use super::shell::{Running, Shell};
@@ -11,6 +13,9 @@ use crate::facts::frame::{Delimiter, Frame, Splitter};
 
 /// Bytes of standard error that are kept, the last ones.
 const STDERR_KEPT: usize = 16 * 1024;
+
+/// How long a stream may stay open after the shell's end.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What is said to a shell: a script, then bytes for it.
 pub(super) struct Input<'a> {
@@ -71,34 +76,39 @@ pub(super) async fn execute(
     let (said, heard) = oneshot::channel();
     let mut sent = false;
     let mut talk = Vec::new();
-    let (frames, ended) = {
-        let reading = read_frames(stdout, delimiter, listen, said);
+    let (mut frames, mut ended) = (Vec::new(), false);
+    let exit = {
+        let reading = read_frames(stdout, delimiter, listen, said, &mut frames, &mut ended);
         let writing = write_input(stdin, input, heard, &mut sent);
         let errors = read_tail(stderr, &mut talk);
         tokio::pin!(reading, writing, errors);
-        let (mut written, mut quiet) = (false, false);
-        let result = loop {
+        let patience = tokio::time::sleep(PATIENCE);
+        tokio::pin!(patience);
+        let (mut written, mut heard, mut quiet) = (false, false, false);
+        let mut exit = None;
+        loop {
             tokio::select! {
-                result = &mut reading => break result,
                 () = &mut writing, if !written => written = true,
+                () = &mut reading, if !heard => heard = true,
                 () = &mut errors, if !quiet => quiet = true,
+                status = control.wait(), if exit.is_none() => {
+                    exit = Some(status);
+                    patience.as_mut().reset(Instant::now() + PATIENCE);
+                }
+                // What the shell had said is in the pipes, but something it left behind holds them open.
+                () = &mut patience, if exit.is_some() => break exit,
+                else => break exit,
             }
-        };
-        // Standard output has ended, so the shell is about to; what it said last is still to be read.
-        if !quiet {
-            let patience = std::time::Duration::from_millis(500);
-            if tokio::time::timeout(patience, &mut errors).await.is_err() {
-                tracing::debug!("standard error was held open");
+            if heard && quiet && exit.is_some() {
+                break exit;
             }
         }
-        result
     };
-    let exit = control.wait().await;
     Ok(Execution {
         frames,
         ended,
         sent,
-        exit,
+        exit: exit.flatten(),
         stderr: String::from_utf8_lossy(&talk).trim().to_owned(),
     })
 }
@@ -109,12 +119,12 @@ async fn read_frames(
     delimiter: &Delimiter,
     listen: &mut (dyn FnMut(Frame) -> Option<Frame> + Send),
     said: oneshot::Sender<()>,
-) -> (Vec<Frame>, bool) {
+    frames: &mut Vec<Frame>,
+    ended: &mut bool,
+) {
     let mut splitter = Splitter::new(delimiter);
     let mut buffer = vec![0; 64 * 1024];
-    let mut frames = Vec::new();
     let mut said = Some(said);
-    let mut ended = false;
     loop {
         let count = stdout.read(&mut buffer).await.unwrap_or(0);
         if count == 0 {
@@ -122,7 +132,7 @@ async fn read_frames(
         }
         for frame in splitter.push(buffer.get(..count).unwrap_or_default()) {
             if matches!(&frame, Frame::Whole { name, .. } if name == "end") {
-                ended = true;
+                *ended = true;
                 // Gone where the other side has stopped reading; then there is nobody to tell.
                 if said.take().is_some_and(|said| said.send(()).is_err()) {
                     tracing::debug!("nobody waits for the acknowledgement");
@@ -133,7 +143,6 @@ async fn read_frames(
         }
     }
     frames.extend(splitter.finish().and_then(listen));
-    (frames, ended)
 }
 
 /// Writes the input, and `ok` once everything was heard. A shell that has refused reads no further: no error here.
@@ -148,10 +157,10 @@ async fn write_input(
             return;
         }
     }
+    *sent = true;
     if stdin.flush().await.is_err() {
         return;
     }
-    *sent = true;
     if heard.await.is_ok() {
         let acknowledged = async {
             stdin.write_all(b"ok\n").await?;

@@ -14,8 +14,8 @@ use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
 use crate::model::shell::quote;
 
-/// Naps of 0.2 s between asking a job's processes to end and killing them.
-const GRACE: u32 = 25;
+/// The nap of `sh/lib.sh`, in milliseconds.
+const NAP: u128 = 200;
 
 static LIB: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/lib.sh")));
 static JOB: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/job.sh")));
@@ -65,7 +65,10 @@ fn variables(settings: &Settings, paths: &Paths, delimiter: &Delimiter, id: &Job
         ("ID", id.as_str()),
         ("HERE", &format!("{run}/jobs/{id}")),
         ("KEEP", &OUTPUT_CAP.to_string()),
-        ("GRACE", &GRACE.to_string()),
+        (
+            "GRACE",
+            &settings.grace.as_millis().div_ceil(NAP).to_string(),
+        ),
         ("SHELL_WORDS", &settings.shell.join(" ")),
         ("LOADER", LOADER),
     ] {
@@ -195,6 +198,7 @@ pub(super) fn attach_input(
 #[derive(Default)]
 pub(super) struct Story {
     refused: Option<(String, String)>,
+    started: bool,
     status: Option<JobStatus>,
     stdout: Stream,
     stderr: Stream,
@@ -226,7 +230,7 @@ impl Story {
                 let why = String::from_utf8_lossy(body).into_owned();
                 self.refused = Some((args.join(" "), why));
             }
-            "job-started" => {}
+            "job-started" => self.started = true,
             "job-stdout" => self.stdout.news(number, body, output),
             "job-stderr" => self.stderr.news(number, body, output),
             "job-last-stdout" => self.stdout.last(number, body, output),
@@ -235,6 +239,11 @@ impl Story {
             _ => return Some(frame),
         }
         None
+    }
+
+    /// Whether the machine had begun to start it.
+    pub(super) fn started(&self) -> bool {
+        self.started
     }
 
     /// How it ended, where that was said.
@@ -371,5 +380,88 @@ fn not_started(message: String) -> HostError {
     HostError {
         kind: HostErrorKind::NotStarted,
         failure: Failure::new(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn characters_that_two_pieces_share_come_out_whole() {
+        let text = "a\u{e4}\u{20ac}\u{1f980}z";
+        let bytes = text.as_bytes();
+        for size in 1..=bytes.len() {
+            let heard = RefCell::new(String::new());
+            let output = |text: &str| heard.borrow_mut().push_str(text);
+            let mut stream = Stream::default();
+            let mut at = 0;
+            for piece in bytes.chunks(size) {
+                stream.news(at, piece, &output);
+                at += piece.len() as u64;
+            }
+            stream.last(at, bytes, &output);
+            assert_eq!(*heard.borrow(), text, "pieces of {size}");
+            assert_eq!(stream.text(), text);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_marked_and_held_back_no_longer_than_needed() {
+        let heard = RefCell::new(String::new());
+        let output = |text: &str| heard.borrow_mut().push_str(text);
+        let mut stream = Stream::default();
+        stream.news(0, b"x\xff\xe2\x82", &output);
+        assert_eq!(*heard.borrow(), "x\u{fffd}");
+        stream.last(4, b"x\xff\xe2\x82", &output);
+        assert_eq!(*heard.borrow(), "x\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn a_tail_begins_with_a_whole_character_and_what_was_streamed_is_not_repeated() {
+        let heard = RefCell::new(String::new());
+        let output = |text: &str| heard.borrow_mut().push_str(text);
+        let mut stream = Stream::default();
+        stream.news(0, b"abc", &output);
+        // Bytes 2 to 9 of eleven: the middle of a character, and what was heard already.
+        stream.last(11, "\u{20ac}cdefg".as_bytes().get(1..).unwrap(), &output);
+        assert_eq!(stream.text(), "cdefg");
+        assert_eq!(stream.dropped(), 4);
+        assert!(heard.borrow().ends_with("cdefg"), "{}", heard.borrow());
+    }
+
+    #[test]
+    fn a_status_that_makes_no_sense_is_no_success() {
+        assert_eq!(status("succeeded"), JobStatus::Succeeded);
+        let failed = JobStatus::Failed {
+            action: 3,
+            exit: 137,
+            retryable: true,
+        };
+        assert_eq!(status("failed 3 137 1"), failed);
+        for text in [
+            "",
+            "lost",
+            "succeed",
+            "succeeded 1",
+            "failed 1",
+            "failed x 1 0",
+        ] {
+            assert_eq!(status(text), JobStatus::Lost, "{text}");
+        }
+    }
+
+    #[test]
+    fn scripts_are_sent_without_comments_and_hold_no_here_documents() {
+        for text in [&LIB, &JOB, &GUARD, &APPLY, &ATTACH] {
+            assert!(
+                text.lines()
+                    .all(|line| !line.starts_with('#') && !line.is_empty())
+            );
+            // Some shells make a temporary file of one.
+            assert!(!text.contains("<<"), "{}", text.as_str());
+        }
     }
 }

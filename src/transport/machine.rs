@@ -2,6 +2,7 @@
 //! reaching it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::actions::{self, Paths};
 use super::exec::{Execution, Input, execute};
@@ -26,6 +27,9 @@ pub const DEFAULT_RUN_DIR: &str = "/run/hmco-boot";
 /// Seconds after which a batch of facts is given up.
 const BATCH_SECONDS: u32 = 20;
 
+/// Time that processes get to end after TERM.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// How to work on a machine.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -41,6 +45,8 @@ pub struct Settings {
     pub digests: DigestCache,
     /// Seconds after which a batch of facts is given up.
     pub batch_seconds: u32,
+    /// Between asking the processes of a job that took too long to end, and killing them.
+    pub grace: Duration,
 }
 
 impl Default for Settings {
@@ -56,6 +62,7 @@ impl Default for Settings {
             path: DEFAULT_PATH.to_owned(),
             digests: DigestCache::default(),
             batch_seconds: BATCH_SECONDS,
+            grace: GRACE,
         }
     }
 }
@@ -99,8 +106,8 @@ impl<S: Shell> Machine<S> {
         }
         script::script(&script::Request {
             facts,
-            root: self.settings.root.as_ref(),
-            run_dir: &self.settings.run_dir,
+            root: self.paths.root(),
+            run_dir: &self.paths.full(&self.settings.run_dir),
             delimiter,
             digests: &self.cache(),
             batch_seconds: self.settings.batch_seconds,
@@ -165,10 +172,13 @@ impl<S: Shell> Machine<S> {
                 end,
                 answers: parse::answers(facts, &execution.frames, &mut self.cache()),
             }),
-            // The verdict is still on the machine, and comes again with an attach.
-            Some(_) => Err(cut_off(&execution, HostErrorKind::Lost)),
-            None if execution.sent => Err(cut_off(&execution, HostErrorKind::Lost)),
-            None => Err(cut_off(&execution, HostErrorKind::NotStarted)),
+            // The verdict, if there is one, is still on the machine, and comes with an attach.
+            _ if story.started() => Err(cut_off(&execution, HostErrorKind::Lost)),
+            // Nobody knows how far it came, unless the shell ended by itself without having started it.
+            _ if execution.sent && execution.exit.is_none() => {
+                Err(cut_off(&execution, HostErrorKind::Lost))
+            }
+            _ => Err(cut_off(&execution, HostErrorKind::NotStarted)),
         }
     }
 
@@ -231,18 +241,26 @@ fn delimiter() -> Result<Delimiter, HostError> {
 
 /// The execution did not say that it had come to its end.
 fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
-    let not_loaded = execution.exit == Some(NOT_LOADED) && execution.sent;
-    let (kind, mut failure) = if not_loaded {
-        let failure = Failure::new("the machine's shell could not load a script")
-            .hint("see that it has `sh`, `dd` and `sha256sum` (coreutils or busybox)");
-        (HostErrorKind::Protocol, failure)
-    } else {
-        let message = match kind {
-            HostErrorKind::NotStarted => "the connection was lost before the job was started",
-            HostErrorKind::Lost => "the connection was lost while a job was running",
-            _ => "the connection was lost before everything was answered",
-        };
-        (kind, Failure::new(message))
+    let silent = !matches!(kind, HostErrorKind::Lost) && execution.frames.is_empty();
+    let (kind, mut failure) = match execution.exit {
+        Some(NOT_LOADED) if execution.sent && silent => (
+            HostErrorKind::Protocol,
+            Failure::new("the machine's shell could not load a script")
+                .hint("see that it has `sh`, `dd` and `sha256sum` (coreutils or busybox)"),
+        ),
+        Some(126 | 127) if silent => (
+            HostErrorKind::Unreachable { transient: false },
+            Failure::new("no POSIX shell could be started on the machine")
+                .hint("see that it has `sh` and `setsid` (util-linux or busybox)"),
+        ),
+        _ => {
+            let message = match kind {
+                HostErrorKind::NotStarted => "the connection was lost before the job was started",
+                HostErrorKind::Lost => "the connection was lost while a job was running",
+                _ => "the connection was lost before everything was answered",
+            };
+            (kind, Failure::new(message))
+        }
     };
     if let Some(exit) = execution.exit {
         failure = failure.evidence(format!("the shell ended with status {exit}"));

@@ -38,7 +38,6 @@ pub struct Running {
 /// The end of a started shell. Dropping it before [`Control::wait`] returned ends the shell and all it has started
 /// that is still attached; detached jobs go on.
 pub trait Control: Send {
-    /// Awaits the exit status (128 + N after signal N); `None` = the connection was lost and nobody knows. To be
-    /// called when standard output has ended.
+    /// Awaits the exit status (128 + N after signal N); `None` = the connection was lost and nobody knows.
     fn wait(&mut self) -> BoxFuture<'_, Option<i32>>;
 }

@@ -108,6 +108,15 @@ impl FakeTree {
         self.put(&path, FakeKind::File(bytes.into()), mode);
     }
 
+    /// Puts a symbolic link there, with missing folders.
+    pub fn link(&mut self, path: &AbsPath, to: &str) {
+        if let Some(parent) = path.parent() {
+            self.make_folders(&parent);
+        }
+        let path = self.resolve(path, false).unwrap_or_else(|| path.clone());
+        self.put(&path, FakeKind::Symlink(to.to_owned()), 0o777);
+    }
+
     /// Makes a folder and those it lies in, where they are missing.
     pub fn make_folders(&mut self, path: &AbsPath) {
         if let Some(parent) = path.parent() {

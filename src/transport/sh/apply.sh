@@ -23,7 +23,7 @@ hb_claim() {
     hb_refuse cannot "$s"
   fi
   MINE=1
-  { hb_sign "$HERE/starter" && printf '%s\n' "$BOOT_ID" > "$HERE/boot"; } 2>/dev/null || hb_refuse cannot "$HERE cannot be written"
+  { printf '%s\n' "$BOOT_ID" > "$HERE/boot" && hb_sign "$HERE/starter"; } 2>/dev/null || hb_refuse cannot "$HERE cannot be written"
   if [ -e "$RUN/ended" ] && grep -qxF -- "$ID" "$RUN/ended"; then hb_refuse exists; fi
   for other in "$RUN"/jobs/*; do
     [ "$other" != "$HERE" ] && [ -d "$other" ] || continue
@@ -78,5 +78,6 @@ hb_run() {
     kill -TERM $streamer 2>/dev/null
     wait $streamer
   fi
+  [ -s "$HERE/status" ] || hb_sweep "$HERE"
   hb_verdict "$HERE" "$KEEP"
 }

@@ -26,7 +26,6 @@ hb_attach() {
       { read -r p q < "$HERE/pid"; } 2>/dev/null
       hb_end "$ID" "$p" "$GRACE" || hb_refuse stuck
     fi
-    if hb_alive "$HERE" guard; then kill -TERM -- "-$p" 2>/dev/null; fi
   else
     hb_stream "$HERE" < /dev/null &
     streamer=$!
@@ -34,6 +33,8 @@ hb_attach() {
     kill -TERM $streamer 2>/dev/null
     wait $streamer
   fi
+  # The watchdog of a job that was killed would sleep on.
+  if hb_alive "$HERE" guard; then kill -TERM "-$p" 2>/dev/null; fi
   hb_sweep "$HERE"
   hb_verdict "$HERE" "$KEEP"
   hb_goodbye

@@ -9,7 +9,14 @@ hb_cap() {
     s=$(LC_ALL=C dd bs=16384 count=16 2>&1 >> "$1.$g1") || break
     s=${s##*"$NL"}
     n=${s%% *}
-    case $n in '' | *[!0-9]*) break ;; 0) return ;; esac
+    case $n in
+      '' | *[!0-9]*)
+        # A dd that does not count bytes (busybox, as some build it).
+        hb_size "$1.$g1"
+        n=$((g1 + n - total))
+        ;;
+    esac
+    [ "$n" -gt 0 ] || return
     total=$((total + n))
     [ $((total - g1)) -ge "$KEEP" ] || continue
     [ -z "$g0" ] || rm -f "$1.$g0"
@@ -58,7 +65,7 @@ hb_finish() {
   hb_sweep .
   hb_take verdict || exit 1
   printf '%s\n' "$1" > status
-  kill -TERM -- "-$guard" 2>/dev/null || kill -TERM "$guard" 2>/dev/null
+  kill -TERM "-$guard" 2>/dev/null || kill -TERM "$guard" 2>/dev/null
   exit 0
 }
 

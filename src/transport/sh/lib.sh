@@ -63,6 +63,12 @@ hb_nap() {
 # Whether job $2 in folder $1 runs or may yet begin to. One that is dead before its first action is made to stay so.
 hb_busy() {
   [ ! -s "$1/status" ] || return 1
+  # A folder that is being made gets a moment to be signed.
+  i=0
+  while [ ! -s "$1/starter" ] && [ ! -e "$1/claim" ] && [ -d "$1" ] && [ $i -lt 5 ]; do
+    i=$((i + 1))
+    hb_nap
+  done
   if hb_alive "$1" starter && [ "$p" != $$ ] && [ ! -e "$1/claim" ]; then return 0; fi
   ! hb_alive "$1" pid || return 0
   leader=
@@ -76,10 +82,10 @@ hb_busy() {
 
 # Ends process group $2 of job $1: asks, then after $3 naps insists. Fails where something outlives that.
 hb_end() {
-  kill -TERM -- "-$2" 2>/dev/null
+  kill -TERM "-$2" 2>/dev/null
   i=0
   while hb_members "$1" "$2"; do
-    [ $i -lt "$3" ] || kill -KILL -- "-$2" 2>/dev/null
+    [ $i -lt "$3" ] || kill -KILL "-$2" 2>/dev/null
     [ $i -lt $(($3 + 50)) ] || return 1
     i=$((i + 1))
     hb_nap
@@ -135,7 +141,8 @@ hb_stream() {
   while [ -z "$stop" ]; do
     sleep 1 </dev/null >/dev/null 2>&1 &
     wait $!
-    [ -z "$stop" ] || return 0
+    # `$$` is the attached shell, also in here: without it nobody will ever say stop.
+    [ -z "$stop" ] && [ -d "/proc/$$" ] || return 0
     hb_news "$1" stdout $o
     o=$at
     hb_news "$1" stderr $e
