@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::decide::{ReadyToApply, Step, cannot_read};
 use super::{Command, Phase, Purpose, Scheduler};
+use crate::facts::fact::Fact;
 use crate::model::action::{Job, JobEnd, JobStatus};
 use crate::model::event::{DiffLine, Event, Side};
 use crate::model::id::{JobId, PairId, Target};
 use crate::model::outcome::{Failure, Outcome};
-use crate::plan::Work;
+use crate::plan::{Pair, Work};
 use crate::steps::{Decision, Want, Wish};
 use crate::transport::{Applied, HostError, HostErrorKind};
 
@@ -48,10 +49,9 @@ impl Scheduler {
                 expected.forget(&info.target, |fact| touches.intersects(fact));
             }
         }
-        let facts = self
-            .facts_ahead(target, super::target::LOOK_AHEAD)
-            .into_iter()
-            .collect();
+        let mut facts = self.facts_ahead(target, super::target::LOOK_AHEAD);
+        facts.extend(self.forgotten(info));
+        let facts = facts.into_iter().collect();
         self.emit(Event::StepDecided {
             pair: ready.pair,
             diff: Some(ready.diff),
@@ -73,6 +73,18 @@ impl Scheduler {
             job,
             facts,
         });
+    }
+
+    /// Facts that a pair decided by and that are no longer known, so that one execution applies and verifies.
+    fn forgotten(&self, info: &Pair) -> Vec<Fact> {
+        let asked = self.pairs.get(info.id.index()).map(|state| &state.asked);
+        let unknown = |fact: &&Fact| self.store.get(&info.target, fact).is_none();
+        asked
+            .into_iter()
+            .flatten()
+            .filter(unknown)
+            .cloned()
+            .collect()
     }
 
     pub(super) fn applied(&mut self, pair: PairId, result: Result<Applied, HostError>) {

@@ -248,6 +248,8 @@ struct PairState {
     /// Rounds of facts asked for in this epoch.
     rounds: u32,
     epoch: u64,
+    /// Facts of its own target that it asked for while deciding: what its verification will want again.
+    asked: BTreeSet<Fact>,
     /// Its conditions are known to hold.
     conditions_hold: bool,
     /// A crashed run's job for this pair was seen to succeed.
@@ -615,6 +617,7 @@ impl PairState {
             failures: 0,
             rounds: 0,
             epoch: 0,
+            asked: BTreeSet::new(),
             conditions_hold: false,
             credited: false,
             lost_once: false,

@@ -46,19 +46,35 @@ impl Scheduler {
             .map(|s| s.active.iter().copied().collect())
             .unwrap_or_default();
         let mut missing: BTreeSet<FactRef> = BTreeSet::new();
+        let mut verifying = false;
         let mut asking: Vec<PairId> = Vec::new();
         for pair in active {
             match self.progress(pair) {
                 Step::Moved => {}
                 Step::Needs(facts) => {
                     asking.push(pair);
+                    verifying |= self.is_phase(pair, |phase| *phase == Phase::Verifying);
+                    self.remember_asked(pair, &facts);
                     missing.extend(facts);
                 }
                 Step::Parked => drop(self.parked.insert(target)),
+                // One step at a time: what was applied is proven before the next one is.
+                Step::Apply(_) if verifying => {}
                 Step::Apply(ready) => return self.apply(target, *ready),
             }
         }
         self.ask(target, missing, &asking);
+    }
+
+    fn remember_asked(&mut self, pair: PairId, facts: &[FactRef]) {
+        if let Some(state) = self.pairs.get_mut(pair.index()) {
+            state.asked.extend(
+                facts
+                    .iter()
+                    .filter(|fact| fact.target.is_none())
+                    .map(|fact| fact.fact.clone()),
+            );
+        }
     }
 
     /// Asks for missing facts: here in one round, elsewhere by leaving a note there.
