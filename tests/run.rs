@@ -68,11 +68,17 @@ fn a_run_of_200_steps_killed_at_20_moments_resumes_to_the_same_state() {
     }
     assert_eq!(whole.end(), Some(0));
     let wished = reference.tree(NODES);
-    assert!(wished.len() >= NODES * (2 * ROUNDS + 2), "{} files", wished.len());
+    assert!(
+        wished.len() >= NODES * (2 * ROUNDS + 2),
+        "{} files",
+        wished.len()
+    );
 
     let mut seed = 20_261_121_u64;
     for moment in 0..20 {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let after = usize::try_from(seed >> 33).unwrap() % events;
         let project = Project::new(NODES, &many_steps());
         let mut run = project.start(&["run", "main"]);
@@ -84,7 +90,10 @@ fn a_run_of_200_steps_killed_at_20_moments_resumes_to_the_same_state() {
         let resumed = project.run(&["resume"]);
         let told = String::from_utf8_lossy(&resumed.stderr);
         let ended_before = told.contains("nothing to go on with");
-        let shown = format!("moment {moment}: killed after event {after}\n{}\n{told}", String::from_utf8_lossy(&resumed.stdout));
+        let shown = format!(
+            "moment {moment}: killed after event {after}\n{}\n{told}",
+            String::from_utf8_lossy(&resumed.stdout)
+        );
         assert_eq!(resumed.status.code(), Some(0), "{shown}");
         assert!(!ended_before || after + 2 >= events, "{shown}");
         assert_eq!(project.tree(NODES), wished, "{shown}");
@@ -109,7 +118,11 @@ fn a_second_run_changes_nothing_and_asks_each_node_once() {
         }
     }
     assert_eq!(again.end(), Some(0));
-    assert_eq!((reads, changes), (2, 0), "one execution a node, no lock, no apply");
+    assert_eq!(
+        (reads, changes),
+        (2, 0),
+        "one execution a node, no lock, no apply"
+    );
     assert_eq!(project.tree(2), before);
     project.expect(0, &["plan", "main", "--exit-code"]);
 }
@@ -147,7 +160,10 @@ fn let_go(project: &Project) {
 }
 
 fn count(project: &Project) -> usize {
-    std::fs::read_to_string(project.root(0).join("count")).unwrap().lines().count()
+    std::fs::read_to_string(project.root(0).join("count"))
+        .unwrap()
+        .lines()
+        .count()
 }
 
 #[test]
@@ -158,9 +174,16 @@ fn a_second_run_at_the_same_time_is_refused_and_told_who_runs() {
     let run = started["event"]["run"].as_str().unwrap().to_owned();
     begun(&project);
     let second = project.run(&["run", "main"]);
-    let told = format!("{}{}", String::from_utf8_lossy(&second.stdout), String::from_utf8_lossy(&second.stderr));
+    let told = format!(
+        "{}{}",
+        String::from_utf8_lossy(&second.stdout),
+        String::from_utf8_lossy(&second.stderr)
+    );
     assert_eq!(second.status.code(), Some(5), "{told}");
-    assert!(told.contains(&run), "it names the run that holds the lock: {told}");
+    assert!(
+        told.contains(&run),
+        "it names the run that holds the lock: {told}"
+    );
     let_go(&project);
     assert_eq!(first.end(), Some(0));
     assert_eq!(count(&project), 1);
@@ -240,7 +263,10 @@ content = ""
 "#;
     let project = Project::new(1, playbook);
     let shown = project.expect(1, &["run", "main"]);
-    assert!(shown.contains("the disk is on fire") && shown.contains("exit status 3"), "{shown}");
+    assert!(
+        shown.contains("the disk is on fire") && shown.contains("exit status 3"),
+        "{shown}"
+    );
     assert!(project.root(0).join("free").exists());
     assert!(!project.root(0).join("blocked").exists());
 }
@@ -256,7 +282,10 @@ fn a_saved_plan_is_refused_when_a_target_or_the_project_has_changed() {
 
     project.expect(0, &["plan", "main", "--out", "p.plan"]);
     project.expect(0, &["run", "main", "--plan", "p.plan"]);
-    project.write("playbooks/main.toml", &many_steps().replace("/log", "/logs"));
+    project.write(
+        "playbooks/main.toml",
+        &many_steps().replace("/log", "/logs"),
+    );
     project.expect(2, &["run", "main", "--plan", "p.plan"]);
 }
 
@@ -268,11 +297,19 @@ fn a_changed_project_is_not_resumed_unless_asked() {
     run.child.kill().unwrap();
     run.child.wait().unwrap();
     let_go(&project);
-    project.write("playbooks/main.toml", &BLOCKING.replace("\"x\\n\"", "\"y\\n\"").replace("id = \"after\"", "id = \"later\""));
+    project.write(
+        "playbooks/main.toml",
+        &BLOCKING
+            .replace("\"x\\n\"", "\"y\\n\"")
+            .replace("id = \"after\"", "id = \"later\""),
+    );
     let output = project.run(&["resume"]);
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("- after@n0") && told.contains("+ later@n0"), "{told}");
+    assert!(
+        told.contains("- after@n0") && told.contains("+ later@n0"),
+        "{told}"
+    );
     project.expect(0, &["resume", "--changed-plan"]);
 }
 
@@ -283,7 +320,13 @@ impl Mount {
     fn tmpfs(at: &std::path::Path, size: &str) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "tmpfs"])
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={size},mode=0700"),
+                "tmpfs",
+            ])
             .arg(at)
             .status()
             .is_ok_and(|status| status.success());
@@ -296,21 +339,41 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().unwrap();
+        Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status()
+            .unwrap();
     }
 }
 
 #[test]
 fn nothing_new_starts_when_the_journal_is_out_of_disk() {
     let project = Project::new(1, &many_steps());
-    let Some(_mount) = Mount::tmpfs(&project.state(), "640k") else { return };
+    let Some(_mount) = Mount::tmpfs(&project.state(), "640k") else {
+        return;
+    };
     let output = project.run(&["run", "main"]);
-    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let told = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("journal"), "{told}");
-    assert!(!project.root(0).join(format!("log/mark-{}", ROUNDS - 1)).exists(), "the run went on without a journal");
+    assert!(
+        !project
+            .root(0)
+            .join(format!("log/mark-{}", ROUNDS - 1))
+            .exists(),
+        "the run went on without a journal"
+    );
     // With space again, the same project goes on.
-    let wider = Command::new("mount").args(["-o", "remount,size=32m"]).arg(project.state()).status().unwrap();
+    let wider = Command::new("mount")
+        .args(["-o", "remount,size=32m"])
+        .arg(project.state())
+        .status()
+        .unwrap();
     assert!(wider.success());
     project.expect(0, &["resume"]);
     project.expect(0, &["plan", "main", "--exit-code"]);
@@ -319,9 +382,15 @@ fn nothing_new_starts_when_the_journal_is_out_of_disk() {
 #[test]
 fn a_read_only_journal_starts_nothing() {
     let project = Project::new(1, &many_steps());
-    let Some(_mount) = Mount::tmpfs(&project.state(), "32m") else { return };
+    let Some(_mount) = Mount::tmpfs(&project.state(), "32m") else {
+        return;
+    };
     project.expect(0, &["plan", "main"]);
-    let locked = Command::new("mount").args(["-o", "remount,ro"]).arg(project.state()).status().unwrap();
+    let locked = Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(project.state())
+        .status()
+        .unwrap();
     assert!(locked.success());
     let output = project.run(&["run", "main"]);
     let told = String::from_utf8_lossy(&output.stderr);

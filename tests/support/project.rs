@@ -15,15 +15,24 @@ pub struct Project {
 impl Project {
     /// With nodes `n0`, `n1` ..., each this machine with a sandbox of its own, and one playbook `main`.
     pub fn new(nodes: usize, playbook: &str) -> Self {
-        let project = Self { folder: tempfile::tempdir().unwrap() };
+        let project = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         let mut inventory = "[cluster]\nname = \"test\"\n".to_owned();
         for node in 0..nodes {
-            inventory.push_str(&format!("[node.n{node}]\nconnection = \"local\"\nroot = \"root{node}\"\n"));
+            inventory.push_str(&format!(
+                "[node.n{node}]\nconnection = \"local\"\nroot = \"root{node}\"\n"
+            ));
             std::fs::create_dir_all(project.root(node)).unwrap();
         }
         project.write("inventory/test.toml", &inventory);
-        project.write("playbooks/main.toml", playbook);
+        project.write_playbook(playbook);
         project
+    }
+
+    /// The playbook `main`, with a title in front.
+    pub fn write_playbook(&self, steps: &str) {
+        self.write("playbooks/main.toml", &format!("title = \"Test\"\n{steps}"));
     }
 
     pub fn path(&self) -> PathBuf {
@@ -66,15 +75,27 @@ impl Project {
     /// Runs a command that must end with this exit code; gives its standard output.
     pub fn expect(&self, code: i32, args: &[&str]) -> String {
         let output = self.run(args);
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(code), "hmco-boot {args:?}\n{out}\n{err}");
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "hmco-boot {args:?}\n{out}\n{err}"
+        );
         out.into_owned()
     }
 
     /// Starts a command whose JSON events are read one by one.
     pub fn start(&self, args: &[&str]) -> Running {
-        let mut child =
-            self.command(args).args(["--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = self
+            .command(args)
+            .args(["--output", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Running { child, lines }
     }
@@ -93,7 +114,9 @@ impl Project {
     pub fn leftover_jobs(&self, node: usize) -> Vec<String> {
         let jobs = self.root(node).join("run/hmco-boot/jobs");
         let entries = std::fs::read_dir(jobs).into_iter().flatten();
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+        entries
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect()
     }
 }
 
@@ -101,7 +124,11 @@ fn walk(path: &Path, base: &Path, found: &mut BTreeMap<String, String>) {
     for entry in std::fs::read_dir(path).unwrap() {
         let path = entry.unwrap().path();
         let meta = std::fs::symlink_metadata(&path).unwrap();
-        let name = path.strip_prefix(base).unwrap().to_string_lossy().into_owned();
+        let name = path
+            .strip_prefix(base)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
         let content = if meta.is_symlink() {
             format!("-> {}", std::fs::read_link(&path).unwrap().display())
         } else if meta.is_dir() {
@@ -112,7 +139,10 @@ fn walk(path: &Path, base: &Path, found: &mut BTreeMap<String, String>) {
         } else {
             "special".to_owned()
         };
-        found.insert(name, format!("{:04o} {content}", meta.permissions().mode() & 0o7777));
+        found.insert(
+            name,
+            format!("{:04o} {content}", meta.permissions().mode() & 0o7777),
+        );
     }
 }
 
@@ -125,13 +155,17 @@ pub struct Running {
 impl Running {
     /// The next event, as JSON; `None` at the end.
     pub fn event(&mut self) -> Option<serde_json::Value> {
-        self.lines.next().map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+        self.lines
+            .next()
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
     }
 
     /// Reads events up to one of this type.
     pub fn until(&mut self, kind: &str) -> serde_json::Value {
         loop {
-            let event = self.event().unwrap_or_else(|| panic!("the run ended before {kind}"));
+            let event = self
+                .event()
+                .unwrap_or_else(|| panic!("the run ended before {kind}"));
             if event["event"]["type"] == kind {
                 return event;
             }
@@ -154,7 +188,10 @@ impl Running {
 pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
     let limit = Instant::now() + Duration::from_secs(60);
     while !ready() {
-        assert!(Instant::now() < limit, "{what} did not happen within a minute");
+        assert!(
+            Instant::now() < limit,
+            "{what} did not happen within a minute"
+        );
         std::thread::yield_now();
     }
 }
