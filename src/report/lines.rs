@@ -137,7 +137,7 @@ impl Narrator {
                 failure,
             } => {
                 let again = format!(
-                    "attempt {attempt} failed, again in {}",
+                    "attempt {attempt} failed, again in {}:",
                     text::duration(*delay_ms)
                 );
                 failed(
@@ -261,6 +261,23 @@ pub fn diff_lines(diff: &[DiffLine], most: usize) -> Vec<Line> {
     lines
 }
 
+/// What happened, the evidence, what to do: indented and wrapped.
+pub fn failure_lines(failure: &Failure, width: usize) -> Vec<Line> {
+    let mut lines = Line::new().plain(&failure.message).wrap(2, width);
+    for evidence in failure
+        .evidence
+        .iter()
+        .flat_map(|e| text::harmless_lines(e))
+    {
+        lines.extend(Line::new().plain(format!("| {evidence}")).wrap(4, width));
+    }
+    if let Some(hint) = &failure.hint {
+        let hint = Line::of(Ink::Strong, "to do:").plain(format!(" {hint}"));
+        lines.extend(hint.wrap(2, width));
+    }
+    lines
+}
+
 /// A target that is done, where what was as wished is not told one by one.
 pub fn target_done(state: &State, target: usize) -> Option<Line> {
     let target = state.targets.get(target)?;
@@ -313,7 +330,10 @@ fn head(ink: Ink, word: &str, subject: impl ToString) -> Line {
 fn failed(ink: Ink, word: &str, subject: &str, note: Option<&str>, failure: &Failure) -> Vec<Line> {
     let mut first = head(ink, word, subject);
     if let Some(note) = note {
-        first.push(Ink::Plain, format!("{note}  "));
+        first.push(
+            Ink::Plain,
+            format!("{note}{}", if note.ends_with(':') { " " } else { "  " }),
+        );
     }
     first.push(Ink::Plain, &failure.message);
     let mut lines = vec![first];

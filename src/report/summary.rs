@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lines::{COUNT_ORDER, count_words};
+use super::lines::{COUNT_ORDER, count_words, failure_lines};
 use super::state::{PairState, State, TargetState};
 use super::style::{Ink, Line};
 use super::text;
@@ -131,7 +131,8 @@ fn causes(state: &State, lines: &mut Vec<Line>, width: usize) {
             }),
         }
     }
-    causes.sort_by_key(|c| rank(c.outcome));
+    // Of those that were stopped, the ones that had begun come first: there a target may be half changed.
+    causes.sort_by_key(|c| (rank(c.outcome), c.pairs.iter().all(|p| p.attempts == 0)));
     let mut told = Vec::new();
     for cause in &causes {
         let ink = Ink::of(cause.outcome);
@@ -238,21 +239,7 @@ fn section(
         heading.append(subject);
     }
     lines.extend(heading.wrap(0, width));
-    lines.extend(Line::new().plain(&failure.message).wrap(2, width));
-    for evidence in failure
-        .evidence
-        .iter()
-        .flat_map(|e| text::harmless_lines(e))
-    {
-        lines.extend(Line::new().plain(format!("| {evidence}")).wrap(4, width));
-    }
-    if let Some(hint) = &failure.hint {
-        lines.extend(
-            Line::of(Ink::Strong, "to do:")
-                .plain(format!(" {hint}"))
-                .wrap(2, width),
-        );
-    }
+    lines.extend(failure_lines(failure, width));
 }
 
 /// What a run that stopped without an end left open.

@@ -10,6 +10,7 @@ use hmco_boot::model::outcome::{ExitCode, Failure, Outcome};
 pub const START_MS: i64 = 1_714_564_984_000;
 
 /// Builds the records of a run one after the other.
+#[derive(Debug)]
 pub struct Script {
     /// What happened so far.
     pub records: Vec<Record>,
