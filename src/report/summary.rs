@@ -40,7 +40,7 @@ pub fn lines(state: &State, width: usize) -> Vec<Line> {
             width,
         );
     }
-    next(state, &mut lines);
+    next(state, &mut lines, width);
     lines
 }
 
@@ -269,7 +269,7 @@ fn unfinished(state: &State, lines: &mut Vec<Line>, width: usize) {
     }
 }
 
-fn next(state: &State, lines: &mut Vec<Line>) {
+fn next(state: &State, lines: &mut Vec<Line>, width: usize) {
     let Some(run) = &state.run else { return };
     let exit = state.exit();
     if exit == Some(ExitCode::Done) {
@@ -277,7 +277,7 @@ fn next(state: &State, lines: &mut Vec<Line>) {
     }
     let resume = format!("hmco-boot resume {}", run.id);
     let show = format!("hmco-boot runs show {}", run.id);
-    let mut rows = vec![(show, "everything that is recorded of this run")];
+    let mut rows = vec![(show, "all that is recorded of this run")];
     if exit != Some(ExitCode::Locked) {
         rows.insert(0, (resume, "try again what is left"));
     }
@@ -285,8 +285,8 @@ fn next(state: &State, lines: &mut Vec<Line>) {
     lines.push(Line::new().plain("next:"));
     let wide = rows.iter().map(|(c, _)| text::width(c)).max().unwrap_or(0);
     for (command, what) in rows {
-        let mut line = Line::new().plain("  ").with(Ink::Strong, &command);
-        line.pad_to(wide + 4);
-        lines.push(line.with(Ink::Soft, what));
+        let mut line = Line::of(Ink::Strong, &command);
+        line.pad_to(wide + 2);
+        lines.extend(line.with(Ink::Soft, what).wrap(2, width));
     }
 }

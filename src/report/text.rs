@@ -168,7 +168,7 @@ pub fn wrap(text: &str, max: usize) -> Vec<String> {
         let mut word = word;
         let gap = usize::from(!line.is_empty());
         if width(&line) + gap + width(word) > room && !line.is_empty() {
-            lines.push(format!("{lead}{line}"));
+            lines.push(format!("{lead}{}", line.trim_end()));
             line.clear();
         } else if gap == 1 {
             line.push(' ');

@@ -191,8 +191,14 @@ impl Script {
     /// The run ends.
     pub fn finish(&mut self, exit: ExitCode) -> &mut Self {
         let took_ms = u64::try_from(self.now_ms - START_MS).unwrap();
+        let mut counts = std::collections::BTreeMap::new();
+        for record in &self.records {
+            if let Event::StepFinished { outcome, .. } = &record.event {
+                *counts.entry(outcome.word().to_owned()).or_insert(0) += 1;
+            }
+        }
         self.event(Event::RunFinished {
-            counts: Default::default(),
+            counts,
             exit,
             took_ms,
         })
