@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lines::count_words;
+use super::details::count_words;
 use super::state::{PairState, Phase, State, TargetState};
 use super::style::{Ink, Line};
 use super::text;

@@ -5,8 +5,8 @@ use std::io;
 
 use serde::Serialize;
 
+use super::details::{diff_lines, failure_lines};
 use super::json;
-use super::lines::{diff_lines, failure_lines};
 use super::style::{Ink, Line};
 use super::text;
 use crate::model::event::DiffLine;

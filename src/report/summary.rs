@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lines::{COUNT_ORDER, count_words, failure_lines};
+use super::details::{COUNT_ORDER, count_words, failure_lines};
 use super::state::{PairState, State, TargetState};
 use super::style::{Ink, Line};
 use super::text;

@@ -26,11 +26,12 @@ pub fn some_of(items: &[String], most: usize) -> String {
     }
 }
 
-/// A length of time for people: `0.4s`, `12s`, `3m05s`, `1h02m`, `2d03h`. Never longer than six characters below 100
+/// A length of time for people: `20ms`, `0.4s`, `12s`, `3m05s`, `1h02m`, `2d03h`. Never longer than six characters below 100
 /// days.
 pub fn duration(ms: u64) -> String {
     let s = ms / 1000;
     match s {
+        0 if ms < 100 => format!("{ms}ms"),
         0..10 => format!("{s}.{}s", ms % 1000 / 100),
         10..60 => format!("{s}s"),
         60..3600 => format!("{}m{:02}s", s / 60, s % 60),
@@ -198,6 +199,7 @@ mod tests {
     fn numbers_and_times_read_as_people_say_them() {
         assert_eq!(count(1, "node", "nodes"), "1 node");
         assert_eq!(count(0, "node", "nodes"), "0 nodes");
+        assert_eq!(duration(20), "20ms");
         assert_eq!(duration(440), "0.4s");
         assert_eq!(duration(12_999), "12s");
         assert_eq!(duration(185_000), "3m05s");

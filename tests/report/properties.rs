@@ -149,7 +149,7 @@ proptest! {
         // The live view adds only its own: no colours here, so what is left is cursor movement.
         let options = Options { colour: ColourMode::Never, ..options };
         let mut out = written(&script, Format::Tty, options);
-        for own in ["\x1b[?25l", "\x1b[?25h", "\x1b[0m", "\x1b[K", "\x1b[J", "\r"] {
+        for own in ["\x1b[?2026h", "\x1b[?2026l", "\x1b[?25l", "\x1b[?25h", "\x1b[0m", "\x1b[J", "\r"] {
             out = out.replace(own, "");
         }
         let up = |part: &str| part.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with('A');
