@@ -16,9 +16,9 @@ const TAIL_CHARS: usize = 500;
 pub struct PairState {
     /// What the plan says.
     pub info: PairInfo,
-    /// Index of its step in [`State::steps`].
+    /// Index of its step in `State::steps`.
     pub step: usize,
-    /// Index of its target in [`State::targets`].
+    /// Index of its target in `State::targets`.
     pub target: usize,
     /// Where it is.
     pub phase: Phase,

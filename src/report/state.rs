@@ -161,7 +161,7 @@ impl State {
         }
     }
 
-    /// How many pairs ended how, by [`Outcome::word`].
+    /// How many pairs ended how, by their word.
     pub fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
         for outcome in self.pairs.iter().filter_map(PairState::outcome) {

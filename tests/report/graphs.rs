@@ -4,6 +4,8 @@ use hmco_boot::report::graph::{GraphEdge, GraphNode, GraphView, dot, mermaid, sv
 use hmco_boot::report::style::ColourMode;
 use proptest::prelude::*;
 
+use crate::seeded;
+
 fn node(id: &str, targets: &[&str], kind: &str) -> GraphNode {
     GraphNode {
         id: id.to_owned(),
@@ -128,7 +130,7 @@ fn is_well_formed(xml: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(seeded(64))]
 
     #[test]
     fn any_graph_gives_the_same_text_twice_and_well_formed_xml(

@@ -9,6 +9,7 @@ use hmco_boot::report::{ColourMode, Format, Options, summary, text};
 use proptest::prelude::*;
 
 use crate::scripted_run::{Script, blocked, target};
+use crate::seeded;
 use crate::views::written;
 
 fn failure() -> impl Strategy<Value = Failure> {
@@ -126,7 +127,7 @@ fn state(records: &[Record]) -> State {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(seeded(128))]
 
     #[test]
     fn a_frame_never_exceeds_its_size(script in script(), width in 1usize..120, height in 1usize..40, unicode: bool) {
