@@ -1,8 +1,8 @@
 //! The live view as a pure function: a header, the grid, what runs now and since when, what waits for what; never more
 //! lines than the height, never more columns than the width.
 
+use super::details::COUNT_ORDER;
 use super::grid;
-use super::lines::COUNT_ORDER;
 use super::state::{PairState, Phase, Reading, State};
 use super::style::{Ink, Line};
 use super::text;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lines::count_words;
+use super::details::count_words;
 use super::state::{PairState, Phase, State, TargetState};
 use super::style::{Ink, Line};
 use super::text;
@@ -53,31 +53,63 @@ struct Columns<'s> {
 }
 
 /// The grid in at most `height` lines of at most `width` columns: header, rows, legend; empty where not even one row
-/// fits.
+/// fits. Where rows do not fit one below the other, they stand side by side as far as the width allows.
 pub fn lines(state: &State, width: usize, height: usize, unicode: bool) -> Vec<Line> {
     let mut lines = Vec::new();
     let columns = columns(state, width);
-    let header = columns.as_ref().is_some_and(|c| c.header) && height > 2;
-    if let (Some(columns), true) = (&columns, header) {
-        lines.push(heading(columns, unicode));
+    let pane = pane_width(state, columns.as_ref(), width);
+    let header = columns.as_ref().filter(|c| c.header && height > 2);
+    let fixed = usize::from(header.is_some()) + usize::from(columns.is_some() && height > 4);
+    let rows = height.saturating_sub(fixed);
+    let panes = match columns {
+        Some(_) => ((width + PANE_GAP) / (pane + PANE_GAP)).max(1),
+        None => 1,
+    };
+    let panes = panes.min(state.targets.len().div_ceil(rows.max(1))).max(1);
+    let order = by_weight(state, rows * panes);
+    let all = order.len() <= rows * panes;
+    // The line that counts the rest takes a row of every pane.
+    let rows = if all {
+        order.len().div_ceil(panes)
+    } else {
+        rows.saturating_sub(1)
+    };
+    if let Some(columns) = header {
+        let head = heading(columns, unicode);
+        lines.push(beside((0..panes).map(|_| head.clone()), pane));
     }
-    let legend = legend(state, width, unicode);
-    let legend_room = usize::from(columns.is_some() && height > state.targets.len() + lines.len());
-    let room = height.saturating_sub(lines.len() + legend_room);
-    let order = by_weight(state, room);
-    let all = order.len() <= room;
-    let shown = if all { room } else { room.saturating_sub(1) };
-    for target in order.iter().take(shown) {
-        lines.push(row(state, *target, columns.as_ref(), width, unicode));
+    for at in 0..rows {
+        let places = (0..panes).filter_map(|p| order.get(p * rows + at));
+        let row = places.map(|t| row(state, *t, columns.as_ref(), width, unicode));
+        lines.push(beside(row, pane));
     }
-    if !all && room > 0 {
-        let rest = order.get(shown..).unwrap_or_default();
+    if !all && height > 0 {
+        let rest = order.get(rows * panes..).unwrap_or_default();
         lines.push(Line::of(Ink::Soft, not_shown(state, rest)).fit(width, unicode));
     }
-    if legend_room == 1 {
-        lines.push(legend);
+    if lines.len() < height && columns.is_some() {
+        lines.push(legend(state, width, unicode));
     }
     lines
+}
+
+/// Columns between rows that stand side by side.
+const PANE_GAP: usize = 4;
+
+fn pane_width(state: &State, columns: Option<&Columns<'_>>, width: usize) -> usize {
+    let Some(columns) = columns else { return width };
+    let cells = columns.groups.iter().map(|g| g.columns).sum::<usize>();
+    let gaps = columns.gap * columns.groups.len().saturating_sub(1);
+    name_width(state) + 2 + cells + gaps
+}
+
+fn beside(parts: impl Iterator<Item = Line>, pane: usize) -> Line {
+    let mut line = Line::new();
+    for (at, part) in parts.enumerate() {
+        line.pad_to(at * (pane + PANE_GAP));
+        line.append(part);
+    }
+    line
 }
 
 /// How many lines the whole grid takes.

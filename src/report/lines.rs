@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use super::details::{count_words, diff_lines};
 use super::state::{Phase, State};
 use super::style::{Ink, Line};
 use super::text;
-use crate::model::event::{CancelLevel, DiffLine, Event, Record, RunStarted, Side};
+use crate::model::event::{CancelLevel, DiffLine, Event, Record, RunStarted};
 use crate::model::id::{PairId, Target};
 use crate::model::outcome::{ExitCode, Failure, Outcome};
 
@@ -137,7 +138,7 @@ impl Narrator {
                 failure,
             } => {
                 let again = format!(
-                    "attempt {attempt} failed, again in {}",
+                    "attempt {attempt} failed, again in {}:",
                     text::duration(*delay_ms)
                 );
                 failed(
@@ -218,49 +219,6 @@ impl Narrator {
     }
 }
 
-/// A count of pairs by how they ended: `5 changed, 28 unchanged, 1 failed`; the worst first.
-pub fn count_words(counts: &BTreeMap<&'static str, usize>) -> String {
-    let words = COUNT_ORDER.iter().filter_map(|word| {
-        let n = counts.get(word).filter(|n| **n > 0)?;
-        Some(format!("{n} {word}"))
-    });
-    words.collect::<Vec<_>>().join(", ")
-}
-
-/// The outcomes' words, worst first.
-pub const COUNT_ORDER: [&str; 8] = [
-    "failed",
-    "unreachable",
-    "unknown",
-    "interrupted",
-    "blocked",
-    "changed",
-    "unchanged",
-    "skipped",
-];
-
-/// A difference, indented, in signs and colours; at most `most` lines.
-pub fn diff_lines(diff: &[DiffLine], most: usize) -> Vec<Line> {
-    let shown = diff.iter().take(most).map(|line| {
-        let (ink, sign) = match line.side {
-            Side::Old => (Ink::Bad, '-'),
-            Side::New => (Ink::Good, '+'),
-            Side::Both => (Ink::Plain, ' '),
-        };
-        let text = text::harmless_exact(&line.text);
-        Line::new()
-            .plain("    ")
-            .with(ink, format!("{sign} {text}"))
-    });
-    let mut lines = shown.collect::<Vec<_>>();
-    let more = diff.len().saturating_sub(most);
-    if more > 0 {
-        let words = text::count(more, "more line", "more lines");
-        lines.push(Line::of(Ink::Soft, format!("      ({words})")));
-    }
-    lines
-}
-
 /// A target that is done, where what was as wished is not told one by one.
 pub fn target_done(state: &State, target: usize) -> Option<Line> {
     let target = state.targets.get(target)?;
@@ -313,7 +271,10 @@ fn head(ink: Ink, word: &str, subject: impl ToString) -> Line {
 fn failed(ink: Ink, word: &str, subject: &str, note: Option<&str>, failure: &Failure) -> Vec<Line> {
     let mut first = head(ink, word, subject);
     if let Some(note) = note {
-        first.push(Ink::Plain, format!("{note}  "));
+        first.push(
+            Ink::Plain,
+            format!("{note}{}", if note.ends_with(':') { " " } else { "  " }),
+        );
     }
     first.push(Ink::Plain, &failure.message);
     let mut lines = vec![first];

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::details::{count_words, diff_lines};
 use super::json;
-use super::lines::{count_words, diff_lines};
 use super::state::{PairState, State};
 use super::style::{Ink, Line};
 use super::{summary, text};
@@ -53,7 +53,7 @@ impl RunRow<'_> {
         else {
             return None;
         };
-        let known = super::lines::COUNT_ORDER.iter();
+        let known = super::details::COUNT_ORDER.iter();
         let counts = known.filter_map(|w| Some((*w, *counts.get(*w)? as usize)));
         Some((*exit, *took_ms, count_words(&counts.collect())))
     }

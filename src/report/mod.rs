@@ -4,14 +4,15 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`state`], [`waits`] | the fold of events that all views share; what waits for what |
+//! | [`state`], [`pair`], [`waits`] | the fold of events that all views share; what waits for what |
 //! | [`tty`], [`frame`], [`grid`], [`painter`] | the live view: a pure frame, and what puts it on a terminal |
-//! | [`plain`], [`lines`] | one line per event that matters |
+//! | [`plain`], [`lines`], [`details`] | one line per event that matters |
 //! | [`json`] | one JSON object per event |
 //! | [`summary`] | what is said at the end |
 //! | [`graph`], [`plan`], [`list`] | plans as graphs, dry runs, lists of runs: from small view types of their own |
 //! | [`style`], [`text`] | looks and words; the place where foreign text is made harmless |
 
+pub mod details;
 pub mod frame;
 pub mod graph;
 pub mod grid;
@@ -19,6 +20,7 @@ pub mod json;
 pub mod lines;
 pub mod list;
 pub mod painter;
+pub mod pair;
 pub mod plain;
 pub mod plan;
 pub mod state;

@@ -5,8 +5,8 @@ use std::io;
 
 use serde::Serialize;
 
+use super::details::{diff_lines, failure_lines};
 use super::json;
-use super::lines::diff_lines;
 use super::style::{Ink, Line};
 use super::text;
 use crate::model::event::DiffLine;
@@ -204,21 +204,4 @@ impl PlanEntry {
         }
         lines
     }
-}
-
-/// What happened, the evidence, what to do: indented and wrapped.
-pub fn failure_lines(failure: &Failure, width: usize) -> Vec<Line> {
-    let mut lines = Line::new().plain(&failure.message).wrap(2, width);
-    for evidence in failure
-        .evidence
-        .iter()
-        .flat_map(|e| text::harmless_lines(e))
-    {
-        lines.extend(Line::new().plain(format!("| {evidence}")).wrap(4, width));
-    }
-    if let Some(hint) = &failure.hint {
-        let hint = Line::of(Ink::Strong, "to do:").plain(format!(" {hint}"));
-        lines.extend(hint.wrap(2, width));
-    }
-    lines
 }

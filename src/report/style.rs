@@ -170,18 +170,19 @@ impl Line {
             .segments
             .iter()
             .flat_map(|(ink, body)| body.chars().map(move |c| (*ink, c)));
+        let mut last = Ink::Plain;
         for (at, row) in text::wrap(&self.text(), room).iter().enumerate() {
             let lead = if at == 0 { indent } else { indent + 2 };
             let mut line = Self::of(Ink::Plain, " ".repeat(lead));
             for c in row.chars() {
-                // Wrapping only drops or repeats blanks: every other character still finds its own.
-                let ink = match c {
-                    ' ' => Ink::Plain,
-                    c => inks
+                // Wrapping only drops or repeats blanks: every other character still finds its own, and a blank looks
+                // as what stood before it.
+                if c != ' ' {
+                    last = inks
                         .find(|(_, own)| *own == c)
-                        .map_or(Ink::Plain, |(ink, _)| ink),
-                };
-                line.push(ink, c.encode_utf8(&mut [0; 4]));
+                        .map_or(Ink::Plain, |(ink, _)| ink);
+                }
+                line.push(last, c.encode_utf8(&mut [0; 4]));
             }
             lines.push(line);
         }

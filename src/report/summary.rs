@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lines::{COUNT_ORDER, count_words};
+use super::details::{COUNT_ORDER, count_words, failure_lines};
 use super::state::{PairState, State, TargetState};
 use super::style::{Ink, Line};
 use super::text;
@@ -40,7 +40,7 @@ pub fn lines(state: &State, width: usize) -> Vec<Line> {
             width,
         );
     }
-    next(state, &mut lines);
+    next(state, &mut lines, width);
     lines
 }
 
@@ -131,7 +131,8 @@ fn causes(state: &State, lines: &mut Vec<Line>, width: usize) {
             }),
         }
     }
-    causes.sort_by_key(|c| rank(c.outcome));
+    // Of those that were stopped, the ones that had begun come first: there a target may be half changed.
+    causes.sort_by_key(|c| (rank(c.outcome), c.pairs.iter().all(|p| p.attempts == 0)));
     let mut told = Vec::new();
     for cause in &causes {
         let ink = Ink::of(cause.outcome);
@@ -238,21 +239,7 @@ fn section(
         heading.append(subject);
     }
     lines.extend(heading.wrap(0, width));
-    lines.extend(Line::new().plain(&failure.message).wrap(2, width));
-    for evidence in failure
-        .evidence
-        .iter()
-        .flat_map(|e| text::harmless_lines(e))
-    {
-        lines.extend(Line::new().plain(format!("| {evidence}")).wrap(4, width));
-    }
-    if let Some(hint) = &failure.hint {
-        lines.extend(
-            Line::of(Ink::Strong, "to do:")
-                .plain(format!(" {hint}"))
-                .wrap(2, width),
-        );
-    }
+    lines.extend(failure_lines(failure, width));
 }
 
 /// What a run that stopped without an end left open.
@@ -282,7 +269,7 @@ fn unfinished(state: &State, lines: &mut Vec<Line>, width: usize) {
     }
 }
 
-fn next(state: &State, lines: &mut Vec<Line>) {
+fn next(state: &State, lines: &mut Vec<Line>, width: usize) {
     let Some(run) = &state.run else { return };
     let exit = state.exit();
     if exit == Some(ExitCode::Done) {
@@ -290,7 +277,7 @@ fn next(state: &State, lines: &mut Vec<Line>) {
     }
     let resume = format!("hmco-boot resume {}", run.id);
     let show = format!("hmco-boot runs show {}", run.id);
-    let mut rows = vec![(show, "everything that is recorded of this run")];
+    let mut rows = vec![(show, "all that is recorded of this run")];
     if exit != Some(ExitCode::Locked) {
         rows.insert(0, (resume, "try again what is left"));
     }
@@ -298,8 +285,8 @@ fn next(state: &State, lines: &mut Vec<Line>) {
     lines.push(Line::new().plain("next:"));
     let wide = rows.iter().map(|(c, _)| text::width(c)).max().unwrap_or(0);
     for (command, what) in rows {
-        let mut line = Line::new().plain("  ").with(Ink::Strong, &command);
-        line.pad_to(wide + 4);
-        lines.push(line.with(Ink::Soft, what));
+        let mut line = Line::of(Ink::Strong, &command);
+        line.pad_to(wide + 2);
+        lines.extend(line.with(Ink::Soft, what).wrap(2, width));
     }
 }

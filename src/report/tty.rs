@@ -102,9 +102,7 @@ impl<W: Write + Send> Reporter for Tty<W> {
 
     fn finish(&mut self) -> io::Result<()> {
         let mut kept = std::mem::take(&mut self.kept);
-        if !kept.is_empty() {
-            kept.push(Line::new());
-        }
+        kept.push(Line::new());
         kept.extend(summary::lines(&self.state, self.options.width));
         self.painter.finish(&kept)
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::shared::attributes::{Attributes, in_the_way};
 use super::shared::digest::sha256;
 use super::shared::place::is_sensitive;
-use super::shared::{Presence, diff, yes};
+use super::shared::{Presence, diff, written, yes};
 use super::{Class, Decision, Kind, Touches, Want};
 use crate::facts::fact::{Fact, FileKind, FileStat};
 use crate::facts::known::{Known, Unreadable};
@@ -274,7 +274,7 @@ impl Kind for File {
     }
 
     fn touches(&self) -> Touches {
-        Touches::paths([self.path.clone()])
+        written(&self.path, self.backup)
     }
 }
 

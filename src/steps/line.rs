@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use self::edit::{Edit, Edited, Place};
 use super::shared::attributes::in_the_way;
 use super::shared::place::is_sensitive;
-use super::shared::{Presence, diff};
+use super::shared::{Presence, diff, written};
 use super::{Class, Decision, Kind, Touches, Want};
 use crate::facts::fact::{Fact, FactError, FileKind, FileStat};
 use crate::facts::known::{Known, Unreadable};
@@ -315,7 +315,7 @@ impl Kind for Line {
     }
 
     fn touches(&self) -> Touches {
-        Touches::paths([self.path.clone()])
+        written(&self.path, self.backup)
     }
 }
 

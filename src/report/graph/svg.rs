@@ -11,7 +11,7 @@ use layout::core::style::{LineStyleKind, StyleAttr};
 use layout::std_shapes::shapes::{Arrow, Element, LineEndKind, ShapeKind};
 use layout::topo::layout::VisualGraph;
 
-use super::{GraphNode, GraphView};
+use super::{GraphNode, GraphView, levels};
 use crate::report::text::{harmless, width};
 
 /// Size of the text in pixels.
@@ -22,7 +22,7 @@ const COLUMN: f64 = 8.5;
 const ROW: f64 = 20.0;
 const MARGIN: f64 = 16.0;
 
-/// The graph as SVG 1.1: barriers are dashed, disruptive steps have a thick border. White behind all, so that it can be
+/// The graph as SVG 1.1. Links that a longer way implies are left out; barriers are dashed, disruptive steps have a thick border. White behind all, so that it can be
 /// read on a dark page too.
 pub fn svg(graph: &GraphView) -> String {
     let mut canvas = Canvas::default();
@@ -32,12 +32,26 @@ pub fn svg(graph: &GraphView) -> String {
     canvas.finish(&graph.title)
 }
 
+/// Nodes and bends of edges that the library may be asked to place: its time grows with the square and more.
+const PLACEABLE: usize = 300;
+
 fn place(graph: &GraphView, canvas: &mut Canvas) {
+    let links = needed(graph.nodes.len(), graph.links());
+    let levels = levels(graph.nodes.len(), &links);
+    let level = |at: usize| levels.get(at).copied().unwrap_or(0);
+    let bends = links
+        .iter()
+        .map(|(a, b, _)| level(*b).saturating_sub(level(*a) + 1));
+    if graph.nodes.len() + bends.sum::<usize>() > PLACEABLE {
+        return place_in_rows(graph, &links, &levels, canvas);
+    }
     let mut picture = VisualGraph::new(Orientation::TopToBottom);
+    // It would check itself after each edge, which takes longer than all the rest.
+    picture.dag.set_validate(false);
     let nodes = graph.nodes.iter().map(|n| picture.add_node(element(n)));
     let nodes = nodes.collect::<Vec<_>>();
-    for (from, to, barrier) in graph.links() {
-        if let (Some(a), Some(b), false) = (nodes.get(from), nodes.get(to), from == to) {
+    for (from, to, barrier) in links {
+        if let (Some(a), Some(b)) = (nodes.get(from), nodes.get(to)) {
             let line = if barrier {
                 LineStyleKind::Dashed
             } else {
@@ -51,14 +65,88 @@ fn place(graph: &GraphView, canvas: &mut Canvas) {
     picture.do_it(false, false, false, canvas);
 }
 
-fn element(node: &GraphNode) -> Element {
-    let lines = [harmless(&node.label), node.detail()];
-    let columns = lines.iter().map(|l| width(l)).max().unwrap_or(0);
+/// The links without those from a node to itself and those that a longer way implies; barriers say more than a way of
+/// plain links and stay.
+fn needed(nodes: usize, links: Vec<(usize, usize, bool)>) -> Vec<(usize, usize, bool)> {
+    let mut after = vec![Vec::new(); nodes];
+    for (from, to, _) in &links {
+        if let (Some(after), false) = (after.get_mut(*from), from == to) {
+            after.push(*to);
+        }
+    }
+    let detour = |from: usize, to: usize| {
+        let mut seen = vec![false; nodes];
+        let mut open = after.get(from).cloned().unwrap_or_default();
+        open.retain(|n| *n != to);
+        while let Some(node) = open.pop() {
+            if node == to {
+                return true;
+            }
+            if let Some(seen) = seen.get_mut(node).filter(|seen| !**seen) {
+                *seen = true;
+                open.extend(after.get(node).into_iter().flatten());
+            }
+        }
+        false
+    };
+    let keep = |(from, to, barrier): &(usize, usize, bool)| {
+        from != to && (*barrier || !detour(*from, *to))
+    };
+    links.into_iter().filter(keep).collect()
+}
+
+/// What is too large for the library: a row per level, in the order of the plan, and curves between.
+fn place_in_rows(
+    graph: &GraphView,
+    links: &[(usize, usize, bool)],
+    levels: &[usize],
+    canvas: &mut Canvas,
+) {
+    let mut row_ends: Vec<f64> = Vec::new();
+    let mut boxes = Vec::new();
+    for (node, level) in graph.nodes.iter().zip(levels) {
+        if row_ends.len() <= *level {
+            row_ends.resize(level + 1, 0.0);
+        }
+        let size = size_of(node);
+        let row = f64::from(u32::try_from(*level).unwrap_or(u32::MAX));
+        if let Some(end) = row_ends.get_mut(*level) {
+            boxes.push((Point::new(*end, row * 3.0 * (2.0 * ROW)), size));
+            *end += size.x + 2.0 * MARGIN;
+        }
+    }
+    for (from, to, barrier) in links {
+        let (Some((a, a_size)), Some((b, b_size))) = (boxes.get(*from), boxes.get(*to)) else {
+            continue;
+        };
+        let start = Point::new(a.x + a_size.x / 2.0, a.y + a_size.y);
+        let end = Point::new(b.x + b_size.x / 2.0, b.y);
+        let bend = Point::new(0.0, 1.5 * ROW);
+        let path = [(start, start.add(bend)), (end.sub(bend), end)];
+        canvas.draw_arrow(&path, *barrier, (false, true), &look(1), None, "");
+    }
+    for (node, (at, size)) in graph.nodes.iter().zip(boxes) {
+        let line = if node.disruptive { 4 } else { 1 };
+        canvas.draw_rect(at, size, &look(line), None, None);
+        canvas.draw_text(at.add(size.scale(0.5)), &label_of(node), &look(line));
+    }
+}
+
+fn label_of(node: &GraphNode) -> String {
+    format!("{}\n{}", harmless(&node.label), node.detail())
+}
+
+fn size_of(node: &GraphNode) -> Point {
+    let label = label_of(node);
+    let columns = label.lines().map(width).max().unwrap_or(0);
     let columns = f64::from(u32::try_from(columns).unwrap_or(u32::MAX));
-    let size = Point::new(columns * COLUMN + 2.0 * MARGIN, 2.0 * ROW + MARGIN);
+    Point::new(columns * COLUMN + 2.0 * MARGIN, 2.0 * ROW + MARGIN)
+}
+
+fn element(node: &GraphNode) -> Element {
     let line = if node.disruptive { 4 } else { 1 };
-    let shape = ShapeKind::new_box(&lines.join("\n"));
-    Element::create(shape, look(line), Orientation::TopToBottom, size)
+    let shape = ShapeKind::new_box(&label_of(node));
+    Element::create(shape, look(line), Orientation::TopToBottom, size_of(node))
 }
 
 fn look(line: usize) -> StyleAttr {

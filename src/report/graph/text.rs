@@ -1,6 +1,6 @@
 //! The graph as a listing: by levels, each step with its kind, its targets and what it waits for.
 
-use super::GraphView;
+use super::{GraphView, levels};
 use crate::report::style::{Ink, Line};
 use crate::report::text;
 
@@ -73,34 +73,4 @@ fn node_lines(
         lines.extend(Line::of(Ink::Soft, words).wrap(8, width));
     }
     lines
-}
-
-/// The length of the longest way to each node. Nodes of a ring, which a checked plan has not, stay where they were
-/// reached first.
-fn levels(nodes: usize, links: &[(usize, usize, bool)]) -> Vec<usize> {
-    let mut levels = vec![0; nodes];
-    let mut open = vec![0; nodes];
-    let mut after = vec![Vec::new(); nodes];
-    for (from, to, _) in links {
-        if let (Some(open), Some(after)) = (open.get_mut(*to), after.get_mut(*from)) {
-            *open += 1;
-            after.push(*to);
-        }
-    }
-    let mut ready = (0..nodes)
-        .filter(|n| open.get(*n) == Some(&0))
-        .collect::<Vec<_>>();
-    while let Some(node) = ready.pop() {
-        let level = levels.get(node).copied().unwrap_or(0) + 1;
-        for next in after.get(node).into_iter().flatten() {
-            if let (Some(l), Some(open)) = (levels.get_mut(*next), open.get_mut(*next)) {
-                *l = level.max(*l);
-                *open -= 1;
-                if *open == 0 {
-                    ready.push(*next);
-                }
-            }
-        }
-    }
-    levels
 }

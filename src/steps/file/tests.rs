@@ -238,3 +238,15 @@ fn mistakes_name_their_keys() {
     path: `/` is a folder
     "#);
 }
+
+#[test]
+fn it_touches_its_path_and_the_backup_it_keeps() {
+    let touches = |table| Kind::touches(&wish::<File>(table));
+    let stat = |text| Fact::Stat {
+        path: super::super::shared::testing::path(text),
+    };
+    let plain = touches(json!({ "path": "/etc/a", "content": "" }));
+    assert!(plain.intersects(&stat("/etc/a")) && !plain.intersects(&stat("/etc/a.hmco-boot-old")));
+    let kept = touches(json!({ "path": "/etc/a", "content": "", "backup": true }));
+    assert!(kept.intersects(&stat("/etc/a.hmco-boot-old")) && !kept.intersects(&stat("/etc/b")));
+}

@@ -11,6 +11,9 @@ pub(crate) mod testing;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Touches;
+use crate::model::path::AbsPath;
+
 /// Whether something shall be there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -26,4 +29,12 @@ pub enum Presence {
 /// For `#[serde(default = ...)]` of switches that are on unless said otherwise.
 pub(super) fn yes() -> bool {
     true
+}
+
+/// What writing a file touches: the file, and the former one that is kept beside it.
+pub(super) fn written(path: &AbsPath, backup: bool) -> Touches {
+    let kept = AbsPath::new(&format!("{path}.hmco-boot-old"))
+        .ok()
+        .filter(|_| backup);
+    Touches::paths([path.clone()].into_iter().chain(kept))
 }

@@ -1,21 +1,11 @@
 //! What people and programs see of scripted runs, as snapshots.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may stop at the first surprise"
-)]
-
-#[path = "support/scripted_run.rs"]
-mod scripted_run;
-
+use crate::scripted_run::{self, Script};
 use hmco_boot::report::frame::{Canvas, frame};
 use hmco_boot::report::state::State;
 use hmco_boot::report::{ColourMode, Format, Options, reporter};
-use scripted_run::{START_MS, Script};
 
-fn state(script: &Script) -> State {
+pub fn state(script: &Script) -> State {
     let mut state = State::new();
     for record in &script.records {
         state.apply(record);
@@ -39,7 +29,7 @@ fn canvas(width: usize, height: usize) -> Canvas {
     }
 }
 
-fn written(script: &Script, format: Format, options: Options) -> String {
+pub fn written(script: &Script, format: Format, options: Options) -> String {
     let mut out = Vec::new();
     let mut reporter = reporter(format, options, &mut out);
     for record in &script.records {
@@ -48,6 +38,73 @@ fn written(script: &Script, format: Format, options: Options) -> String {
     reporter.finish().unwrap();
     drop(reporter);
     String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_pipe_that_closes_is_an_error_for_the_caller() {
+    struct Closed;
+    impl std::io::Write for Closed {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let first = &scripted_run::half_way().records[0];
+    for format in [Format::Tty, Format::Plain, Format::Json] {
+        let error = reporter(format, Options::default(), Closed)
+            .record(first)
+            .unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe, "{format:?}");
+    }
+}
+
+#[test]
+fn each_json_line_is_the_record_and_holds_no_control_character() {
+    let script = scripted_run::failed();
+    let text = written(&script, Format::Json, Options::default());
+    assert!(text.ends_with('\n'));
+    let lines = text.lines().collect::<Vec<_>>();
+    assert_eq!(lines.len(), script.records.len());
+    for (line, record) in lines.iter().zip(&script.records) {
+        assert!(!line.chars().any(char::is_control), "{line}");
+        let mut json: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(json.as_object_mut().unwrap().remove("v"), Some(1.into()));
+        let back: hmco_boot::model::event::Record = serde_json::from_value(json).unwrap();
+        assert_eq!(back, *record);
+    }
+    insta::assert_snapshot!(
+        "failed_json_last_lines",
+        lines[lines.len() - 4..].join("\n")
+    );
+}
+
+#[test]
+fn a_run_of_a_later_version_is_shown_as_far_as_it_is_known() {
+    let mut script = scripted_run::half_way();
+    script.event(hmco_boot::model::event::Event::Other);
+    let strange = hmco_boot::model::id::PairId(9_999);
+    script.event(hmco_boot::model::event::Event::StepFinished {
+        pair: strange,
+        outcome: hmco_boot::model::outcome::Outcome::Changed,
+        took_ms: 1,
+    });
+    for format in [Format::Tty, Format::Plain, Format::Json] {
+        assert!(!written(&script, format, Options::default()).is_empty());
+    }
+}
+
+#[test]
+fn a_run_that_recorded_success_over_a_failure_is_not_called_done() {
+    let mut script = scripted_run::bootstrap();
+    let failure = scripted_run::service_failure();
+    let outcome = hmco_boot::model::outcome::Outcome::Failed(failure);
+    script.end("preflight@pi5-01", outcome, 10);
+    script.finish(hmco_boot::model::outcome::ExitCode::Done);
+    let text = plain(&script, false);
+    assert!(text.contains("failed after"), "{text}");
+    assert!(!text.contains("done"), "{text}");
 }
 
 fn plain(script: &Script, verbose: bool) -> String {

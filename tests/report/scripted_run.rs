@@ -10,6 +10,7 @@ use hmco_boot::model::outcome::{ExitCode, Failure, Outcome};
 pub const START_MS: i64 = 1_714_564_984_000;
 
 /// Builds the records of a run one after the other.
+#[derive(Debug)]
 pub struct Script {
     /// What happened so far.
     pub records: Vec<Record>,
@@ -190,8 +191,14 @@ impl Script {
     /// The run ends.
     pub fn finish(&mut self, exit: ExitCode) -> &mut Self {
         let took_ms = u64::try_from(self.now_ms - START_MS).unwrap();
+        let mut counts = std::collections::BTreeMap::new();
+        for record in &self.records {
+            if let Event::StepFinished { outcome, .. } = &record.event {
+                *counts.entry(outcome.word().to_owned()).or_insert(0) += 1;
+            }
+        }
         self.event(Event::RunFinished {
-            counts: Default::default(),
+            counts,
             exit,
             took_ms,
         })
