@@ -10,6 +10,7 @@ mod job;
 pub mod local;
 pub mod machine;
 pub mod shell;
+mod story;
 
 use std::future::Future;
 use std::pin::Pin;
