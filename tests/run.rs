@@ -5,7 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
-    clippy::disallowed_types,
+    clippy::print_stderr,
     reason = "a test may stop at the first surprise, starts processes, and looks at files"
 )]
 
@@ -282,10 +282,7 @@ fn a_saved_plan_is_refused_when_a_target_or_the_project_has_changed() {
 
     project.expect(0, &["plan", "main", "--out", "p.plan"]);
     project.expect(0, &["run", "main", "--plan", "p.plan"]);
-    project.write(
-        "playbooks/main.toml",
-        &many_steps().replace("/log", "/logs"),
-    );
+    project.write_playbook(&many_steps().replace("/log", "/logs"));
     project.expect(2, &["run", "main", "--plan", "p.plan"]);
 }
 
@@ -297,8 +294,7 @@ fn a_changed_project_is_not_resumed_unless_asked() {
     run.child.kill().unwrap();
     run.child.wait().unwrap();
     let_go(&project);
-    project.write(
-        "playbooks/main.toml",
+    project.write_playbook(
         &BLOCKING
             .replace("\"x\\n\"", "\"y\\n\"")
             .replace("id = \"after\"", "id = \"later\""),

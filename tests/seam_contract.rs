@@ -10,10 +10,16 @@
     reason = "tests"
 )]
 
+#[path = "seam_contract/broken.rs"]
+mod broken;
 #[path = "seam_contract/fake.rs"]
 mod fake;
+#[path = "seam_contract/files.rs"]
+mod files;
 #[path = "seam_contract/host.rs"]
 mod host;
+#[path = "seam_contract/jobs.rs"]
+mod jobs;
 #[path = "seam_contract/local.rs"]
 mod local;
 #[path = "seam_contract/rig.rs"]

@@ -315,13 +315,11 @@ async fn no_kind_shows_a_secret_on_a_machine_in_memory() {
 }
 
 #[tokio::test]
-#[ignore = "needs the script that reads facts"]
 async fn every_kind_keeps_its_promises_in_a_sandbox_of_this_machine() {
     every_kind_keeps_its_promises(sandbox_lab).await;
 }
 
 #[tokio::test]
-#[ignore = "needs the script that reads facts"]
 async fn no_kind_shows_a_secret_in_a_sandbox_of_this_machine() {
     no_kind_shows_a_secret(sandbox_lab).await;
 }

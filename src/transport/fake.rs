@@ -5,23 +5,20 @@
 //! What it does not have: permissions, mounts, time. A job ends only when asked to ([`FakeHost::hold_jobs`]) or at
 //! once; a program that does not end is [`FakeRun::endless`].
 
+mod state;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use self::state::{FakeJob, State, error, gone};
 pub use self::tree::{FakeKind, FakeNode, FakeTree, Refusal};
 use super::job::{check, check_id};
-use super::machine::DEFAULT_RUN_DIR;
-use super::{Applied, BoxFuture, Host, HostError, HostErrorKind, OutputSink};
-use crate::facts::fact::{
-    Answer, Boot, Fact, FactError, FactValue, LeftoverJob, Os, RunState, Sudo,
-};
-use crate::model::action::{Action, Job, JobEnd, JobStatus, OUTPUT_CAP, Program};
+use super::{Applied, BoxFuture, Host, HostError, OutputSink};
+use crate::facts::fact::{Answer, Fact, FactError, FactValue};
+use crate::model::action::{Action, Job, JobEnd, Program};
 use crate::model::id::JobId;
-use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
 
 /// What a program did.
@@ -84,32 +81,11 @@ pub struct Calls {
     pub attaches: usize,
 }
 
-type OnRun = Arc<dyn Fn(&Program, &mut FakeTree) -> FakeRun + Send + Sync>;
-type Scripted = Result<FactValue, FactError>;
-
 /// A machine in memory.
 #[derive(Clone)]
 pub struct FakeHost {
     state: Arc<Mutex<State>>,
     held: Arc<watch::Sender<bool>>,
-}
-
-struct State {
-    tree: FakeTree,
-    answers: BTreeMap<Fact, Scripted>,
-    on_run: OnRun,
-    boot: u64,
-    jobs: BTreeMap<JobId, FakeJob>,
-    seen: BTreeSet<JobId>,
-    applied: Vec<JobId>,
-    calls: Calls,
-    faults: VecDeque<Fault>,
-    always: Option<Fault>,
-}
-
-enum FakeJob {
-    Running(Job),
-    Ended(JobEnd),
 }
 
 impl Default for FakeHost {
@@ -122,18 +98,7 @@ impl FakeHost {
     /// An empty machine on which every program succeeds silently.
     pub fn new() -> Self {
         Self {
-            state: Arc::new(Mutex::new(State {
-                tree: FakeTree::default(),
-                answers: BTreeMap::new(),
-                on_run: Arc::new(|_, _| FakeRun::exit(0, "")),
-                boot: 1,
-                jobs: BTreeMap::new(),
-                seen: BTreeSet::new(),
-                applied: Vec::new(),
-                calls: Calls::default(),
-                faults: VecDeque::new(),
-                always: None,
-            })),
+            state: Arc::new(Mutex::new(State::new())),
             held: Arc::new(watch::Sender::new(false)),
         }
     }
@@ -293,163 +258,6 @@ impl FakeHost {
     }
 }
 
-impl State {
-    /// The fault that hits a call, if it is one that this call can have.
-    fn fault(&mut self, possible: impl Fn(&Fault) -> bool) -> Option<Fault> {
-        if let Some(fault) = self.always.filter(&possible) {
-            return Some(fault);
-        }
-        self.faults.pop_front_if(|fault| possible(fault))
-    }
-
-    /// Starts a job. A fault that leaves it running or to be run is given back.
-    fn begin(&mut self, job: &Job) -> Result<Option<Fault>, HostError> {
-        self.calls.applies += 1;
-        let fault = self.fault(|_| true);
-        if let Some(fault) = fault
-            && !matches!(fault, Fault::LostDuring | Fault::LostAfter)
-        {
-            return Err(error(fault));
-        }
-        if !self.seen.insert(job.id.clone()) {
-            return Err(host_error(
-                HostErrorKind::Busy,
-                format!("the job {} was there already", job.id),
-            ));
-        }
-        let other = self
-            .jobs
-            .iter()
-            .find(|(_, job)| matches!(job, FakeJob::Running(_)));
-        if let Some((other, _)) = other {
-            let message = format!("another job of hmco-boot, {other}, is running");
-            self.seen.remove(&job.id);
-            return Err(host_error(HostErrorKind::Busy, message));
-        }
-        self.jobs
-            .insert(job.id.clone(), FakeJob::Running(job.clone()));
-        Ok(fault)
-    }
-
-    /// Carries out a job that runs.
-    fn finish(&mut self, id: &JobId) {
-        let Some(FakeJob::Running(job)) = self.jobs.get(id) else {
-            return;
-        };
-        let job = job.clone();
-        self.applied.push(id.clone());
-        let (mut stdout, mut stderr) = (String::new(), String::new());
-        let mut status = JobStatus::Succeeded;
-        for (number, action) in (0u32..).zip(&job.actions) {
-            let failed = |exit, retryable| JobStatus::Failed {
-                action: number,
-                exit,
-                retryable,
-            };
-            if let Action::Run(program) = action {
-                let run = (self.on_run.clone())(program, &mut self.tree);
-                stdout.push_str(&run.stdout);
-                stderr.push_str(&run.stderr);
-                match run.exit {
-                    None => status = JobStatus::TimedOut,
-                    Some(exit) if ok_exits(program).contains(&exit) => continue,
-                    Some(exit) => status = failed(exit, program.retry_exit.contains(&exit)),
-                }
-                break;
-            }
-            if let Err(refusal) = self.tree.act(action) {
-                stderr.push_str(&format!("hmco-boot: {refusal}\n"));
-                status = failed(1, false);
-                break;
-            }
-        }
-        let (stdout, lost_out) = capped(stdout);
-        let (stderr, lost_err) = capped(stderr);
-        let end = JobEnd {
-            status,
-            stdout,
-            stderr,
-            dropped: lost_out + lost_err,
-        };
-        self.jobs.insert(id.clone(), FakeJob::Ended(end));
-    }
-
-    /// Gives the end of a job and removes its folder.
-    fn take(&mut self, id: &JobId) -> JobEnd {
-        match self.jobs.remove(id) {
-            Some(FakeJob::Ended(end)) => end,
-            _ => gone(),
-        }
-    }
-
-    fn answers(&self, facts: &[Fact]) -> Vec<Answer> {
-        facts
-            .iter()
-            .map(|fact| (fact.clone(), self.read(fact)))
-            .collect()
-    }
-
-    fn read(&self, fact: &Fact) -> Result<FactValue, FactError> {
-        if let Some(answer) = self.answers.get(fact) {
-            return answer.clone();
-        }
-        match fact {
-            Fact::Stat { path } => self.tree.stat(path),
-            Fact::Digest { path, .. } => self.tree.digest(path),
-            Fact::Content {
-                path,
-                unless_sha256,
-                cap,
-                ..
-            } => self.tree.content_fact(path, unless_sha256.as_deref(), *cap),
-            Fact::Os => Ok(FactValue::Os(os())),
-            Fact::Boot => Ok(FactValue::Boot(Boot {
-                id: self.boot_id(),
-                cmdline: "root=/dev/fake".to_owned(),
-                ..Boot::default()
-            })),
-            Fact::Sudo => Ok(FactValue::Sudo(Sudo {
-                is_root: true,
-                ..Sudo::default()
-            })),
-            Fact::RunState => Ok(FactValue::RunState(self.run_state())),
-            other => Err(FactError::Failed(format!(
-                "the machine in memory was not told the answer to: {}",
-                other.describe()
-            ))),
-        }
-    }
-
-    fn boot_id(&self) -> String {
-        format!("00000000-0000-4000-8000-{:012x}", self.boot)
-    }
-
-    fn run_state(&self) -> RunState {
-        let text = |path: &str| {
-            let path = AbsPath::new(path).ok()?;
-            let bytes = self.tree.content(&path)?;
-            Some(String::from_utf8_lossy(bytes).into_owned())
-        };
-        RunState {
-            boot_id: self.boot_id(),
-            lock: text(&format!("{DEFAULT_RUN_DIR}/lock")),
-            jobs: self
-                .jobs
-                .iter()
-                .map(|(id, job)| LeftoverJob {
-                    id: id.clone(),
-                    running: matches!(job, FakeJob::Running(_)),
-                    status: match job {
-                        FakeJob::Running(_) => None,
-                        FakeJob::Ended(end) => Some(status_text(&end.status)),
-                    },
-                })
-                .collect(),
-            procedure: text("/var/lib/hmco-boot/procedure.json"),
-        }
-    }
-}
-
 impl Host for FakeHost {
     fn read<'a>(&'a self, facts: &'a [Fact]) -> BoxFuture<'a, Result<Vec<Answer>, HostError>> {
         Box::pin(self.read_facts(facts))
@@ -474,104 +282,10 @@ impl Host for FakeHost {
     }
 }
 
-fn os() -> Os {
-    Os {
-        kernel_arch: "aarch64".to_owned(),
-        arch: "arm64".to_owned(),
-        kernel: "6.12.25+rpt-rpi-2712".to_owned(),
-        id: "debian".to_owned(),
-        version: "12".to_owned(),
-        codename: "bookworm".to_owned(),
-        page_size: 4096,
-        machine_id: "0123456789abcdef0123456789abcdef".to_owned(),
-        hostname: "fake".to_owned(),
-        model: "Raspberry Pi 5 Model B Rev 1.0".to_owned(),
-        memory: 8 << 30,
-        cpus: 4,
-        init: "systemd".to_owned(),
-        ..Os::default()
-    }
-}
-
-fn ok_exits(program: &Program) -> &[i32] {
-    if program.ok_exit.is_empty() {
-        &[0]
-    } else {
-        &program.ok_exit
-    }
-}
-
-fn gone() -> JobEnd {
-    JobEnd {
-        status: JobStatus::Lost,
-        stdout: String::new(),
-        stderr: String::new(),
-        dropped: 0,
-    }
-}
-
-/// The text of a status file.
-fn status_text(status: &JobStatus) -> String {
-    match status {
-        JobStatus::Succeeded => "succeeded".to_owned(),
-        JobStatus::TimedOut => "timed-out".to_owned(),
-        JobStatus::Lost => "lost".to_owned(),
-        JobStatus::Failed {
-            action,
-            exit,
-            retryable,
-        } => format!("failed {action} {exit} {}", u8::from(*retryable)),
-    }
-}
-
-/// The last bytes, and how many were dropped.
-fn capped(text: String) -> (String, u64) {
-    let total = text.len() as u64;
-    let excess = usize::try_from(total.saturating_sub(OUTPUT_CAP)).unwrap_or(0);
-    let start = (excess..=text.len())
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(0);
-    let kept = text.get(start..).unwrap_or_default().to_owned();
-    (kept, excess as u64)
-}
-
 fn report(end: &JobEnd, output: OutputSink<'_>) {
     for text in [&end.stdout, &end.stderr] {
         if !text.is_empty() {
             output(text);
         }
-    }
-}
-
-fn error(fault: Fault) -> HostError {
-    let (kind, message) = match fault {
-        Fault::Unreachable { transient } => (
-            HostErrorKind::Unreachable { transient },
-            "the machine does not answer",
-        ),
-        Fault::LostBefore | Fault::LostDuring | Fault::LostAfter => (
-            HostErrorKind::Lost,
-            "the connection was lost while a job was running",
-        ),
-        Fault::NotStarted => (
-            HostErrorKind::NotStarted,
-            "the connection was lost before the job was started",
-        ),
-        Fault::Busy => (
-            HostErrorKind::Busy,
-            "another job of hmco-boot, elsewhere, is running",
-        ),
-        Fault::Protocol => (
-            HostErrorKind::Protocol,
-            "the machine's shell could not load a script",
-        ),
-    };
-    host_error(kind, message.to_owned())
-}
-
-fn host_error(kind: HostErrorKind, message: String) -> HostError {
-    HostError {
-        kind,
-        failure: Failure::new(message),
     }
 }

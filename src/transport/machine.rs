@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::actions::{self, Paths};
 use super::exec::{Execution, Input, execute};
-use super::job::{self, Story};
+use super::job;
 use super::shell::{NOT_LOADED, Shell};
+use super::story::Story;
 use super::{Applied, BoxFuture, Host, HostError, HostErrorKind, OutputSink};
 use crate::facts::digest_cache::DigestCache;
 use crate::facts::fact::{Answer, Fact};

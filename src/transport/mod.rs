@@ -11,6 +11,7 @@ pub mod local;
 pub mod machine;
 pub mod machines;
 pub mod shell;
+mod story;
 
 use std::future::Future;
 use std::pin::Pin;

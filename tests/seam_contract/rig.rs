@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use hmco_boot::model::action::{Action, Job, JobEnd, Ownership, Program};
+use hmco_boot::model::action::{Action, Job, JobEnd, JobStatus, Ownership, Program};
 use hmco_boot::model::id::JobId;
 use hmco_boot::model::path::AbsPath;
 use hmco_boot::model::sensitive::Text;
@@ -374,5 +374,13 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
     while !condition() {
         assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub fn failed(action: u32, exit: i32) -> JobStatus {
+    JobStatus::Failed {
+        action,
+        exit,
+        retryable: false,
     }
 }

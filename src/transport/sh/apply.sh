@@ -17,7 +17,9 @@ hb_refuse() {
 # Claims the folder. Our own claim is there before we look for others, so of two that begin at once at most one goes on.
 hb_claim() {
   MINE=
-  (umask 022 && mkdir -p -- "$RUN") 2>/dev/null && mkdir -p -- "$RUN/jobs" 2>/dev/null
+  if [ ! -d "$RUN/jobs" ]; then
+    (umask 022 && mkdir -p -- "$RUN") 2>/dev/null && mkdir -p -- "$RUN/jobs" 2>/dev/null
+  fi
   if ! s=$(mkdir -- "$HERE" 2>&1); then
     [ ! -d "$HERE" ] || hb_refuse exists
     hb_refuse cannot "$s"
@@ -45,7 +47,7 @@ hb_bytes() {
 hb_receive() {
   to="$HERE/payload.$1"
   if [ -n "$4" ] && [ -d "$4" ] && [ -w "$4" ]; then
-    rm -f -- "$5" 2>/dev/null
+    if [ -e "$5" ] || [ -L "$5" ]; then rm -f -- "$5" 2>/dev/null; fi
     if [ ! -e "$5" ] && [ ! -L "$5" ]; then
       to=$5
       printf '%s\n' "$5" >> "$HERE/temps"

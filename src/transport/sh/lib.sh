@@ -95,7 +95,9 @@ hb_end() {
 # Removes the temporary files that the job in folder $1 left in destination folders.
 hb_sweep() {
   [ -s "$1/temps" ] || return 0
-  while IFS= read -r f; do rm -f -- "$f"; done < "$1/temps"
+  while IFS= read -r f; do
+    if [ -e "$f" ] || [ -L "$f" ]; then rm -f -- "$f"; fi
+  done < "$1/temps"
 }
 
 # Frames: begin with a name and arguments, end with a status.
