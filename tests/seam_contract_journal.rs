@@ -1,9 +1,5 @@
 //! What every journal does, held against the real one and the one in memory.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "journal/support.rs"]
 mod support;

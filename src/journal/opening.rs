@@ -69,7 +69,7 @@ fn look(path: &Path) -> Result<(u64, Option<fs::Metadata>), JournalError> {
 
 /// SQLite takes the missing end of a last page for zeros. (Beside a log, the page may be written again from that.)
 fn refuse_torn(path: &Path, log: u64, len: u64) -> Result<(), JournalError> {
-    if log == 0 && len % PAGE != 0 {
+    if log == 0 && !len.is_multiple_of(PAGE) {
         return Err(trouble::corrupt(path, "its last page is cut off"));
     }
     Ok(())
