@@ -1,8 +1,89 @@
-//! hmco-boot: a bootstrap orchestrator for bare-metal nodes. (The architecture page follows with the last module.)
+//! hmco-boot: from nodes that answer to a platform that is complete, checked and kept so; by a graph of small steps
+//! that can be cut off at any point and gone on with.
+//!
+//! The people who run it fear a half-finished run and a tool that says "ok" and lies. So crash safety and honest
+//! reporting come first, then speed, then features. The nodes are the truth; the journal is history and intent.
+//!
+//! # Modules
+//!
+//! A module may use those of its row and nothing else in the crate; `tests/architecture.rs` reads this very table and
+//! the sources and fails where they disagree. What a seam's own file (`mod.rs`) holds is for all that may use the seam;
+//! its implementations are named by `cli` alone, which puts the parts together.
+//!
+//! | module | what it is | may use | IO |
+//! |---|---|---|---|
+//! | `model` | inventory, playbook, selectors, vars, events, outcomes: pure data and rules | - | no |
+//! | `facts` | what can be read from a target, the one script that reads it, its parser | `model` | no |
+//! | `transport` | seam `Host`: reads facts from a machine and applies jobs to it | `model`, `facts` | yes |
+//! | `secrets` | seam `SecretStore` | `model`, `facts` | yes |
+//! | `journal` | seam `Journal`: the record of runs | `model`, `facts` | yes |
+//! | `steps` | one file per kind: wish, facts, decision, actions; all pure | `model`, `facts` | no |
+//! | `config` | TOML to model, all mistakes of all files at once | `model`, `steps` | `load.rs` |
+//! | `plan` | inventory and playbook to a graph of (step, target) pairs; fingerprint, explanation, saved plans | `model`, `facts`, `steps` | no |
+//! | `engine` | scheduler (synchronous), runner, locks, resume | `model`, `facts`, `plan`, `steps`, `transport`, `journal`, `secrets` | `clock.rs` |
+//! | `report` | terminal, plain lines, JSON, summary, graphs: reads events | `model` | no |
+//! | `cli` | arguments, one file per command, the edge error, the only place that prints | everything | yes |
+//!
+//! # How data flows
+//!
+//! ```text
+//! inventory/*.toml, playbooks/*.toml
+//!    | config          every mistake at once, or ...
+//!    v
+//! Inventory, Playbook
+//!    | plan            a graph of (step, target) pairs with rendered wishes
+//!    v
+//! Plan ----> engine::scheduler   events in, commands out: no IO, no clock
+//!               ^  |
+//!        events |  | commands
+//!               |  v
+//!            engine::runner ----> transport   facts, jobs
+//!               |
+//!               | every event, before its effect
+//!               v
+//!            journal ----> report   terminal, plain, JSON, replay: the same code
+//! ```
+//!
+//! One event type ([`model::event::Event`]) is the only bridge out of the engine. What a run says on the terminal, what
+//! the journal holds and what `runs replay` shows is the same stream.
+//!
+//! # To add a step kind
+//!
+//! 1. `src/steps/<kind>.rs`: a type that implements [`steps::Kind`] (wish, facts, decision, actions), with unit tests.
+//! 2. One line in `src/steps/registry.rs`.
+//! 3. One example, `playbooks/examples/<kind>.toml`.
+//!
+//! The contract test, the schema, `check` and the lists pick it up. `model`, `engine`, `report` and `journal` never
+//! change for a kind: where one would have to, that is a change of design.
+//!
+//! # What is promised
+//!
+//! - A dry run cannot change anything: deciding code is handed facts, never a machine.
+//! - The journal is written before the effect; where it cannot be written, nothing new starts.
+//! - Started means unknown: `resume` reads every target again, and no record makes a step "done".
+//! - Every apply is proven: the step's own facts are read again and decided again; what still differs has failed.
+//! - A failure blocks what depends on it and nothing else, and no outcome is silent: the exit code is computed from the
+//!   final state of every pair.
+//! - One run per cluster at a time; a live holder of the lock is named and never robbed.
+//! - What is secret is shown nowhere: no diff, no event, no bare hash of it.
+//!
+//! # Where this differs from the design page, and why
+//!
+//! - Quoting is `model::shell` (the page: `transport/quote.rs`): the script that reads facts is shell text too, and
+//!   `facts` may not use `transport`. It is still the only place where a word becomes shell text.
+//! - `Host` is structured: `read` facts, `apply` a job, `attach` to one. The shell lies below it, so that a fake is a
+//!   machine in memory and not a shell that guesses what a script would have done.
+//! - Actions are a closed enum that `transport` carries out; the engine only passes them on.
+//! - Needing a playbook step means needing each of its steps, by the same rule per target as any other need.
 
+pub mod cli;
+pub mod config;
+pub mod engine;
 pub mod facts;
 pub mod journal;
 pub mod model;
+pub mod plan;
+pub mod report;
 pub mod secrets;
 pub mod steps;
 pub mod transport;

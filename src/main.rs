@@ -1,2 +1,32 @@
-//! The `hmco-boot` command.
-fn main() {}
+//! The `hmco-boot` command: hands the process (arguments, environment, streams) to the library's `cli`, shows the error
+//! that comes back, once, and exits with its code.
+
+use std::process::ExitCode;
+
+use hmco_boot::cli::environment::ProcessEnvironment;
+use hmco_boot::cli::error::CliError;
+use hmco_boot::cli::output::Output;
+use hmco_boot::cli::{dispatch, parse};
+use hmco_boot::model::outcome;
+
+fn main() -> ExitCode {
+    let mut output = Output::process(&ProcessEnvironment);
+    let code = command(&mut output).unwrap_or_else(|error| output.report(&error));
+    ExitCode::from(code.number())
+}
+
+fn command(output: &mut Output) -> Result<outcome::ExitCode, CliError> {
+    let Some(cli) = parse(std::env::args_os(), output)? else {
+        return Ok(outcome::ExitCode::Done);
+    };
+    let cwd = std::env::current_dir().map_err(|error| {
+        CliError::failed("cannot tell which folder this is")
+            .caused_by(&error)
+            .hint("it may have been removed: change to another folder")
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed("cannot start the runtime").caused_by(&error))?;
+    runtime.block_on(dispatch(cli, &ProcessEnvironment, cwd, output))
+}

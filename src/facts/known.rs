@@ -55,6 +55,14 @@ impl Store {
         self.answers.get(target)?.get(fact)
     }
 
+    /// All answers of a target.
+    pub fn answers(
+        &self,
+        target: &Target,
+    ) -> impl Iterator<Item = (&Fact, &Result<FactValue, FactError>)> {
+        self.answers.get(target).into_iter().flatten()
+    }
+
     /// Forgets what `stale` says is no longer true of a target.
     pub fn forget(&mut self, target: &Target, stale: impl Fn(&Fact) -> bool) {
         if let Some(answers) = self.answers.get_mut(target) {

@@ -123,7 +123,7 @@ impl JsonSchema for AbsPath {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "description": "An absolute path on the target." })
+        schemars::json_schema!({ "type": "string", "description": "An absolute path on the target.", "examples": ["/etc/motd"] })
     }
 }
 

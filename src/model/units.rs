@@ -115,7 +115,7 @@ impl JsonSchema for TimeSpan {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "description": "A duration: `500ms`, `30s`, `5m`, `1h30m`, `2d`." })
+        schemars::json_schema!({ "type": "string", "description": "A duration: `500ms`, `30s`, `5m`, `1h30m`, `2d`.", "examples": ["90s"] })
     }
 }
 
@@ -159,7 +159,7 @@ impl JsonSchema for Mode {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "description": "A file mode in octal, as in `\"0644\"`." })
+        schemars::json_schema!({ "type": "string", "description": "A file mode in octal, as in `\"0644\"`.", "examples": ["0644"] })
     }
 }
 

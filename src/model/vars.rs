@@ -1,8 +1,23 @@
-//! Declared vars and their types.
+//! Declared vars, their types, and which of several values counts.
+
+mod command_line;
+mod kinds;
+mod resolve;
+#[cfg(test)]
+mod resolve_tests;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
 use super::value::{Span, Value};
+
+pub use resolve::{Layers, resolve, unknown_names};
+
+/// Names that templates have already; a playbook cannot declare a var of that name.
+pub const RESERVED_NAMES: [&str; 7] = [
+    "node", "cluster", "item", "facts", "secret", "range", "dict",
+];
 
 /// `[vars.NAME]` of a playbook.
 #[derive(Clone, Debug)]

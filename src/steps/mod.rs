@@ -6,7 +6,14 @@
 //! order: [`Kind::facts`] (again after each round, until [`Want::Done`]), [`Kind::decide`], and on drift
 //! [`Kind::apply`]; after the apply its facts are read again and it decides again: what still differs is a failure.
 
+pub mod assert;
+pub mod command;
+pub mod directory;
+pub mod file;
+pub mod line;
+pub mod link;
 pub mod registry;
+pub mod shared;
 
 use std::fmt::Debug;
 

@@ -11,7 +11,7 @@ use super::{Class, Kind, Scope, Wish};
 pub type Decoded = Result<Arc<dyn Wish>, Vec<Mistake>>;
 
 /// What the rest of the crate knows of a kind without its type.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct KindInfo {
     /// The name of its table.
     pub name: &'static str,
@@ -27,6 +27,8 @@ pub struct KindInfo {
     pub schema: fn() -> schemars::Schema,
     /// Decodes a rendered table.
     pub decode: fn(&Value) -> Decoded,
+    /// Decodes a table that was rendered from another, whose templates may have given numbers where text is wanted.
+    pub decode_rendered: fn(&Value, Value) -> Decoded,
 }
 
 /// All kinds, by name.
@@ -39,9 +41,15 @@ pub fn kind(name: &str) -> Option<&'static KindInfo> {
     KINDS.iter().find(|kind| kind.name == name)
 }
 
-const KINDS: &[KindInfo] = &[];
+const KINDS: &[KindInfo] = &[
+    info::<super::assert::Assert>(),
+    info::<super::command::Command>(),
+    info::<super::directory::Directory>(),
+    info::<super::file::File>(),
+    info::<super::line::Line>(),
+    info::<super::link::Link>(),
+];
 
-#[expect(dead_code, reason = "the first kind uses it")]
 const fn info<K: Kind>() -> KindInfo {
     KindInfo {
         name: K::NAME,
@@ -51,11 +59,17 @@ const fn info<K: Kind>() -> KindInfo {
         disruptive: K::DISRUPTIVE,
         schema: schema::<K>,
         decode: decode::<K>,
+        decode_rendered: decode_rendered::<K>,
     }
 }
 
 fn schema<K: Kind>() -> schemars::Schema {
     schemars::schema_for!(K)
+}
+
+fn decode_rendered<K: Kind>(original: &Value, rendered: Value) -> Decoded {
+    let schema = crate::model::shape::schema_of::<K>();
+    decode::<K>(&crate::model::shape::coerce(original, rendered, &schema))
 }
 
 fn decode<K: Kind>(table: &Value) -> Decoded {

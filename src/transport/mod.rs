@@ -2,12 +2,23 @@
 //! shell text carried by `local` or, later, SSH) and `fake`, a machine in memory. `tests/seam_contract.rs` holds both to
 //! the same cases.
 
+mod actions;
+mod exec;
+#[doc(hidden)]
+pub mod fake;
+mod job;
+pub mod local;
+pub mod machine;
+pub mod machines;
+pub mod shell;
+
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::facts::fact::{Answer, Fact};
 use crate::model::action::{Job, JobEnd};
-use crate::model::id::JobId;
+use crate::model::id::{JobId, Target};
 use crate::model::outcome::Failure;
 
 /// A boxed future, so that the seam's traits can be used as objects.
@@ -38,6 +49,12 @@ pub trait Host: Send + Sync {
         end: bool,
         output: OutputSink<'a>,
     ) -> BoxFuture<'a, Result<JobEnd, HostError>>;
+}
+
+/// Gives the machine behind a target, connecting where that is needed.
+pub trait Hosts: Send + Sync {
+    /// The machine. Called before every execution: what is connected is kept.
+    fn host<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Arc<dyn Host>, HostError>>;
 }
 
 /// What an apply gave.

@@ -1,0 +1,66 @@
+# Sourced by the scripts beside it: makes sure that what they call is installed, on Debian 12 with nothing but git and
+# make. Quick and silent where all is there. Elsewhere it says what is missing.
+# shellcheck shell=bash
+
+say() { printf '%s\n' "$*" >&2; }
+
+# as_root COMMAND...
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+apt_lists_are_new=
+# apt_install PACKAGE...
+apt_install() {
+  if ! command -v apt-get >/dev/null; then
+    say "error: missing here: $*"
+    say "hint: these are Debian's names; install what this system calls them"
+    return 1
+  fi
+  say "Installing: $*"
+  if [ -z "$apt_lists_are_new" ]; then
+    as_root apt-get update -qq -o Acquire::Retries=3 ||
+      say "The package lists could not all be read again; going on with those at hand."
+    apt_lists_are_new=1
+  fi
+  # --no-remove: rather fail than take away a package that this system uses.
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends --no-remove \
+    -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" >&2
+}
+
+# need COMMAND PACKAGE...: installs the packages where the command is missing.
+need() {
+  local command=$1
+  shift
+  command -v "$command" >/dev/null || apt_install "$@"
+}
+
+# The oldest Rust this package builds with, as Cargo.toml says.
+oldest_rust() { sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml; }
+
+# Whether `cargo` is there and new enough, with its formatter and linter.
+rust_will_do() {
+  local have
+  have=$(cargo --version 2>/dev/null) || return 1
+  have=${have#cargo }
+  have=${have%% *}
+  [ "$(printf '%s\n' "$(oldest_rust)" "$have" | sort -V | head -n 1)" = "$(oldest_rust)" ] &&
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1
+}
+
+# Rust, and a C compiler for the bundled SQLite.
+need_rust() {
+  need cc gcc libc6-dev
+  rust_will_do && return
+  # Debian's build of a current Rust; an older one in front of it in PATH would win.
+  PATH=/usr/bin:$PATH
+  export PATH
+  hash -r
+  rust_will_do && return
+  apt_install rustc-web cargo-web rustfmt-web rust-web-clippy
+  hash -r
+  rust_will_do || {
+    say "error: no Rust $(oldest_rust) or later with rustfmt and clippy"
+    return 1
+  }
+}

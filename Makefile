@@ -1,0 +1,34 @@
+# `make test` and `make demo` are all that a new clone needs; both install what they call.
+
+# Longer than in CI; set them to go on longer still.
+HMCO_FUZZ_CASES ?= 200000
+HMCO_TORTURE_CASES ?= 20000
+
+.DEFAULT_GOAL := help
+.PHONY: help test demo torture bench cross clean-demo
+
+help:
+	@echo 'make test        all checks and tests'
+	@echo 'make demo        start a project, run its first playbook twice (in target/demo)'
+	@echo 'make torture     the random tests, for longer'
+	@echo 'make bench       measurements'
+	@echo 'make cross       the release for aarch64, tried under emulation'
+	@echo 'make clean-demo  remove target/demo'
+
+test:
+	@.ci/test
+
+demo:
+	@.ci/demo
+
+torture:
+	HMCO_FUZZ_CASES=$(HMCO_FUZZ_CASES) HMCO_TORTURE_CASES=$(HMCO_TORTURE_CASES) cargo test --locked --no-fail-fast
+
+bench:
+	cargo bench --locked
+
+cross:
+	@.ci/cross
+
+clean-demo:
+	rm -rf target/demo

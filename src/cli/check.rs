@@ -1,0 +1,119 @@
+//! `hmco-boot check`: every mistake and every lint of the whole project.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value as Json, json};
+
+use super::error::CliError;
+use super::output::Format;
+use super::{Context, project};
+use crate::config::diagnostic;
+use crate::config::project::{Loaded, Options, Origin};
+use crate::model::mistake::{Mistake, Severity};
+use crate::model::outcome::ExitCode;
+use crate::report::text::count;
+
+/// Arguments of `check`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Reads all files of the project and reports all that is wrong with them at once. Without -i, each inventory is checked
+against every playbook. Warnings alone exit with 0.
+
+Examples:
+  hmco-boot check
+  hmco-boot check --output json")]
+pub struct Args {}
+
+/// Reports the mistakes.
+pub fn run(_args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+    let loaded = everything(context);
+    let mut seen = BTreeSet::new();
+    let (mut drawn, mut found, mut list) = (String::new(), Vec::new(), Vec::new());
+    for loaded in &loaded {
+        // What is wrong with a playbook by itself is found again with every inventory.
+        let new: Vec<Mistake> = loaded
+            .mistakes
+            .iter()
+            .filter(|mistake| seen.insert(as_json(loaded, mistake).to_string()))
+            .cloned()
+            .collect();
+        drawn.push_str(&project::draw(context, &loaded.sources, &new));
+        list.extend(new.iter().map(|mistake| as_json(loaded, mistake)));
+        found.extend(new);
+    }
+    let wrong = found
+        .iter()
+        .any(|mistake| mistake.severity == Severity::Error);
+    let summary = diagnostic::summary(&found);
+    if context.output.format() == Format::Json {
+        context.output.json("check", &json!({ "mistakes": list }))?;
+        return Ok(if wrong {
+            ExitCode::Usage
+        } else {
+            ExitCode::Done
+        });
+    }
+    if wrong {
+        return Err(CliError::usage(summary).below(drawn));
+    }
+    context.output.talk(&drawn);
+    let verdict = if summary.is_empty() {
+        "no mistakes".to_owned()
+    } else {
+        summary
+    };
+    let scope = scope(&loaded);
+    context.output.data(&format!("{verdict} in {scope}\n"))?;
+    Ok(ExitCode::Done)
+}
+
+/// The project with each of its inventories, or with the one that was chosen.
+fn everything(context: &Context<'_>) -> Vec<Loaded> {
+    let options = Options::default();
+    let first = project::read(context, &options);
+    let read = first.as_far_as_read();
+    let inventories = match &read.root {
+        Some(root) if context.globals.inventory.is_none() && read.inventories.len() > 1 => {
+            let absolute = |path: &String| root.join(path).to_string_lossy().into_owned();
+            read.inventories.iter().map(absolute).collect()
+        }
+        _ => Vec::new(),
+    };
+    if inventories.is_empty() {
+        return vec![first];
+    }
+    inventories
+        .into_iter()
+        .map(|inventory| {
+            let inventory = Some(inventory);
+            project::read(
+                context,
+                &Options {
+                    inventory,
+                    ..options.clone()
+                },
+            )
+        })
+        .collect()
+}
+
+fn as_json(loaded: &Loaded, mistake: &Mistake) -> Json {
+    diagnostic::to_json(&loaded.sources, std::slice::from_ref(mistake))
+        .get_mut(0)
+        .map(Json::take)
+        .unwrap_or_default()
+}
+
+fn scope(loaded: &[Loaded]) -> String {
+    let inventories: Vec<&str> = loaded
+        .iter()
+        .filter_map(|loaded| loaded.as_far_as_read().inventory.as_ref())
+        .map(|inventory| inventory.file.as_str())
+        .collect();
+    let own = loaded.first().map_or(0, |loaded| {
+        let origins = loaded.as_far_as_read().origins.values();
+        origins.filter(|origin| **origin != Origin::Shipped).count()
+    });
+    let playbooks = count(own, "playbook", "playbooks");
+    format!("{} and {playbooks}", inventories.join(", "))
+}

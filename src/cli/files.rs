@@ -1,0 +1,48 @@
+//! Reading and writing the few files that commands are handed by name or leave in a project.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the only place of the command line that writes into a project"
+)]
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Writes a file that must not be there yet ([`io::ErrorKind::AlreadyExists`]), and its folders; no half of it is left
+/// behind.
+pub fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let written = file.write_all(text).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Half a file would be taken for a whole one. Where even removing fails, the error that is returned says enough.
+        fs::remove_file(path).ok();
+    }
+    written
+}
+
+/// Writes a file that only its owner may read, whole or not at all: beside it, then renamed over it.
+pub fn replace_private(path: &Path, text: &[u8]) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(text).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        fs::remove_file(&beside).ok();
+    }
+    written
+}
+
+/// Reads a text file.
+pub fn read(path: &Path) -> io::Result<String> {
+    fs::read_to_string(path)
+}

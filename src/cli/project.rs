@@ -1,0 +1,91 @@
+//! The project a command works on: loading it as the global options say, and telling its mistakes.
+
+use super::Context;
+use super::error::CliError;
+use super::output::Format;
+use crate::config::diagnostic::{self, Look};
+use crate::config::load::load_project;
+use crate::config::project::{Loaded, Options, Project};
+use crate::config::source::Sources;
+use crate::model::mistake::Mistake;
+
+/// Reads the project, whatever is wrong with it.
+pub fn read(context: &Context<'_>, options: &Options) -> Loaded {
+    let mut options = options.clone();
+    if let Some(inventory) = &context.globals.inventory {
+        // What a user names on the command line is where the user is, also with `--project`.
+        let path = context.cwd.join(inventory);
+        options.inventory = Some(path.to_string_lossy().into_owned());
+    }
+    match &context.globals.project {
+        Some(project) => load_project(&context.cwd.join(project), true, &options),
+        None => load_project(&context.cwd, false, &options),
+    }
+}
+
+/// Loads the project for a command that works with it: tells warnings, and fails with all mistakes where there is one.
+/// With `playbook` (as the user calls it), playbooks that it does not use are not compared with the inventory.
+pub fn load(context: &mut Context<'_>, playbook: Option<&str>) -> Result<Loaded, CliError> {
+    let options = Options {
+        playbook: playbook.map(str::to_owned),
+        ..Options::default()
+    };
+    let loaded = read(context, &options);
+    if loaded.has_errors() {
+        let drawn = draw(context, &loaded.sources, &loaded.mistakes);
+        return Err(CliError::usage(diagnostic::summary(&loaded.mistakes)).below(drawn));
+    }
+    if !loaded.mistakes.is_empty() {
+        let drawn = draw(context, &loaded.sources, &loaded.mistakes);
+        context.output.talk(&drawn);
+    }
+    if let Some(name) = playbook {
+        find(loaded.as_far_as_read(), name)?;
+    }
+    Ok(loaded)
+}
+
+/// The path of the playbook that the user calls `name`.
+pub fn find<'a>(project: &'a Project, name: &str) -> Result<&'a str, CliError> {
+    project.find_playbook(name).map_err(|near| {
+        let error = CliError::usage(format!("there is no playbook `{name}`"));
+        match near {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("hmco-boot playbooks list shows those there are"),
+        }
+    })
+}
+
+/// The project's folder.
+pub fn root(context: &Context<'_>) -> Option<std::path::PathBuf> {
+    match &context.globals.project {
+        Some(project) => Some(context.cwd.join(project)),
+        None => crate::config::load::find_project(&context.cwd),
+    }
+}
+
+/// The name of the cluster, which also names the folder of its records. Other mistakes of the project do not matter
+/// here: what is recorded can be looked at in any case.
+pub fn cluster(context: &Context<'_>) -> Result<String, CliError> {
+    let loaded = read(context, &Options::default());
+    let inventory = loaded.as_far_as_read().inventory.as_ref();
+    match inventory.map(|inventory| inventory.cluster.name.clone()) {
+        Some(name) if !name.is_empty() => Ok(name),
+        _ => {
+            let drawn = draw(context, &loaded.sources, &loaded.mistakes);
+            let what = "cannot tell which cluster this is about";
+            Err(CliError::usage(what).below(drawn))
+        }
+    }
+}
+
+/// Mistakes, drawn for standard error.
+pub fn draw(context: &Context<'_>, sources: &Sources, mistakes: &[Mistake]) -> String {
+    let output = &context.output;
+    let look = Look {
+        unicode: output.unicode() && output.format() != Format::Json,
+        color: output.error_colour(),
+        width: usize::from(output.width()),
+    };
+    diagnostic::draw(sources, mistakes, look)
+}

@@ -1,0 +1,119 @@
+//! `hmco-boot resume`: goes on with a run that was cut off.
+
+use std::collections::BTreeMap;
+
+use super::error::{CliError, Kind};
+use super::run::{How, PlanArgs, execute};
+use super::session::Session;
+use super::{Context, paths, project};
+use crate::engine::resume;
+use crate::journal::Journal;
+use crate::journal::fold::RunFold;
+use crate::journal::sqlite::SqliteJournal;
+use crate::model::event::RunStarted;
+use crate::model::outcome::ExitCode;
+
+/// Arguments of `resume`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Every step's target is read again: what the record says is never taken for done.
+
+Examples:
+  hmco-boot resume
+  hmco-boot resume 20260114-081530-k3f9")]
+pub struct Args {
+    /// The run, as `hmco-boot runs list` names it; by default the newest one that was cut off
+    pub run: Option<String>,
+    /// Go on even though the project's plan has changed since
+    #[arg(long)]
+    pub changed_plan: bool,
+    /// Do not ask before the first step that disturbs what runs
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Goes on with the run.
+pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+    let cluster = project::cluster(context)?;
+    let Some((then, fold)) = recorded(args, &cluster, context)? else {
+        context
+            .output
+            .talk("nothing to go on with: the newest run ended well\n");
+        return Ok(ExitCode::Done);
+    };
+    if context.globals.inventory.is_none()
+        && let Some(file) = &then.arguments.inventory
+        && let Some(root) = project::root(context)
+    {
+        context.globals.inventory = Some(root.join(file));
+    }
+    let plan = PlanArgs {
+        playbook: then.playbook.clone(),
+        limit: then.arguments.limit.clone(),
+        vars: then.arguments.vars.clone(),
+    };
+    let session = Session::open(&plan, context)?;
+    let changed = resume::difference(&then, &session.plan);
+    if let Some(failure) = changed.as_ref().filter(|_| !args.changed_plan) {
+        return Err(CliError::from_failure(Kind::Usage, failure));
+    }
+    // Numbers of pairs mean something only in the same plan; jobs are awaited in any case.
+    let prior_jobs = if changed.is_none() {
+        resume::prior_jobs(&fold)
+    } else {
+        BTreeMap::new()
+    };
+    let command = format!("resume {}", then.run);
+    let how = How {
+        yes: args.yes,
+        command,
+        resumes: Some(then.run),
+        prior_jobs,
+        expectation: None,
+    };
+    execute(&session, how, context).await
+}
+
+/// How the run began, and how far its record goes. `None`: the newest run needs nothing more.
+fn recorded(
+    args: &Args,
+    cluster: &str,
+    context: &Context<'_>,
+) -> Result<Option<(RunStarted, RunFold)>, CliError> {
+    let nothing = || {
+        CliError::usage(format!(
+            "no run of the cluster `{cluster}` is recorded here"
+        ))
+        .hint("hmco-boot run PLAYBOOK begins one")
+    };
+    let state = paths::existing_state_dir(context, cluster)?.ok_or_else(nothing)?;
+    let journal = SqliteJournal::open_to_read(&state.journal_path())?.ok_or_else(nothing)?;
+    let runs = journal.runs()?;
+    let chosen = match &args.run {
+        None if runs.is_empty() => return Err(nothing()),
+        None => match resume::newest_open(&runs) {
+            Some(run) => run,
+            None => return Ok(None),
+        },
+        Some(name) => runs
+            .iter()
+            .find(|run| run.started.run.as_str() == name)
+            .ok_or_else(|| {
+                CliError::usage(format!("there is no run `{name}`"))
+                    .hint("hmco-boot runs list shows those there are")
+            })?,
+    };
+    if let Some(later) = &chosen.resumed_by {
+        return Err(
+            CliError::usage(format!("run {} went on as {later}", chosen.started.run))
+                .hint(format!("hmco-boot resume {later}")),
+        );
+    }
+    let records = journal.read(&chosen.started.run)?;
+    let fold = RunFold::of(&records).map_err(|error| {
+        CliError::failed("the record of the run makes no sense")
+            .caused_by(&error)
+            .hint("begin a new run with `hmco-boot run`: it reads everything again")
+    })?;
+    Ok(Some((chosen.started.clone(), fold)))
+}

@@ -1,0 +1,152 @@
+//! `hmco-boot run`: brings the targets to what a playbook says.
+
+use std::path::PathBuf;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::error::{CliError, Kind};
+use super::live::{self, Watcher};
+use super::session::{self, ClusterLock, Session};
+use super::{Context, plan};
+use crate::engine::clock::SystemClock;
+use crate::engine::runner::{self, Seams};
+use crate::engine::scheduler::{Consent, Options};
+use crate::journal::sqlite::SqliteJournal;
+use crate::model::id::{JobId, PairId, RunId};
+use crate::model::outcome::ExitCode;
+use crate::plan::saved::Expectation;
+use crate::report::reporter;
+
+/// Which playbook, for whom: what shapes a plan.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PlanArgs {
+    /// The playbook, by its path below playbooks/ (`.toml` may be left out)
+    pub playbook: String,
+    /// Only these targets: node names, globs, role:, group:, &, |, !
+    #[arg(long, value_name = "SELECTOR")]
+    pub limit: Option<String>,
+    /// Set a var that the playbook declares; may be repeated
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub vars: Vec<(String, String)>,
+}
+
+/// Arguments of `run`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Reads every target first and changes only what differs; what was changed is read again and must be as wished. \
+Ctrl-C lets running steps end, a second one does not; either way `hmco-boot resume` goes on.
+
+Examples:
+  hmco-boot run hello
+  hmco-boot run hello --var greeting=Hi
+  hmco-boot run os --limit 'role:agent & !pi5-04'")]
+pub struct Args {
+    /// Which playbook, for whom.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Do what this saved plan says, and refuse if it no longer fits
+    #[arg(long = "plan", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub saved: Option<PathBuf>,
+    /// Do not ask before the first step that disturbs what runs
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Plans, asks where it must, and runs.
+pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+    let saved = args
+        .saved
+        .as_deref()
+        .map(|path| plan::read_saved(&context.cwd.join(path)))
+        .transpose()?;
+    let session = Session::open(&args.plan, context)?;
+    let mut how = How {
+        yes: args.yes,
+        command: format!("run {}", args.plan.playbook),
+        ..How::default()
+    };
+    if let Some(saved) = saved {
+        if saved.fingerprint != session.plan.fingerprint {
+            return Err(CliError::usage(
+                "the saved plan is not the plan of the project as it is now",
+            )
+            .hint("make a new one with `hmco-boot plan --out`, look at it, and run that"));
+        }
+        how.expectation = Some(Expectation::new(&saved, session.fingerprinter.clone()));
+    }
+    execute(&session, how, context).await
+}
+
+/// How a plan is to be run.
+#[derive(Default)]
+pub struct How {
+    /// Do not ask before disruptive steps.
+    pub yes: bool,
+    /// What the command is, for others that meet its lock.
+    pub command: String,
+    /// The run it goes on with.
+    pub resumes: Option<RunId>,
+    /// Jobs that run had started.
+    pub prior_jobs: BTreeMap<JobId, PairId>,
+    /// What a saved plan was made from.
+    pub expectation: Option<Expectation>,
+}
+
+/// Runs a plan, showing it as it goes.
+pub async fn execute(
+    session: &Session,
+    how: How,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
+    let clock = SystemClock::new();
+    let run = session::new_run_id(&clock)?;
+    let journal = Arc::new(SqliteJournal::open(&session.state.journal_path())?);
+    let machines = session.machines(context);
+    let holder = session::holder(context, &run, &clock, how.command);
+    let seams = Seams {
+        hosts: machines.clone(),
+        locks: Some(Arc::new(ClusterLock {
+            state: session.state.clone(),
+            holder,
+        })),
+        journal: Some(journal.clone()),
+        confirm: Arc::new(live::Terminal),
+        clock: Arc::new(clock),
+        cancel: live::signals()?,
+    };
+    let mut options = Options::new(run.clone());
+    options.prior_jobs = how.prior_jobs;
+    options.expectation = how.expectation;
+    options.consent = match (how.yes, context.output.interactive()) {
+        (true, _) => Consent::Given,
+        (false, true) => Consent::Ask,
+        (false, false) => Consent::Refused,
+    };
+    let started = session.started(run, how.resumes);
+    let (format, settings) = context.reporter_options();
+    let mut watcher = Watcher::new(reporter(format, settings, context.output.writer()));
+    let ended = runner::run(session.plan.clone(), options, seams, started, &mut watcher).await;
+    watcher.finish()?;
+    session.keep_digests(&machines, context);
+    let ended = ended.map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
+    close(journal)?;
+    Ok(ended.exit)
+}
+
+/// Ends the record. What cannot be written now was acknowledged before it was safe, so it must be told.
+fn close(journal: Arc<SqliteJournal>) -> Result<(), CliError> {
+    match Arc::into_inner(journal) {
+        Some(journal) => Ok(journal.close()?),
+        // Somebody still holds it: it is closed when they let go.
+        None => Ok(()),
+    }
+}
+
+/// Reads `NAME=VALUE`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}

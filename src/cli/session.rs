@@ -1,0 +1,299 @@
+//! What `graph`, `plan`, `run` and `resume` have in common: the project, the plan, the record of runs, and the seams that
+//! the engine works through.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::{CliError, Kind};
+use super::run::PlanArgs;
+use super::{Context, paths, project};
+use crate::config::project::{Loaded, Project};
+use crate::engine::clock::{Clock, SystemClock};
+use crate::engine::runner::Locks;
+use crate::journal::local_lock::{LocalLock, LockError, LockHolder, LockMode};
+use crate::journal::state_dir::{Cache, StateDir};
+use crate::model::event::{EVENT_VERSION, PairInfo, RunArguments, RunStarted};
+use crate::model::fingerprint::Fingerprinter;
+use crate::model::id::{KindName, RunId, Target};
+use crate::model::inventory::Inventory;
+use crate::model::outcome::Failure;
+use crate::model::playbook::Playbook;
+use crate::model::selector::Selector;
+use crate::model::value::Value;
+use crate::plan::Plan;
+use crate::plan::build::{Request, build};
+use crate::transport::BoxFuture;
+use crate::transport::machines::{Books, Machines};
+
+/// A project with one of its playbooks, planned.
+pub struct Session {
+    /// The nodes.
+    pub inventory: Inventory,
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// What shaped it.
+    pub arguments: RunArguments,
+    /// The playbook, as given.
+    pub playbook: String,
+    /// The records of this cluster's runs.
+    pub state: Arc<StateDir>,
+    /// By the key of those records.
+    pub fingerprinter: Fingerprinter,
+    /// The project's folder.
+    root: PathBuf,
+}
+
+impl Session {
+    /// Loads the project and plans the playbook; shows every mistake there is.
+    pub fn open(args: &PlanArgs, context: &mut Context<'_>) -> Result<Self, CliError> {
+        let loaded = project::load(context, Some(&args.playbook))?;
+        let found = loaded.as_far_as_read();
+        let (Some(inventory), Some(root)) = (found.inventory.clone(), found.root.clone()) else {
+            return Err(
+                CliError::usage("there is no inventory").hint("hmco-boot init makes a first one")
+            );
+        };
+        let path = project::find(found, &args.playbook)?;
+        let playbook = found
+            .playbooks
+            .get(path)
+            .ok_or_else(|| CliError::usage(format!("cannot read {path}")))?;
+        let state = paths::state_dir(context, &inventory.cluster.name)?;
+        let key = state
+            .mac_key()
+            .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
+        let fingerprinter = Fingerprinter::new(key);
+        let plan = planned(args, playbook, found, &inventory, &fingerprinter)
+            .map_err(|refused| refused.shown(context, &loaded))?;
+        let arguments = RunArguments {
+            inventory: Some(inventory.file.clone()),
+            limit: args.limit.clone(),
+            vars: args.vars.clone(),
+        };
+        let playbook = args.playbook.clone();
+        let state = Arc::new(state);
+        Ok(Self {
+            inventory,
+            plan: Arc::new(plan),
+            arguments,
+            playbook,
+            state,
+            fingerprinter,
+            root,
+        })
+    }
+
+    /// The machines, with what is known of their files from earlier runs.
+    pub fn machines(&self, context: &mut Context<'_>) -> Arc<Machines> {
+        let mut digests = BTreeMap::new();
+        for target in &self.plan.targets {
+            match self.state.digest_cache(target) {
+                Cache::Absent => {}
+                Cache::Text(text) => {
+                    if let Ok(cache) = serde_json::from_str(&text) {
+                        digests.insert(target.clone(), cache);
+                    }
+                }
+                Cache::Damaged(failure) => {
+                    context.output.warn(
+                        &failure.message,
+                        failure.hint.as_deref().unwrap_or("nothing to do"),
+                    );
+                }
+            }
+        }
+        let books = Books {
+            root: rustix::process::geteuid().is_root(),
+            own: self.state.path().join("run"),
+        };
+        Arc::new(Machines::new(&self.inventory, &self.root, books, digests))
+    }
+
+    /// Keeps what the machines know of their files now.
+    pub fn keep_digests(&self, machines: &Machines, context: &mut Context<'_>) {
+        for (target, cache) in machines.digests() {
+            let saved = match serde_json::to_string(&cache) {
+                Ok(text) => self.state.save_digest_cache(&target, &text),
+                Err(error) => Err(Failure::new(format!(
+                    "cannot save the digests of {target}: {error}"
+                ))),
+            };
+            if let Err(failure) = saved {
+                context
+                    .output
+                    .warn(&failure.message, "the next run hashes files again");
+            }
+        }
+    }
+
+    /// The first event of a run of this plan.
+    pub fn started(&self, run: RunId, resumes: Option<RunId>) -> RunStarted {
+        let needed = self.plan.needed_steps();
+        let info = |(pair, waits_for): (&crate::plan::Pair, _)| PairInfo {
+            id: pair.id,
+            step: pair.step.clone(),
+            target: pair.target.clone(),
+            kind: KindName::new(pair.kind.name),
+            waits_for,
+            disruptive: pair.is_disruptive(),
+        };
+        RunStarted {
+            version: EVENT_VERSION,
+            run,
+            resumes,
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: self.inventory.cluster.name.clone(),
+            playbook: self.playbook.clone(),
+            arguments: self.arguments.clone(),
+            fingerprint: self.plan.fingerprint.clone(),
+            pairs: self.plan.pairs.iter().zip(needed).map(info).collect(),
+        }
+    }
+}
+
+/// Why there is no plan.
+enum Refused {
+    Words(CliError),
+    Mistakes(Vec<crate::model::mistake::Mistake>),
+}
+
+impl Refused {
+    fn shown(self, context: &Context<'_>, loaded: &Loaded) -> CliError {
+        match self {
+            Self::Words(error) => error,
+            Self::Mistakes(mistakes) => {
+                let drawn = project::draw(context, &loaded.sources, &mistakes);
+                CliError::usage(crate::config::diagnostic::summary(&mistakes)).below(drawn)
+            }
+        }
+    }
+}
+
+fn planned(
+    args: &PlanArgs,
+    playbook: &Playbook,
+    project: &Project,
+    inventory: &Inventory,
+    fingerprinter: &Fingerprinter,
+) -> Result<Plan, Refused> {
+    let limit = args
+        .limit
+        .as_deref()
+        .map(parse_limit)
+        .transpose()
+        .map_err(Refused::Words)?;
+    let vars = command_line_vars(&args.vars, playbook).map_err(Refused::Words)?;
+    let no_store = |name: &str| {
+        Err(format!(
+            "there is no secret `{name}`: this project has no secret store"
+        ))
+    };
+    let request = Request {
+        inventory,
+        playbooks: &project.playbooks,
+        playbook,
+        limit: limit.as_ref(),
+        vars: &vars,
+        secrets: &no_store,
+        fingerprinter,
+    };
+    build(&request).map_err(Refused::Mistakes)
+}
+
+fn parse_limit(text: &str) -> Result<Selector, CliError> {
+    Selector::parse(text).map_err(|error| {
+        let marks = "^".repeat(error.at.len().max(1));
+        let place = format!("{text}\n{}{marks}", " ".repeat(error.at.start));
+        let wrong = CliError::usage(format!("--limit: {}", error.message)).below(place);
+        match error.hint {
+            Some(hint) => wrong.hint(hint),
+            None => wrong,
+        }
+    })
+}
+
+/// `--var`, each read by its declared type. A name that is not declared stays text: the plan says what is wrong with it.
+fn command_line_vars(
+    given: &[(String, String)],
+    playbook: &Playbook,
+) -> Result<BTreeMap<String, Value>, CliError> {
+    let mut vars = BTreeMap::new();
+    for (name, text) in given {
+        let kind = playbook
+            .vars
+            .get(name)
+            .map_or(crate::model::vars::VarType::String, |declared| {
+                declared.kind
+            });
+        let value = kind
+            .parse_cli(text)
+            .map_err(|what| CliError::usage(format!("--var {name}: {what}")))?;
+        vars.insert(name.clone(), value);
+    }
+    Ok(vars)
+}
+
+/// A name for a run that begins now.
+pub fn new_run_id(clock: &SystemClock) -> Result<RunId, CliError> {
+    const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
+    let mut random = [0_u8; 4];
+    getrandom::fill(&mut random).map_err(|error| {
+        CliError::failed("the system gives no random numbers").caused_by(&error)
+    })?;
+    let tail: String = random
+        .iter()
+        .filter_map(|byte| LETTERS.get(usize::from(byte % 32)))
+        .map(|byte| char::from(*byte))
+        .collect();
+    let now = jiff::Timestamp::from_millisecond(clock.wall_ms())
+        .map_err(|error| CliError::failed("the clock is out of range").caused_by(&error))?;
+    Ok(RunId::new(format!(
+        "{}-{tail}",
+        now.strftime("%Y%m%d-%H%M%S")
+    )))
+}
+
+/// The lock of the cluster on this machine. (Locks on the nodes come with SSH.)
+pub struct ClusterLock {
+    /// Where it is.
+    pub state: Arc<StateDir>,
+    /// Who takes it.
+    pub holder: LockHolder,
+}
+
+impl Locks for ClusterLock {
+    fn acquire<'a>(&'a self, _: &'a [Target]) -> BoxFuture<'a, Result<Box<dyn Send>, Failure>> {
+        let locked: Result<LocalLock, LockError> =
+            self.state.lock(&self.holder, LockMode::Exclusive);
+        Box::pin(std::future::ready(match locked {
+            Ok(lock) => Ok(Box::new(lock) as Box<dyn Send>),
+            Err(error) => Err(error.failure().clone()),
+        }))
+    }
+}
+
+/// Who we are, for the lock.
+pub fn holder(
+    context: &Context<'_>,
+    run: &RunId,
+    clock: &SystemClock,
+    command: String,
+) -> LockHolder {
+    let user = context
+        .env
+        .var("USER")
+        .map(|user| user.to_string_lossy().into_owned());
+    let uid = rustix::process::geteuid().as_raw();
+    LockHolder {
+        run: Some(run.clone()),
+        pid: std::process::id(),
+        user: user.unwrap_or_else(|| format!("uid {uid}")),
+        host: rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        since_ms: clock.wall_ms(),
+        command,
+    }
+}

@@ -1,0 +1,306 @@
+//! `hmco-boot.lock`: for everything that is fetched by URL, what its bytes must be. Pure; fetching and computing digests
+//! are `artifact`'s.
+
+use std::collections::HashMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
+
+use super::edit::{EditError, line_ends_as};
+use super::syntax;
+use crate::model::mistake::{Mistake, nearest};
+use crate::model::shape;
+use crate::model::value::{Data, FileId, Value};
+
+/// The file's name, in the project's folder.
+pub const FILE: &str = "hmco-boot.lock";
+
+/// Everything pinned.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Pins {
+    /// In the order of the file.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// `[[artifact]]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    /// What playbooks call it; unique together with `arch`.
+    pub name: String,
+    /// Version, for people and `status`.
+    pub version: String,
+    /// Whom it is for.
+    pub arch: PinArch,
+    /// Where it comes from: `https://` (or `http://`, once its digest is known).
+    pub url: String,
+    /// sha256 in 64 lowercase hexadecimal digits; missing until it was computed from the file once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Bytes; missing until the file was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Who fetches it.
+    #[serde(default)]
+    pub fetch: Fetch,
+}
+
+/// Architectures of artifacts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PinArch {
+    /// 64-bit ARM.
+    Arm64,
+    /// 32-bit ARM.
+    Armhf,
+    /// 64-bit x86.
+    Amd64,
+    /// The same bytes for all.
+    All,
+}
+
+/// Who fetches an artifact.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Fetch {
+    /// The node itself.
+    #[default]
+    Node,
+    /// This machine, which then sends it.
+    Controller,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    artifact: Vec<Artifact>,
+}
+
+impl Pins {
+    /// The pin of a name for an architecture in Debian's words: its own, else the one for all. An error is the nearest
+    /// name there is.
+    pub fn find(&self, name: &str, arch: &str) -> Result<&Artifact, Option<&str>> {
+        let fits = |artifact: &&Artifact, own: bool| match own {
+            true => artifact.name == name && artifact.arch.as_str() == arch,
+            false => artifact.name == name && artifact.arch == PinArch::All,
+        };
+        let mut artifacts = self.artifacts.iter();
+        artifacts
+            .clone()
+            .find(|artifact| fits(artifact, true))
+            .or_else(|| artifacts.find(|artifact| fits(artifact, false)))
+            .ok_or_else(|| {
+                nearest(
+                    name,
+                    self.artifacts.iter().map(|artifact| artifact.name.as_str()),
+                )
+            })
+    }
+}
+
+impl PinArch {
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::Armhf => "armhf",
+            Self::Amd64 => "amd64",
+            Self::All => "all",
+        }
+    }
+}
+
+/// Whether a text is a sha256 as this tool writes it.
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Reads a pins file; every mistake in it.
+pub fn read(file: FileId, text: &str) -> (Pins, Vec<Mistake>) {
+    let parsed = syntax::parse(file, text);
+    let mut mistakes = parsed.mistakes;
+    if parsed.broken {
+        return (Pins::default(), mistakes);
+    }
+    let artifacts = match shape::decode::<File>(&parsed.root) {
+        Ok(file) => file.artifact,
+        Err(found) => {
+            mistakes.extend(found);
+            return (Pins::default(), mistakes);
+        }
+    };
+    let rows = match parsed.root.get("artifact").map(|value| &value.data) {
+        Some(Data::List(rows)) => rows.as_slice(),
+        _ => &[],
+    };
+    let mut seen: HashMap<(&str, PinArch), &Value> = HashMap::new();
+    for (artifact, row) in artifacts.iter().zip(rows) {
+        if let Some(first) = seen.insert((&artifact.name, artifact.arch), row) {
+            let message = format!(
+                "`{}` for {} is pinned twice",
+                artifact.name,
+                artifact.arch.as_str()
+            );
+            mistakes.push(
+                Mistake::error("duplicate-pin", row.span, message)
+                    .related(first.span, "first pinned here")
+                    .hint("keep the one that is right"),
+            );
+        }
+        check(artifact, row, &mut mistakes);
+    }
+    (Pins { artifacts }, mistakes)
+}
+
+fn check(artifact: &Artifact, row: &Value, mistakes: &mut Vec<Mistake>) {
+    let span = |key: &str| row.get(key).map_or(row.span, |value| value.span);
+    if artifact
+        .sha256
+        .as_ref()
+        .is_some_and(|digest| !is_sha256(digest))
+    {
+        mistakes.push(
+            Mistake::error("bad-digest", span("sha256"), "this is not a sha256").hint(
+                "it has 64 lowercase hexadecimal digits; `hmco-boot pins update` computes it",
+            ),
+        );
+    }
+    let scheme = artifact.url.split_once("://").map(|(scheme, _)| scheme);
+    let good = match scheme {
+        Some("https") => true,
+        // Without a digest nothing would tell a changed file.
+        Some("http") => artifact.sha256.is_some(),
+        _ => false,
+    };
+    if !good {
+        let message = format!("{:?} is not a URL to fetch this from", artifact.url);
+        mistakes.push(
+            Mistake::error("bad-url", span("url"), message)
+                .hint("write `https://...`; `http://` is taken only where `sha256` is there"),
+        );
+    }
+}
+
+/// The text of a pins file with one pin added or changed; everything else stays.
+pub fn set(text: &str, artifact: &Artifact) -> Result<String, EditError> {
+    let mut document: DocumentMut = text
+        .parse()
+        .map_err(|error: toml_edit::TomlError| EditError::Syntax(error.message().to_owned()))?;
+    let list = document
+        .as_table_mut()
+        .entry("artifact")
+        .or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()))
+        .as_array_of_tables_mut()
+        .ok_or_else(|| EditError::Shape("artifact".to_owned()))?;
+    let is = |table: &Table, key: &str, wanted: &str| {
+        table.get(key).and_then(Item::as_str) == Some(wanted)
+    };
+    let position = list.iter().position(|table| {
+        is(table, "name", &artifact.name) && is(table, "arch", artifact.arch.as_str())
+    });
+    match position.and_then(|at| list.get_mut(at)) {
+        Some(table) => fill(table, artifact),
+        None => {
+            let mut table = Table::new();
+            fill(&mut table, artifact);
+            if !list.is_empty() {
+                table.decor_mut().set_prefix("\n");
+            }
+            list.push(table);
+        }
+    }
+    Ok(line_ends_as(text, document.to_string()))
+}
+
+fn fill(table: &mut Table, artifact: &Artifact) {
+    let mut put = |key: &str, value: Option<toml_edit::Value>| match (value, table.get_mut(key)) {
+        (Some(value), Some(Item::Value(old))) => {
+            let decor = old.decor().clone();
+            *old = value;
+            *old.decor_mut() = decor;
+        }
+        (Some(value), _) => {
+            table.insert(key, Item::Value(value));
+        }
+        (None, _) => {
+            table.remove(key);
+        }
+    };
+    put("name", Some(artifact.name.as_str().into()));
+    put("version", Some(artifact.version.as_str().into()));
+    put("arch", Some(artifact.arch.as_str().into()));
+    put("url", Some(artifact.url.as_str().into()));
+    put("sha256", artifact.sha256.as_deref().map(Into::into));
+    let size = artifact.size.and_then(|size| i64::try_from(size).ok());
+    put("size", size.map(Into::into));
+    let fetch = (artifact.fetch == Fetch::Controller).then(|| "controller".into());
+    put("fetch", fetch);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn artifact() -> Artifact {
+        Artifact {
+            name: "k3s".to_owned(),
+            version: "v1.33.1+k3s1".to_owned(),
+            arch: PinArch::Arm64,
+            url: "https://example.org/k3s-arm64".to_owned(),
+            sha256: Some("0a".repeat(32)),
+            size: Some(70_000_000),
+            fetch: Fetch::Node,
+        }
+    }
+
+    #[test]
+    fn a_pin_is_written_found_and_changed_in_place() {
+        let first = set("# pins\n", &artifact()).unwrap();
+        let other = Artifact {
+            name: "helm".to_owned(),
+            arch: PinArch::All,
+            ..artifact()
+        };
+        let both = set(&first, &other).unwrap();
+        let (pins, mistakes) = read(FileId(0), &both);
+        assert_eq!(mistakes, []);
+        assert_eq!(pins.artifacts, [artifact(), other.clone()]);
+        assert_eq!(pins.find("k3s", "arm64"), Ok(&artifact()));
+        assert_eq!(pins.find("helm", "amd64"), Ok(&other));
+        assert_eq!(pins.find("k3s", "amd64"), Err(Some("k3s")));
+        let commented = both.replace("size = 70000000\n\n", "size = 70000000 # big\n\n");
+        let newer = Artifact {
+            size: Some(1),
+            ..artifact()
+        };
+        let changed = set(&commented, &newer).unwrap();
+        assert_eq!(
+            changed,
+            commented.replace("size = 70000000 # big", "size = 1 # big")
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_pins_file_is_told_all_at_once() {
+        let text = set("", &artifact()).unwrap();
+        let twice = format!("{text}\n{text}")
+            .replace(&"0a".repeat(32), "0A")
+            .replace("https", "ftp");
+        let (_, mistakes) = read(FileId(0), &twice);
+        let codes: Vec<&str> = mistakes.iter().map(|mistake| mistake.code).collect();
+        assert_eq!(
+            codes,
+            [
+                "bad-digest",
+                "bad-url",
+                "duplicate-pin",
+                "bad-digest",
+                "bad-url"
+            ]
+        );
+        let (pins, mistakes) = read(FileId(0), "artifact = 5\nx = 1\n");
+        assert_eq!((pins.artifacts.len(), mistakes.len()), (0, 2));
+    }
+}

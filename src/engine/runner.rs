@@ -1,0 +1,316 @@
+//! The runner: carries out what the scheduler asks for. One task owns the scheduler and puts everything that happens in
+//! one order; executions run beside it and only send it their result.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::clock::Clock;
+use super::record::{Ack, Recorder, Stamper, acknowledged};
+use super::scheduler::{Command, Input, Options, Scheduler};
+use crate::journal::Journal;
+use crate::model::event::{CancelLevel, Event, Record, RunStarted};
+use crate::model::id::Target;
+use crate::model::outcome::{ExitCode, Failure};
+use crate::plan::Plan;
+use crate::transport::{BoxFuture, Hosts};
+
+/// Takes the locks of a run.
+pub trait Locks: Send + Sync {
+    /// The cluster's lock, then those of the targets in order; all or none. Held until the result is dropped.
+    fn acquire<'a>(
+        &'a self,
+        targets: &'a [Target],
+    ) -> BoxFuture<'a, Result<Box<dyn Send>, Failure>>;
+}
+
+/// Asks a person.
+pub trait Confirm: Send + Sync {
+    /// Whether these disruptive pairs (`STEP@TARGET`) may go ahead.
+    fn confirm<'a>(&'a self, pairs: &'a [String]) -> BoxFuture<'a, bool>;
+}
+
+/// Sees every record as it happens.
+pub trait Observer: Send {
+    /// A record.
+    fn record(&mut self, record: &Record);
+
+    /// Time has passed (every 100 ms).
+    fn tick(&mut self, now_ms: i64);
+}
+
+/// What a run is connected to.
+pub struct Seams {
+    /// Machines.
+    pub hosts: Arc<dyn Hosts>,
+    /// Locks; `None` for a preview, which changes nothing.
+    pub locks: Option<Arc<dyn Locks>>,
+    /// The journal; `None` for a preview.
+    pub journal: Option<Arc<dyn Journal>>,
+    /// A person.
+    pub confirm: Arc<dyn Confirm>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ctrl-C and SIGTERM.
+    pub cancel: mpsc::UnboundedReceiver<CancelLevel>,
+}
+
+/// How a run ended.
+pub struct Ended {
+    /// The exit code.
+    pub exit: ExitCode,
+    /// The scheduler, for outcomes, previews and facts.
+    pub scheduler: Scheduler,
+}
+
+struct Runner<'a> {
+    plan: Arc<Plan>,
+    scheduler: Scheduler,
+    seams: Seams,
+    observer: &'a mut dyn Observer,
+    stamper: Stamper,
+    recorder: Recorder,
+    inputs: mpsc::UnboundedSender<Input>,
+    output: mpsc::UnboundedSender<Event>,
+    tasks: JoinSet<()>,
+    guard: Arc<std::sync::Mutex<Option<Box<dyn Send>>>>,
+    /// The records before the next effect.
+    pending: Vec<Record>,
+    last_ack: Option<Ack>,
+}
+
+/// Runs a plan to its end. An error means that nothing was started: the journal does not take the run's first record.
+pub async fn run(
+    plan: Arc<Plan>,
+    options: Options,
+    seams: Seams,
+    started: RunStarted,
+    observer: &mut dyn Observer,
+) -> Result<Ended, Failure> {
+    let (inputs, mut happened) = mpsc::unbounded_channel();
+    let (output, mut said) = mpsc::unbounded_channel();
+    let recorder = Recorder::new(seams.journal.clone(), options.run.clone(), inputs.clone());
+    let mut runner = Runner {
+        scheduler: Scheduler::new(plan.clone(), options),
+        stamper: Stamper::new(seams.clock.clone()),
+        plan,
+        seams,
+        observer,
+        recorder,
+        inputs,
+        output,
+        tasks: JoinSet::new(),
+        guard: Arc::default(),
+        pending: Vec::new(),
+        last_ack: None,
+    };
+    runner.emit(Event::RunStarted(Box::new(started)), true);
+    if let Some(ack) = runner.last_ack.take() {
+        acknowledged(ack).await?;
+    }
+    let commands = runner.scheduler.handle(Input::Start);
+    let mut exit = runner.carry_out(commands);
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(100));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut may_cancel = true;
+    while exit.is_none() {
+        tokio::select! {
+            biased;
+            Some(input) = happened.recv() => {
+                while let Ok(event) = said.try_recv() {
+                    runner.emit(event, false);
+                }
+                let commands = runner.scheduler.handle(input);
+                exit = runner.carry_out(commands);
+            }
+            level = runner.seams.cancel.recv(), if may_cancel => match level {
+                Some(level) => {
+                    let commands = runner.scheduler.handle(Input::Cancel(level));
+                    exit = runner.carry_out(commands);
+                }
+                None => may_cancel = false,
+            },
+            Some(event) = said.recv() => {
+                runner.emit(event, false);
+                runner.flush(false);
+            }
+            _ = ticks.tick() => runner.observer.tick(runner.seams.clock.wall_ms()),
+        }
+    }
+    // What still runs after an abort is left to itself: its job goes on where it is, `resume` finds it.
+    runner.tasks.shutdown().await;
+    let exit = runner.last_word(exit.unwrap_or(ExitCode::Failed)).await;
+    Ok(Ended {
+        exit,
+        scheduler: runner.scheduler,
+    })
+}
+
+impl Runner<'_> {
+    /// Waits until the last record is safe. A run whose end is not on record did not end well.
+    async fn last_word(&mut self, exit: ExitCode) -> ExitCode {
+        let safe = match self.last_ack.take() {
+            Some(ack) => acknowledged(ack).await.is_ok(),
+            None => true,
+        };
+        if safe {
+            exit
+        } else {
+            ExitCode::strongest([exit, ExitCode::Failed])
+        }
+    }
+
+    fn emit(&mut self, event: Event, durable: bool) {
+        let Some(record) = self.stamper.stamp(event) else {
+            return;
+        };
+        self.observer.record(&record);
+        self.pending.push(record);
+        if durable {
+            self.flush(true);
+        }
+    }
+
+    /// Hands the pending records to the journal; later effects can wait for the latest hand-over.
+    fn flush(&mut self, durable: bool) {
+        if !self.pending.is_empty() {
+            let ack = self
+                .recorder
+                .append(std::mem::take(&mut self.pending), durable);
+            self.last_ack = Some(ack);
+        }
+    }
+
+    fn carry_out(&mut self, commands: Vec<Command>) -> Option<ExitCode> {
+        let mut exit = None;
+        for command in commands {
+            match command {
+                Command::Emit { event, durable } => self.emit(event, durable),
+                Command::Read { target, facts } => self.read(target, facts),
+                Command::Apply {
+                    pair,
+                    target,
+                    job,
+                    facts,
+                } => self.apply(pair, target, job, facts),
+                Command::Attach { target, job } => self.attach(target, job),
+                Command::After { timer, delay } => {
+                    let inputs = self.inputs.clone();
+                    self.tasks.spawn(async move {
+                        tokio::time::sleep(delay).await;
+                        drop(inputs.send(Input::Timer(timer)));
+                    });
+                }
+                Command::Lock { targets } => self.lock(targets),
+                Command::Confirm { pairs } => {
+                    let labels: Vec<String> = pairs
+                        .into_iter()
+                        .map(|pair| self.plan.label(pair))
+                        .collect();
+                    let (inputs, person) = (self.inputs.clone(), self.seams.confirm.clone());
+                    self.tasks.spawn(async move {
+                        let yes = person.confirm(&labels).await;
+                        drop(inputs.send(Input::Confirmed(yes)));
+                    });
+                }
+                Command::Finished(code) => exit = Some(code),
+            }
+        }
+        self.flush(false);
+        while self.tasks.try_join_next().is_some() {}
+        exit
+    }
+
+    fn read(&mut self, target: Target, facts: Vec<crate::facts::fact::Fact>) {
+        let (inputs, hosts, clock) = (
+            self.inputs.clone(),
+            self.seams.hosts.clone(),
+            self.seams.clock.clone(),
+        );
+        self.tasks.spawn(async move {
+            let began = clock.monotonic();
+            let result = match hosts.host(&target).await {
+                Ok(host) => host.read(&facts).await,
+                Err(error) => Err(error),
+            };
+            let took_ms = u64::try_from(clock.monotonic().saturating_sub(began).as_millis())
+                .unwrap_or(u64::MAX);
+            drop(inputs.send(Input::Read {
+                target,
+                result,
+                took_ms,
+            }));
+        });
+    }
+
+    fn apply(
+        &mut self,
+        pair: crate::model::id::PairId,
+        target: Target,
+        job: crate::model::action::Job,
+        facts: Vec<crate::facts::fact::Fact>,
+    ) {
+        // `StepStarted` is the last durable record before this; nothing is sent before it is safe.
+        let ack = self.last_ack.take();
+        let (inputs, hosts, output) = (
+            self.inputs.clone(),
+            self.seams.hosts.clone(),
+            self.output.clone(),
+        );
+        self.tasks.spawn(async move {
+            if let Some(ack) = ack
+                && let Err(failure) = acknowledged(ack).await
+            {
+                drop(inputs.send(Input::JournalFailed {
+                    failure,
+                    unstarted: Some(pair),
+                }));
+                return;
+            }
+            let say = move |text: &str| {
+                drop(output.send(Event::StepOutput {
+                    pair,
+                    text: text.to_owned(),
+                }))
+            };
+            let result = match hosts.host(&target).await {
+                Ok(host) => host.apply(&job, &facts, &say).await,
+                Err(error) => Err(error),
+            };
+            drop(inputs.send(Input::Applied { pair, result }));
+        });
+    }
+
+    fn attach(&mut self, target: Target, job: crate::model::id::JobId) {
+        let (inputs, hosts) = (self.inputs.clone(), self.seams.hosts.clone());
+        self.tasks.spawn(async move {
+            let result = match hosts.host(&target).await {
+                Ok(host) => host.attach(&job, false, &|_| {}).await,
+                Err(error) => Err(error),
+            };
+            drop(inputs.send(Input::Attached {
+                target,
+                job,
+                result,
+            }));
+        });
+    }
+
+    fn lock(&mut self, targets: Vec<Target>) {
+        let (inputs, guard) = (self.inputs.clone(), self.guard.clone());
+        let locks = self.seams.locks.clone();
+        self.tasks.spawn(async move {
+            let result = match locks {
+                Some(locks) => locks.acquire(&targets).await,
+                None => Err(Failure::new("this command may not change anything")),
+            };
+            let result = result.map(|held| {
+                if let Ok(mut slot) = guard.lock() {
+                    *slot = Some(held);
+                }
+            });
+            drop(inputs.send(Input::Locked(result)));
+        });
+    }
+}

@@ -1,0 +1,364 @@
+//! From a decision to a verdict: the job, what came back, the same decision again.
+
+use std::time::Duration;
+
+use super::decide::{ReadyToApply, Step, cannot_read};
+use super::{Command, Phase, Purpose, Scheduler};
+use crate::facts::fact::Fact;
+use crate::model::action::{Job, JobEnd, JobStatus};
+use crate::model::event::{DiffLine, Event, Side};
+use crate::model::id::{JobId, PairId, Target};
+use crate::model::outcome::{Failure, Outcome};
+use crate::plan::{Pair, Work};
+use crate::steps::{Decision, Want, Wish};
+use crate::transport::{Applied, HostError, HostErrorKind};
+
+/// How many lines of a job's output a failure shows.
+const EVIDENCE_LINES: usize = 12;
+
+impl Scheduler {
+    /// Starts an apply: the record first, then the job, then all facts that it makes doubtful, in one execution.
+    pub(super) fn apply(&mut self, target: usize, ready: ReadyToApply) {
+        let plan = self.plan.clone();
+        let Some(info) = plan.pair(ready.pair) else {
+            return;
+        };
+        let Some(state) = self.pairs.get_mut(ready.pair.index()) else {
+            return;
+        };
+        state.attempts += 1;
+        let attempt = state.attempts;
+        let job = JobId::new(format!("{}-{}-{attempt}", self.options.run, ready.pair.0));
+        self.set_phase(
+            ready.pair,
+            Phase::Applying {
+                job: job.clone(),
+                upload: ready.upload,
+            },
+        );
+        if let Some(state) = self.targets.get_mut(target) {
+            state.busy = true;
+            state.round = 0;
+        }
+        self.executions += 1;
+        self.uploads += usize::from(ready.upload);
+        if let Work::Wish(wish) = &info.work {
+            let touches = wish.touches();
+            self.forget(&info.target, |fact| touches.intersects(fact));
+            if let Some(expected) = &mut self.expectation {
+                expected.forget(&info.target, |fact| touches.intersects(fact));
+            }
+        }
+        let mut facts = self.facts_ahead(target, super::target::LOOK_AHEAD);
+        facts.extend(self.forgotten(info));
+        let facts = facts.into_iter().collect();
+        self.emit(Event::StepDecided {
+            pair: ready.pair,
+            diff: Some(ready.diff),
+        });
+        self.emit_durable(Event::StepStarted {
+            pair: ready.pair,
+            attempt,
+            job: job.clone(),
+        });
+        let job = Job {
+            id: job,
+            label: info.label(),
+            actions: ready.actions,
+            timeout: info.timeout,
+        };
+        self.out.push(Command::Apply {
+            pair: ready.pair,
+            target: info.target.clone(),
+            job,
+            facts,
+        });
+    }
+
+    /// Facts that a pair decided by and that are no longer known, so that one execution applies and verifies.
+    fn forgotten(&self, info: &Pair) -> Vec<Fact> {
+        let asked = self.pairs.get(info.id.index()).map(|state| &state.asked);
+        let unknown = |fact: &&Fact| self.store.get(&info.target, fact).is_none();
+        asked
+            .into_iter()
+            .flatten()
+            .filter(unknown)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn applied(&mut self, pair: PairId, result: Result<Applied, HostError>) {
+        let plan = self.plan.clone();
+        let Some(info) = plan.pair(pair) else { return };
+        let Some(Phase::Applying { job, upload }) = self
+            .pairs
+            .get(pair.index())
+            .map(|state| state.phase.clone())
+        else {
+            return;
+        };
+        let index = self.index_of(&info.target);
+        match result {
+            Ok(applied) => {
+                self.release(pair);
+                self.learn(index, &info.target, applied.answers, false);
+                self.job_ended(pair, applied.end);
+            }
+            Err(error) if error.kind == HostErrorKind::Lost => {
+                // The job may run on: find out before anything else happens there. The target stays busy.
+                self.forget(&info.target, |_| true);
+                self.set_phase(
+                    pair,
+                    Phase::Recovering {
+                        job: job.clone(),
+                        upload,
+                    },
+                );
+                self.emit(Event::LeftoverJob {
+                    target: info.target.clone(),
+                    job: job.clone(),
+                    waiting: true,
+                });
+                self.out.push(Command::Attach {
+                    target: info.target.clone(),
+                    job,
+                });
+            }
+            Err(error) => {
+                self.release(pair);
+                self.not_applied(pair, index, error);
+            }
+        }
+    }
+
+    /// The job was not started.
+    fn not_applied(&mut self, pair: PairId, index: usize, error: HostError) {
+        match error.kind {
+            HostErrorKind::Unreachable { transient } => {
+                if !(transient && self.retry(pair, &error.failure)) {
+                    self.set_phase(pair, Phase::Ready);
+                    self.give_up_on(index, error.failure);
+                }
+            }
+            HostErrorKind::NotStarted | HostErrorKind::Busy => {
+                if !self.retry(pair, &error.failure) {
+                    self.finish(pair, Outcome::Failed(error.failure));
+                }
+            }
+            HostErrorKind::Protocol | HostErrorKind::Lost => {
+                let failure = error
+                    .failure
+                    .hint("run `hmco-boot resume`: it looks again before it does anything");
+                self.finish(pair, Outcome::Unknown(failure));
+            }
+        }
+    }
+
+    pub(super) fn attached(
+        &mut self,
+        target: &Target,
+        job: &JobId,
+        result: Result<JobEnd, HostError>,
+    ) {
+        let recovering = self.plan.pairs.iter().find(|info| {
+            info.target == *target
+                && self.is_phase(
+                    info.id,
+                    |phase| matches!(phase, Phase::Recovering { job: own, .. } if own == job),
+                )
+        });
+        let Some(pair) = recovering.map(|info| info.id) else {
+            return self.leftover_attached(target, job, result);
+        };
+        self.release(pair);
+        match result {
+            Ok(end) => {
+                self.emit(Event::LeftoverJob {
+                    target: target.clone(),
+                    job: job.clone(),
+                    waiting: false,
+                });
+                self.job_ended(pair, end);
+            }
+            Err(error) => {
+                let index = self.index_of(target);
+                let unknown = Failure::new("the connection was lost while it was applied; its job may still run there")
+                    .evidence(error.failure.message.clone())
+                    .hint("when the target is back, run `hmco-boot resume`: it awaits the job and looks again");
+                self.finish(pair, Outcome::Unknown(unknown));
+                self.give_up_on(index, error.failure);
+            }
+        }
+    }
+
+    fn leftover_attached(
+        &mut self,
+        target: &Target,
+        job: &JobId,
+        result: Result<JobEnd, HostError>,
+    ) {
+        self.leftover_ended(target, job);
+        match result {
+            Ok(end) => {
+                let credited = self
+                    .options
+                    .prior_jobs
+                    .get(job)
+                    .filter(|_| end.status == JobStatus::Succeeded)
+                    .copied();
+                if let Some(state) = credited.and_then(|pair| self.pairs.get_mut(pair.index())) {
+                    state.credited = true;
+                }
+            }
+            Err(error) => {
+                let index = self.index_of(target);
+                self.give_up_on(index, error.failure);
+            }
+        }
+    }
+
+    /// A job ended by itself or by its time limit.
+    fn job_ended(&mut self, pair: PairId, end: JobEnd) {
+        match end.status {
+            JobStatus::Succeeded => {
+                let plan = self.plan.clone();
+                let Some(info) = plan.pair(pair) else { return };
+                match &info.work {
+                    Work::Wish(wish) if wish.verifiable() => self.set_phase(pair, Phase::Verifying),
+                    _ => drop(self.enter_gate(info, true)),
+                }
+            }
+            JobStatus::Failed {
+                exit, retryable, ..
+            } => {
+                let failure = with_output(
+                    Failure::new(format!("it ended with exit status {exit}")),
+                    &end,
+                );
+                if !(retryable && self.retry(pair, &failure)) {
+                    self.finish(pair, Outcome::Failed(failure));
+                }
+            }
+            JobStatus::TimedOut => {
+                let limit = self
+                    .plan
+                    .pair(pair)
+                    .map(|info| info.timeout.to_string())
+                    .unwrap_or_default();
+                let failure = with_output(
+                    Failure::new(format!("it did not end within {limit} and was ended")),
+                    &end,
+                )
+                .hint("give it longer with `timeout`, or find out what it waits for");
+                if !self.retry(pair, &failure) {
+                    self.finish(pair, Outcome::Failed(failure));
+                }
+            }
+            JobStatus::Lost => self.job_lost(pair),
+        }
+    }
+
+    /// The job is gone without a verdict (the target restarted): look again, and do once more what is missing.
+    fn job_lost(&mut self, pair: PairId) {
+        let failure = Failure::new(
+            "its job is gone without a verdict: the target restarted, or somebody ended it",
+        );
+        let again = self
+            .pairs
+            .get_mut(pair.index())
+            .is_some_and(|state| !std::mem::replace(&mut state.lost_once, true));
+        if again && self.stop.is_none() {
+            let message = format!(
+                "{}: {}; looking again",
+                self.plan.label(pair),
+                failure.message
+            );
+            self.emit(Event::Warning {
+                failure: Failure::new(message),
+            });
+            self.set_phase(pair, Phase::Ready);
+        } else {
+            self.finish(pair, Outcome::Interrupted(failure.message));
+        }
+    }
+
+    /// Plans another try, where the step's policy has one left. False where not.
+    pub(super) fn retry(&mut self, pair: PairId, failure: &Failure) -> bool {
+        let Some(policy) = self.plan.pair(pair).and_then(|info| info.retry) else {
+            return false;
+        };
+        let Some(state) = self.pairs.get_mut(pair.index()) else {
+            return false;
+        };
+        state.failures += 1;
+        if self.stop.is_some() || state.failures >= policy.attempts {
+            return false;
+        }
+        let attempt = state.attempts;
+        let delay = backoff(policy.delay.0, policy.max_delay.0, state.failures);
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.emit(Event::StepRetry {
+            pair,
+            attempt,
+            delay_ms,
+            failure: failure.clone(),
+        });
+        self.set_phase(pair, Phase::Retrying);
+        self.after(delay, Purpose::Retry(pair));
+        true
+    }
+
+    /// The same decision over what the target says now.
+    pub(super) fn verify(&mut self, pair: PairId, wish: &dyn Wish) -> Step {
+        let plan = self.plan.clone();
+        let Some(info) = plan.pair(pair) else {
+            return Step::Moved;
+        };
+        let known = self.store.view(&info.target);
+        if let Want::More(facts) = wish.facts(&known) {
+            return Step::Needs(facts);
+        }
+        match wish.decide(&known) {
+            Ok(Decision::Unchanged) => self.enter_gate(info, true),
+            Ok(Decision::Drift { diff, .. }) => {
+                let mut failure = Failure::new("applied, but still differs");
+                failure.evidence = diff.iter().take(EVIDENCE_LINES).map(signed).collect();
+                self.end_step(pair, Outcome::Failed(failure))
+            }
+            Ok(Decision::Refused(failure)) => self.end_step(pair, Outcome::Failed(failure)),
+            Err(unreadable) => {
+                let mut failure = cannot_read(&unreadable);
+                failure.message = format!("applied, but {}", failure.message);
+                self.end_step(pair, Outcome::Unknown(failure))
+            }
+        }
+    }
+}
+
+fn backoff(first: Duration, longest: Duration, attempt: u32) -> Duration {
+    let factor = 2_u32.saturating_pow(attempt.saturating_sub(1));
+    first.saturating_mul(factor).min(longest)
+}
+
+fn with_output(mut failure: Failure, end: &JobEnd) -> Failure {
+    let text = if end.stderr.trim().is_empty() {
+        &end.stdout
+    } else {
+        &end.stderr
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    let skipped = lines.len().saturating_sub(EVIDENCE_LINES);
+    failure
+        .evidence
+        .extend(lines.iter().skip(skipped).map(|line| (*line).to_owned()));
+    failure
+}
+
+fn signed(line: &DiffLine) -> String {
+    let sign = match line.side {
+        Side::Old => '-',
+        Side::New => '+',
+        Side::Both => ' ',
+    };
+    format!("{sign} {}", line.text)
+}

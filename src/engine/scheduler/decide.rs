@@ -1,0 +1,322 @@
+//! One pair that is ready: its conditions, its facts, its decision.
+
+use super::{Consent, Lock, Mode, Phase, Preview, Scheduler};
+use crate::facts::fact::{NAMED, named_json};
+use crate::facts::known::{FactRef, Known, Store, Unreadable};
+use crate::model::action::Action;
+use crate::model::event::DiffLine;
+use crate::model::id::PairId;
+use crate::model::outcome::{Failure, Outcome};
+use crate::model::template::{self, Scope};
+use crate::plan::{Pair, Work};
+use crate::steps::{Class, Decision, Want, Wish};
+
+/// What came of looking at a pair.
+pub(super) enum Step {
+    /// It moved on, or needs nothing now.
+    Moved,
+    /// It needs facts.
+    Needs(Vec<FactRef>),
+    /// It waits for a lock, consent, its turn in a series, or an upload to end.
+    Parked,
+    /// It is to be applied now.
+    Apply(Box<ReadyToApply>),
+}
+
+/// A pair that is to be applied.
+pub(super) struct ReadyToApply {
+    pub pair: PairId,
+    pub actions: Vec<Action>,
+    pub diff: Vec<DiffLine>,
+    pub upload: bool,
+}
+
+/// A payload from which an apply counts as an upload.
+const UPLOAD_BYTES: usize = 256 * 1024;
+
+impl Scheduler {
+    /// Moves a pair that needs attention as far as what is known allows.
+    pub(super) fn progress(&mut self, pair: PairId) -> Step {
+        let plan = self.plan.clone();
+        let Some(info) = plan.pair(pair) else {
+            return Step::Moved;
+        };
+        let phase = self
+            .pairs
+            .get(pair.index())
+            .map(|state| state.phase.clone());
+        match (phase, &info.work) {
+            (Some(Phase::Ready), Work::Skip(reason)) => {
+                self.end_step(pair, Outcome::Skipped(reason.clone()))
+            }
+            (Some(Phase::Ready), Work::Wish(wish)) => self.ready(info, wish.as_ref()),
+            (Some(Phase::Verifying), Work::Wish(wish)) => self.verify(pair, wish.as_ref()),
+            (
+                Some(Phase::Gating {
+                    changed,
+                    polls,
+                    paused: false,
+                }),
+                _,
+            ) => self.poll_gate(info, changed, polls),
+            _ => Step::Moved,
+        }
+    }
+
+    pub(super) fn end_step(&mut self, pair: PairId, outcome: Outcome) -> Step {
+        self.finish(pair, outcome);
+        Step::Moved
+    }
+
+    fn ready(&mut self, info: &Pair, wish: &dyn Wish) -> Step {
+        if !self.has_turn(info) {
+            return Step::Parked;
+        }
+        if self.options.mode == Mode::Preview
+            && let Some(reason) = self.undecidable(info, wish)
+        {
+            self.previews
+                .insert(info.id, Preview::Later(reason.clone()));
+            return self.end_step(info.id, Outcome::Skipped(reason));
+        }
+        match self.conditions(info) {
+            Conditions::Hold => {}
+            Conditions::Need(facts) => return Step::Needs(facts),
+            Conditions::False(reason) => return self.end_step(info.id, Outcome::Skipped(reason)),
+            Conditions::Bad(failure) => return self.end_step(info.id, Outcome::Failed(failure)),
+        }
+        let known = self.store.view(&info.target);
+        if let Want::More(facts) = wish.facts(&known) {
+            return Step::Needs(facts);
+        }
+        match wish.decide(&known) {
+            Err(unreadable) => self.end_step(info.id, Outcome::Failed(cannot_read(&unreadable))),
+            Ok(Decision::Refused(failure)) => self.end_step(info.id, Outcome::Failed(failure)),
+            Ok(Decision::Unchanged) => {
+                self.previews.insert(info.id, Preview::Unchanged);
+                // An earlier attempt of this run whose verdict was lost may have done it.
+                let changed = self
+                    .pairs
+                    .get(info.id.index())
+                    .is_some_and(|state| state.attempts > 0);
+                self.enter_gate(info, changed)
+            }
+            Ok(Decision::Drift { diff, .. }) if info.kind.class == Class::Check => {
+                self.end_step(info.id, Outcome::Failed(check_failed(&diff)))
+            }
+            Ok(Decision::Drift { diff, .. }) if self.options.mode == Mode::Preview => {
+                let index = self.index_of(&info.target);
+                if let Some(state) = self.targets.get_mut(index) {
+                    state.touched.push((wish.touches(), info.id));
+                }
+                self.previews.insert(info.id, Preview::Drift(diff));
+                self.end_step(info.id, Outcome::Changed)
+            }
+            Ok(Decision::Drift { diff, drift }) => self.drifted(info, wish, diff, drift),
+        }
+    }
+
+    fn drifted(
+        &mut self,
+        info: &Pair,
+        wish: &dyn Wish,
+        diff: Vec<DiffLine>,
+        actions: Vec<Action>,
+    ) -> Step {
+        if !wish.verifiable()
+            && self
+                .pairs
+                .get(info.id.index())
+                .is_some_and(|state| state.credited)
+        {
+            // The crashed run's job did it; nothing on the target can show that, but its verdict did.
+            return self.enter_gate(info, true);
+        }
+        if self.lock != Lock::Held {
+            return Step::Parked;
+        }
+        if info.kind.disruptive {
+            match self.consent {
+                Consent::Given => {}
+                Consent::Refused => {
+                    let failure =
+                        Failure::new("it disturbs what runs on its target and was not agreed to")
+                            .hint("look at `hmco-boot plan`, then run again with --yes");
+                    return self.end_step(info.id, Outcome::Failed(failure));
+                }
+                Consent::Ask => {
+                    self.ask_for_consent();
+                    return Step::Parked;
+                }
+            }
+        }
+        let upload = payload(&actions) >= UPLOAD_BYTES;
+        if upload && self.uploads >= self.options.uploads {
+            return Step::Parked;
+        }
+        Step::Apply(Box::new(ReadyToApply {
+            pair: info.id,
+            actions,
+            diff,
+            upload,
+        }))
+    }
+
+    fn ask_for_consent(&mut self) {
+        if std::mem::replace(&mut self.asked, true) {
+            return;
+        }
+        let open = |pair: &&Pair| self.is_phase(pair.id, |phase| !matches!(phase, Phase::Done(_)));
+        let pairs = self
+            .plan
+            .pairs
+            .iter()
+            .filter(|pair| pair.is_disruptive())
+            .filter(open)
+            .map(|pair| pair.id)
+            .collect();
+        self.out.push(super::Command::Confirm { pairs });
+    }
+
+    /// Whether it is a pair's turn in its series (a rollout goes in order, also over targets that are as wished): fewer than its limit of those before it are still open.
+    fn has_turn(&self, info: &Pair) -> bool {
+        let Some(series) = info.serial.and_then(|_| self.series.get(&info.series)) else {
+            return true;
+        };
+        let before = series.pairs.iter().take_while(|pair| **pair != info.id);
+        let open = before
+            .filter(|pair| self.is_phase(**pair, |phase| !matches!(phase, Phase::Done(_))))
+            .count();
+        u32::try_from(open).is_ok_and(|open| open < series.limit.unwrap_or(1).max(1))
+    }
+
+    /// Facts that a pair's conditions look at.
+    pub(super) fn condition_facts(&self, info: &Pair) -> Vec<FactRef> {
+        info.whens
+            .iter()
+            .flat_map(|when| template::facts_named(&when.expression))
+            .filter_map(|name| NAMED.iter().find(|(known, _)| *known == name))
+            .map(|(_, fact)| FactRef::from(fact.clone()))
+            .collect()
+    }
+
+    fn conditions(&mut self, info: &Pair) -> Conditions {
+        if info.whens.is_empty()
+            || self
+                .pairs
+                .get(info.id.index())
+                .is_some_and(|state| state.conditions_hold)
+        {
+            return Conditions::Hold;
+        }
+        let known = self.store.view(&info.target);
+        let missing: Vec<FactRef> = self
+            .condition_facts(info)
+            .into_iter()
+            .filter(|fact| !known.has(fact))
+            .collect();
+        if !missing.is_empty() {
+            return Conditions::Need(missing);
+        }
+        for fact in self.condition_facts(info) {
+            if let Err(unreadable) = known.value(&fact.fact) {
+                return Conditions::Bad(cannot_read(&unreadable));
+            }
+        }
+        for when in &info.whens {
+            match template::evaluate(
+                &when.expression,
+                when.span,
+                &with_facts(&when.scope, &known),
+            ) {
+                Ok(true) => {}
+                Ok(false) => return Conditions::False(format!("when: {}", when.expression)),
+                Err(mistake) => {
+                    let failure =
+                        Failure::new(format!("`when` cannot be evaluated: {}", mistake.message))
+                            .evidence(format!("when = {:?}", when.expression));
+                    return Conditions::Bad(match mistake.hint {
+                        Some(hint) => failure.hint(hint),
+                        None => failure,
+                    });
+                }
+            }
+        }
+        if let Some(state) = self.pairs.get_mut(info.id.index()) {
+            state.conditions_hold = true;
+        }
+        Conditions::Hold
+    }
+
+    /// In a preview: why a pair cannot be decided before a drifting step has been applied.
+    fn undecidable(&self, info: &Pair, wish: &dyn Wish) -> Option<String> {
+        let empty = Store::default();
+        let view = empty.view(&info.target);
+        let mut facts = self.condition_facts(info);
+        if let Want::More(more) = wish.facts(&view) {
+            facts.extend(more);
+        }
+        if let Want::More(more) = wish.facts(&self.store.view(&info.target)) {
+            facts.extend(more);
+        }
+        facts.iter().find_map(|fact| {
+            let target = fact.target.as_ref().unwrap_or(&info.target);
+            let state = self.targets.get(*self.target_index.get(target)?)?;
+            let (_, by) = state
+                .touched
+                .iter()
+                .find(|(touches, _)| touches.intersects(&fact.fact))?;
+            Some(format!(
+                "known only after {}: it may change {}",
+                self.plan.label(*by),
+                fact.fact.describe()
+            ))
+        })
+    }
+}
+
+enum Conditions {
+    Hold,
+    Need(Vec<FactRef>),
+    False(String),
+    Bad(Failure),
+}
+
+/// A decision that a fact makes impossible.
+pub(super) fn cannot_read(unreadable: &Unreadable) -> Failure {
+    let failure = Failure::new(unreadable.to_string());
+    match &unreadable.source {
+        Some(source) => failure.evidence(source.to_string()),
+        None => failure.evidence("it was never asked for: this is a mistake in hmco-boot"),
+    }
+}
+
+fn check_failed(diff: &[DiffLine]) -> Failure {
+    let mut lines = diff.iter().map(|line| line.text.clone());
+    let mut failure = Failure::new(
+        lines
+            .next()
+            .unwrap_or_else(|| "the check does not hold".to_owned()),
+    );
+    failure.evidence.extend(lines);
+    failure
+}
+
+fn with_facts(scope: &Scope, known: &Known<'_>) -> Scope {
+    let mut scope = scope.clone();
+    let facts = named_json(|fact| known.answer(fact));
+    scope
+        .names
+        .insert("facts".to_owned(), facts.into_iter().collect());
+    scope
+}
+
+fn payload(actions: &[Action]) -> usize {
+    actions
+        .iter()
+        .map(|action| match action {
+            Action::WriteFile { content, .. } => content.expose().len(),
+            _ => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,646 @@
+//! The scheduler: decides what happens next. A pure state machine over the plan's graph.
+//!
+//! Life of a pair: `Waiting` for its vertex's predecessors, `Ready` (facts, conditions, decision), `Applying`,
+//! `Verifying` (the same decision again over fresh facts), `Gating`, `Done`. One execution at a time on a target.
+//!
+//! What it promises, and `tests/engine.rs` checks against an oracle: no apply before everything the pair waits for ended
+//! well; no apply without a recorded `StepStarted` before it; never two executions on one target at once; at most
+//! `serial` targets of a series between apply and gate; every pair gets exactly one outcome.
+
+mod apply;
+mod decide;
+mod finish;
+mod gate;
+mod target;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::facts::fact::{Answer, Fact};
+use crate::facts::known::Store;
+use crate::model::action::{Job, JobEnd};
+use crate::model::event::{CancelLevel, DiffLine, Event};
+use crate::model::id::{JobId, PairId, RunId, StepAddr, Target};
+use crate::model::outcome::{ExitCode, Failure, Outcome};
+use crate::plan::Plan;
+use crate::plan::saved::Expectation;
+use crate::steps::Touches;
+use crate::transport::{Applied, HostError};
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The run begins. Once, first.
+    Start,
+    /// A [`Command::Read`] ended.
+    Read {
+        /// Of which target.
+        target: Target,
+        /// The answers.
+        result: Result<Vec<Answer>, HostError>,
+        /// How long it took.
+        took_ms: u64,
+    },
+    /// A [`Command::Apply`] ended.
+    Applied {
+        /// Of which pair.
+        pair: PairId,
+        /// The job's end and the facts after it.
+        result: Result<Applied, HostError>,
+    },
+    /// A [`Command::Attach`] ended.
+    Attached {
+        /// On which target.
+        target: Target,
+        /// To which job.
+        job: JobId,
+        /// Its end.
+        result: Result<JobEnd, HostError>,
+    },
+    /// A [`Command::After`] is over.
+    Timer(TimerId),
+    /// Answer to [`Command::Lock`].
+    Locked(Result<(), Failure>),
+    /// Answer to [`Command::Confirm`].
+    Confirmed(bool),
+    /// Ctrl-C.
+    Cancel(CancelLevel),
+    /// An event could not be recorded: nothing new may start. `unstarted`: the pair whose apply was held back by it.
+    JournalFailed {
+        /// Why.
+        failure: Failure,
+        /// Its [`Command::Apply`] was not carried out.
+        unstarted: Option<PairId>,
+    },
+}
+
+/// Something is to be done. In order: an effect never overtakes the event before it.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Record and show an event; `durable`: it must survive a power cut before what follows is carried out.
+    Emit {
+        /// The event.
+        event: Event,
+        /// See above.
+        durable: bool,
+    },
+    /// Read facts.
+    Read {
+        /// From here.
+        target: Target,
+        /// These.
+        facts: Vec<Fact>,
+    },
+    /// Apply a job, then read facts.
+    Apply {
+        /// For this pair.
+        pair: PairId,
+        /// Here.
+        target: Target,
+        /// This.
+        job: Job,
+        /// Then these.
+        facts: Vec<Fact>,
+    },
+    /// Await a job that is already there.
+    Attach {
+        /// Here.
+        target: Target,
+        /// This one.
+        job: JobId,
+    },
+    /// Give [`Input::Timer`] after a while.
+    After {
+        /// Which.
+        timer: TimerId,
+        /// How long.
+        delay: Duration,
+    },
+    /// Take the locks: the cluster's, then these targets' in order.
+    Lock {
+        /// Those that may change.
+        targets: Vec<Target>,
+    },
+    /// Ask a person whether these disruptive pairs may go ahead.
+    Confirm {
+        /// Them.
+        pairs: Vec<PairId>,
+    },
+    /// The run is over.
+    Finished(ExitCode),
+}
+
+/// Names a timer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TimerId(pub u64);
+
+/// Whether things may change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Bring the targets to the wishes.
+    Run,
+    /// Only compare; there is no command that changes anything.
+    Preview,
+}
+
+/// What to do at the first disruptive step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Consent {
+    /// Ask (on a terminal).
+    Ask,
+    /// `--yes`.
+    Given,
+    /// Refuse (no terminal, no `--yes`).
+    Refused,
+}
+
+/// Settings of a scheduler.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Run or preview.
+    pub mode: Mode,
+    /// The run; part of every job's id.
+    pub run: RunId,
+    /// Executions at once, over all targets.
+    pub parallel: usize,
+    /// Applies with a large payload at once.
+    pub uploads: usize,
+    /// For disruptive steps.
+    pub consent: Consent,
+    /// Tries to reach a target before it counts as unreachable, and the pause between them.
+    pub reach: (u32, Duration),
+    /// Jobs that an earlier, crashed run had started and whose end it did not see.
+    pub prior_jobs: BTreeMap<JobId, PairId>,
+    /// What a saved plan was made from.
+    pub expectation: Option<Expectation>,
+}
+
+impl Options {
+    /// The usual settings for a run.
+    pub fn new(run: RunId) -> Self {
+        Self {
+            mode: Mode::Run,
+            run,
+            parallel: 32,
+            uploads: 4,
+            consent: Consent::Refused,
+            reach: (2, Duration::from_secs(1)),
+            prior_jobs: BTreeMap::new(),
+            expectation: None,
+        }
+    }
+}
+
+/// What a preview says of a pair.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Preview {
+    /// As wished.
+    Unchanged,
+    /// Would change.
+    Drift(Vec<DiffLine>),
+    /// Can only be decided when a step before it has changed its target.
+    Later(String),
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Scheduler {
+    plan: Arc<Plan>,
+    options: Options,
+    pairs: Vec<PairState>,
+    vertices: Vec<VertexState>,
+    targets: Vec<TargetState>,
+    target_index: BTreeMap<Target, usize>,
+    series: BTreeMap<StepAddr, Series>,
+    store: Store,
+    /// Counts how often facts were forgotten: what a pair asks for again because of that is no new round.
+    epoch: u64,
+    expectation: Option<Expectation>,
+    dirty: BTreeSet<usize>,
+    /// Targets with a pair that waits for lock, consent, its turn, or an upload.
+    parked: BTreeSet<usize>,
+    /// Targets that wait for facts of another one.
+    awaiting: BTreeSet<usize>,
+    timers: BTreeMap<TimerId, Purpose>,
+    next_timer: u64,
+    executions: usize,
+    uploads: usize,
+    lock: Lock,
+    consent: Consent,
+    asked: bool,
+    stop: Option<Stop>,
+    open: usize,
+    over: bool,
+    previews: BTreeMap<PairId, Preview>,
+    out: Vec<Command>,
+}
+
+#[derive(Debug)]
+struct PairState {
+    phase: Phase,
+    /// Index into `targets`.
+    target: usize,
+    /// Applies so far.
+    attempts: u32,
+    /// Those that failed in a way that the retry policy counts.
+    failures: u32,
+    /// Rounds of facts asked for in this epoch.
+    rounds: u32,
+    epoch: u64,
+    /// Facts of its own target that it asked for while deciding: what its verification will want again.
+    asked: BTreeSet<Fact>,
+    /// Its conditions are known to hold.
+    conditions_hold: bool,
+    /// A crashed run's job for this pair was seen to succeed.
+    credited: bool,
+    /// A job without a verdict has been tried again.
+    lost_once: bool,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+enum Phase {
+    Waiting,
+    Ready,
+    Applying {
+        job: JobId,
+        upload: bool,
+    },
+    /// The connection was lost during `Applying`; the job is being attached to.
+    Recovering {
+        job: JobId,
+        upload: bool,
+    },
+    Verifying,
+    Retrying,
+    Gating {
+        changed: bool,
+        polls: u32,
+        paused: bool,
+    },
+    Done(Outcome),
+}
+
+#[derive(Debug, Default)]
+struct VertexState {
+    remaining: usize,
+    failed: u32,
+    cause: Option<(StepAddr, Target)>,
+}
+
+#[derive(Debug)]
+struct TargetState {
+    target: Target,
+    /// All its pairs, in plan order.
+    pairs: Vec<PairId>,
+    /// Those in a phase that needs attention, in plan order.
+    active: BTreeSet<PairId>,
+    busy: bool,
+    /// It has been read since the start or the lock.
+    greeted: bool,
+    /// What is being read now was asked before the lock was held: not to be used.
+    discard: bool,
+    reading: BTreeSet<Fact>,
+    /// Facts that pairs elsewhere want of it.
+    wanted: BTreeSet<Fact>,
+    /// Jobs of earlier runs, to be attached to one after another.
+    leftovers: Vec<JobId>,
+    /// Preview only: what drifting steps would have touched, and which.
+    touched: Vec<(Touches, PairId)>,
+    tries: u32,
+    round: u32,
+    unreachable: Option<Failure>,
+}
+
+#[derive(Debug, Default)]
+struct Series {
+    pairs: Vec<PairId>,
+    limit: Option<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lock {
+    Free,
+    Asked,
+    Held,
+}
+
+#[derive(Clone, Debug)]
+enum Purpose {
+    Retry(PairId),
+    Gate(PairId),
+    Reach(usize),
+}
+
+#[derive(Clone, PartialEq, Debug)]
+enum Stop {
+    Cancelled(CancelLevel),
+    LockRefused,
+    Journal,
+    StalePlan,
+}
+
+impl Scheduler {
+    /// For one run of one plan.
+    pub fn new(plan: Arc<Plan>, options: Options) -> Self {
+        let target_index: BTreeMap<Target, usize> = plan
+            .targets
+            .iter()
+            .enumerate()
+            .map(|(at, target)| (target.clone(), at))
+            .collect();
+        let mut targets: Vec<TargetState> =
+            plan.targets.iter().cloned().map(TargetState::new).collect();
+        let mut series: BTreeMap<StepAddr, Series> = BTreeMap::new();
+        let mut pairs = Vec::with_capacity(plan.pairs.len());
+        for pair in &plan.pairs {
+            let target = target_index
+                .get(&pair.target)
+                .copied()
+                .unwrap_or(usize::MAX);
+            if let Some(state) = targets.get_mut(target) {
+                state.pairs.push(pair.id);
+            }
+            if pair.serial.is_some() {
+                let entry = series.entry(pair.series.clone()).or_default();
+                entry.pairs.push(pair.id);
+                entry.limit = pair.serial;
+            }
+            pairs.push(PairState::new(target));
+        }
+        Self {
+            open: pairs.len(),
+            pairs,
+            vertices: waiting_vertices(&plan),
+            targets,
+            target_index,
+            series,
+            store: Store::default(),
+            epoch: 0,
+            expectation: options.expectation.clone(),
+            dirty: BTreeSet::new(),
+            parked: BTreeSet::new(),
+            awaiting: BTreeSet::new(),
+            timers: BTreeMap::new(),
+            next_timer: 0,
+            executions: 0,
+            uploads: 0,
+            lock: Lock::Free,
+            consent: options.consent,
+            asked: false,
+            stop: None,
+            over: false,
+            previews: BTreeMap::new(),
+            out: Vec::new(),
+            plan,
+            options,
+        }
+    }
+
+    /// Takes an input in, gives what is to be done now.
+    pub fn handle(&mut self, input: Input) -> Vec<Command> {
+        if !self.over {
+            self.take(input);
+            self.advance();
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// How each pair ended, as far as it has.
+    pub fn outcome(&self, pair: PairId) -> Option<&Outcome> {
+        match &self.pairs.get(pair.index())?.phase {
+            Phase::Done(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// What a preview found for a pair, where it got that far.
+    pub fn preview(&self, pair: PairId) -> Option<&Preview> {
+        self.previews.get(&pair)
+    }
+
+    /// The facts known now.
+    pub fn facts(&self) -> &Store {
+        &self.store
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Start => self.start(),
+            Input::Read {
+                target,
+                result,
+                took_ms,
+            } => self.read_ended(&target, result, took_ms),
+            Input::Applied { pair, result } => self.applied(pair, result),
+            Input::Attached {
+                target,
+                job,
+                result,
+            } => self.attached(&target, &job, result),
+            Input::Timer(timer) => self.timer(timer),
+            Input::Locked(result) => self.locked(result),
+            Input::Confirmed(yes) => {
+                self.consent = if yes {
+                    Consent::Given
+                } else {
+                    Consent::Refused
+                };
+                self.wake_parked();
+            }
+            Input::Cancel(level) => self.cancel(level),
+            Input::JournalFailed { failure, unstarted } => self.journal_failed(failure, unstarted),
+        }
+    }
+
+    fn start(&mut self) {
+        let roots: Vec<_> = self
+            .plan
+            .graph
+            .externals(petgraph::Direction::Incoming)
+            .collect();
+        for vertex in roots {
+            self.resolve(vertex);
+        }
+        self.dirty.extend(0..self.targets.len());
+    }
+
+    fn timer(&mut self, timer: TimerId) {
+        match self.timers.remove(&timer) {
+            Some(Purpose::Retry(pair))
+                if self.is_phase(pair, |phase| *phase == Phase::Retrying) =>
+            {
+                self.set_phase(pair, Phase::Ready);
+            }
+            Some(Purpose::Gate(pair)) => self.gate_again(pair),
+            Some(Purpose::Reach(target)) => {
+                if let Some(state) = self.targets.get_mut(target) {
+                    state.busy = false;
+                }
+                self.dirty.insert(target);
+            }
+            Some(Purpose::Retry(_)) | None => {}
+        }
+    }
+
+    fn locked(&mut self, result: Result<(), Failure>) {
+        match result {
+            Ok(()) => {
+                self.lock = Lock::Held;
+                let targets = self.changing_targets();
+                self.emit_durable(Event::Locked { targets });
+                // What was read before the lock may have been changed by whoever held it.
+                self.store.clear();
+                self.epoch += 1;
+                for state in &mut self.targets {
+                    state.greeted = false;
+                    state.discard = state.busy;
+                    state.leftovers.clear();
+                }
+                self.wake_parked();
+            }
+            Err(failure) => {
+                self.emit(Event::LockRefused {
+                    failure: failure.clone(),
+                });
+                self.halt(
+                    Stop::LockRefused,
+                    &format!("not started: {}", failure.message),
+                );
+            }
+        }
+    }
+
+    /// Visits targets as long as something can move.
+    fn advance(&mut self) {
+        while !self.over {
+            if self.executions >= self.options.parallel {
+                break;
+            }
+            let Some(target) = self.dirty.pop_first() else {
+                break;
+            };
+            self.visit(target);
+        }
+        if !self.parked.is_empty() && self.dirty.is_empty() {
+            self.ask_for_lock();
+        }
+        if self.open == 0 && self.executions == 0 && !self.over {
+            self.finish_run();
+        }
+    }
+
+    fn after(&mut self, delay: Duration, purpose: Purpose) {
+        let timer = TimerId(self.next_timer);
+        self.next_timer += 1;
+        self.timers.insert(timer, purpose);
+        self.out.push(Command::After { timer, delay });
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.out.push(Command::Emit {
+            event,
+            durable: false,
+        });
+    }
+
+    fn emit_durable(&mut self, event: Event) {
+        self.out.push(Command::Emit {
+            event,
+            durable: true,
+        });
+    }
+
+    /// What `stale` says is no longer known of a target.
+    fn forget(&mut self, target: &Target, stale: impl Fn(&Fact) -> bool) {
+        self.store.forget(target, stale);
+        self.epoch += 1;
+    }
+
+    fn wake_parked(&mut self) {
+        self.dirty.append(&mut self.parked);
+    }
+
+    fn is_phase(&self, pair: PairId, test: impl Fn(&Phase) -> bool) -> bool {
+        self.pairs
+            .get(pair.index())
+            .is_some_and(|state| test(&state.phase))
+    }
+
+    /// Moves a pair that is not done to another phase that is not `Done`.
+    fn set_phase(&mut self, pair: PairId, phase: Phase) {
+        let Some(state) = self.pairs.get_mut(pair.index()) else {
+            return;
+        };
+        if matches!(state.phase, Phase::Done(_)) {
+            return;
+        }
+        let active = matches!(
+            phase,
+            Phase::Ready | Phase::Verifying | Phase::Gating { paused: false, .. }
+        );
+        state.phase = phase;
+        let target = state.target;
+        if let Some(state) = self.targets.get_mut(target) {
+            if active {
+                state.active.insert(pair);
+            } else {
+                state.active.remove(&pair);
+            }
+        }
+        if active {
+            self.dirty.insert(target);
+        }
+    }
+}
+
+/// Every vertex with the number of those before it.
+fn waiting_vertices(plan: &Plan) -> Vec<VertexState> {
+    let before = |vertex| {
+        plan.graph
+            .neighbors_directed(vertex, petgraph::Direction::Incoming)
+            .count()
+    };
+    let state = |vertex| VertexState {
+        remaining: before(vertex),
+        ..VertexState::default()
+    };
+    plan.graph.node_indices().map(state).collect()
+}
+
+impl PairState {
+    fn new(target: usize) -> Self {
+        Self {
+            phase: Phase::Waiting,
+            target,
+            attempts: 0,
+            failures: 0,
+            rounds: 0,
+            epoch: 0,
+            asked: BTreeSet::new(),
+            conditions_hold: false,
+            credited: false,
+            lost_once: false,
+        }
+    }
+}
+
+impl TargetState {
+    fn new(target: Target) -> Self {
+        Self {
+            target,
+            pairs: Vec::new(),
+            active: BTreeSet::new(),
+            busy: false,
+            greeted: false,
+            discard: false,
+            reading: BTreeSet::new(),
+            wanted: BTreeSet::new(),
+            leftovers: Vec::new(),
+            touched: Vec::new(),
+            tries: 0,
+            round: 0,
+            unreachable: None,
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What a template sees: the scope's values, handed out piece by piece so that a secret is opened only where it is used,
+//! and so that its use is noticed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use minijinja::value::{Enumerator, Object, ObjectRepr};
+use minijinja::{Error, ErrorKind, State, Value as Jinja};
+use serde_json::Value as Json;
+
+use crate::model::sensitive::TAINT_KEY;
+use crate::model::value::{Data, Value};
+
+use super::Scope;
+use super::scan::{self, Token};
+
+/// The secrets opened so far, and what the template at hand did with them.
+#[derive(Default)]
+pub(super) struct Vault {
+    state: Mutex<VaultState>,
+}
+
+#[derive(Default)]
+struct VaultState {
+    known: BTreeMap<String, String>,
+    wanted: Option<String>,
+    used: bool,
+}
+
+impl Vault {
+    fn state(&self) -> MutexGuard<'_, VaultState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what the template before did.
+    pub(super) fn begin(&self) {
+        let mut state = self.state();
+        state.used = false;
+        state.wanted = None;
+    }
+
+    pub(super) fn known(&self, name: &str) -> Option<String> {
+        self.state().known.get(name).cloned()
+    }
+
+    pub(super) fn learn(&self, name: &str, value: &str) {
+        self.state().known.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// A secret that was asked for and is not known.
+    pub(super) fn wanted(&self) -> Option<String> {
+        self.state().wanted.clone()
+    }
+
+    /// Whether the template has seen a secret.
+    pub(super) fn was_used(&self) -> bool {
+        self.state().used
+    }
+
+    /// Whether it has seen one or asked for one.
+    pub(super) fn was_asked(&self) -> bool {
+        let state = self.state();
+        state.used || state.wanted.is_some()
+    }
+
+    fn open(&self, name: &str) -> Jinja {
+        let mut state = self.state();
+        match state.known.get(name).cloned() {
+            Some(value) => {
+                state.used = true;
+                Jinja::from(value)
+            }
+            None => {
+                state.wanted.get_or_insert_with(|| name.to_owned());
+                Jinja::from(Error::new(
+                    ErrorKind::InvalidOperation,
+                    "a secret is not open yet",
+                ))
+            }
+        }
+    }
+
+    fn taint(&self) {
+        self.state().used = true;
+    }
+}
+
+/// The marks that a secret has inside JSON.
+pub(super) enum Marked<'j> {
+    /// Its name: `{"secret": "a/b"}`.
+    Named(&'j str),
+    /// An opened one: what [`Value::to_json`] makes of tainted text.
+    Opened(&'j str),
+}
+
+pub(super) fn marked(json: &Json) -> Option<Marked<'_>> {
+    let table = json.as_object().filter(|table| table.len() == 1)?;
+    if let Some(text) = table.get(TAINT_KEY) {
+        return Some(Marked::Opened(text.as_str()?));
+    }
+    Some(Marked::Named(table.get("secret")?.as_str()?))
+}
+
+/// A list or table of the scope.
+pub(super) struct Wrapped {
+    pub(super) json: Json,
+    vault: Arc<Vault>,
+}
+
+impl fmt::Debug for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<value>")
+    }
+}
+
+fn wrap(json: &Json, vault: &Arc<Vault>) -> Jinja {
+    match json {
+        Json::Null => Jinja::from(()),
+        Json::Bool(b) => Jinja::from(*b),
+        Json::Number(n) => n
+            .as_i64()
+            .map_or_else(|| Jinja::from(n.as_f64().unwrap_or(f64::NAN)), Jinja::from),
+        Json::String(text) => Jinja::from(text.as_str()),
+        Json::Array(_) | Json::Object(_) => match marked(json) {
+            Some(Marked::Named(name)) => vault.open(name),
+            Some(Marked::Opened(text)) => {
+                vault.taint();
+                Jinja::from(text)
+            }
+            None => Jinja::from_object(Wrapped {
+                json: json.clone(),
+                vault: Arc::clone(vault),
+            }),
+        },
+    }
+}
+
+impl Object for Wrapped {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        match self.json {
+            Json::Array(_) => ObjectRepr::Seq,
+            _ => ObjectRepr::Map,
+        }
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Jinja) -> Option<Jinja> {
+        let inner = match &self.json {
+            Json::Array(items) => items.get(key.as_usize()?),
+            Json::Object(entries) => entries.get(key.as_str()?),
+            _ => None,
+        };
+        inner.map(|json| wrap(json, &self.vault))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        match &self.json {
+            Json::Array(items) => Enumerator::Seq(items.len()),
+            Json::Object(entries) => {
+                let keys: Vec<Jinja> = entries
+                    .keys()
+                    .map(|key| Jinja::from(key.as_str()))
+                    .collect();
+                Enumerator::Iter(Box::new(keys.into_iter()))
+            }
+            _ => Enumerator::Empty,
+        }
+    }
+}
+
+/// The names a template can look up.
+#[derive(Clone)]
+pub(super) struct Root {
+    inner: Arc<RootObject>,
+}
+
+struct RootObject {
+    names: BTreeMap<String, Json>,
+    vault: Arc<Vault>,
+}
+
+impl fmt::Debug for RootObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<scope>")
+    }
+}
+
+impl Root {
+    /// Those names of the scope that the templates inside `value` mention.
+    pub(super) fn of(value: &Value, scope: &Scope, vault: &Arc<Vault>) -> Self {
+        let mut mentioned = BTreeSet::new();
+        mention(value, &mut mentioned);
+        Self::new(&mentioned, scope, vault)
+    }
+
+    pub(super) fn of_expression(expression: &str, scope: &Scope, vault: &Arc<Vault>) -> Self {
+        let mut mentioned = BTreeSet::new();
+        mention_in(expression, 0..expression.len(), &mut mentioned);
+        Self::new(&mentioned, scope, vault)
+    }
+
+    fn new(mentioned: &BTreeSet<&str>, scope: &Scope, vault: &Arc<Vault>) -> Self {
+        let names = mentioned
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), scope.names.get(*name)?.clone())))
+            .collect();
+        Self {
+            inner: Arc::new(RootObject {
+                names,
+                vault: Arc::clone(vault),
+            }),
+        }
+    }
+
+    pub(super) fn context(&self) -> Jinja {
+        Jinja::from_dyn_object(Arc::clone(&self.inner))
+    }
+}
+
+fn mention<'v>(value: &'v Value, names: &mut BTreeSet<&'v str>) {
+    match &value.data {
+        Data::String(text) => {
+            for code in scan::codes(text) {
+                mention_in(text, code.inner, names);
+            }
+        }
+        Data::List(items) => items.iter().for_each(|item| mention(item, names)),
+        Data::Table(entries) => entries.iter().for_each(|(_, item)| mention(item, names)),
+        _ => {}
+    }
+}
+
+fn mention_in<'v>(text: &'v str, range: std::ops::Range<usize>, names: &mut BTreeSet<&'v str>) {
+    names.extend(
+        scan::tokens(text, range)
+            .into_iter()
+            .filter_map(|(token, _)| match token {
+                Token::Name(name) => Some(name),
+                _ => None,
+            }),
+    );
+}
+
+impl Object for RootObject {
+    fn get_value(self: &Arc<Self>, key: &Jinja) -> Option<Jinja> {
+        let name = key.as_str()?;
+        match self.names.get(name) {
+            Some(json) => Some(wrap(json, &self.vault)),
+            None if name == "secret" => Some(Jinja::from_object(SecretFunction {
+                vault: Arc::clone(&self.vault),
+            })),
+            None => None,
+        }
+    }
+}
+
+/// `secret('a/b')`.
+struct SecretFunction {
+    vault: Arc<Vault>,
+}
+
+impl fmt::Debug for SecretFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("secret()")
+    }
+}
+
+impl Object for SecretFunction {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, _state: &mut State<'_, '_>, args: &[Jinja]) -> Result<Jinja, Error> {
+        match args {
+            [name] if name.as_str().is_some() => {
+                Ok(self.vault.open(name.as_str().unwrap_or_default()))
+            }
+            _ => Err(Error::new(
+                ErrorKind::InvalidOperation,
+                "secret() takes one name, as in `secret(\"folder/name\")`",
+            )),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A plan: inventory x playbook, as a DAG of (step, target) pairs. Built without asking any target; what can only be
+//! known from facts is decided by the engine.
+//!
+//! Vertices are pairs and joins. A join stands for "all of these": it keeps a barrier between 1,000 and 1,000 targets
+//! at 2,000 edges instead of a million, and it is where a barrier's `tolerate` is counted.
+
+pub mod build;
+mod expand;
+mod fingerprint;
+mod order;
+pub mod saved;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use crate::model::id::{PairId, StepAddr, Target};
+use crate::model::playbook::Retry;
+use crate::model::template::Scope;
+use crate::model::units::TimeSpan;
+use crate::model::value::Span;
+use crate::steps::Wish;
+use crate::steps::registry::KindInfo;
+
+/// What a run sets out to do.
+#[derive(Debug)]
+pub struct Plan {
+    /// The playbook's path.
+    pub playbook: String,
+    /// Its title.
+    pub title: String,
+    /// The pairs; a [`PairId`] is an index into it.
+    pub pairs: Vec<Pair>,
+    /// All targets of the pairs, in inventory order: the order of locks and reports.
+    pub targets: Vec<Target>,
+    /// What waits for what.
+    pub graph: DiGraph<Vertex, ()>,
+    /// A keyed fingerprint of all of it: equal = the same wishes in the same order.
+    pub fingerprint: String,
+}
+
+/// A vertex of the plan's graph.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Vertex {
+    /// A (step, target).
+    Pair(PairId),
+    /// Complete when all its predecessors are; good while at most `tolerate` of them ended badly.
+    Join {
+        /// How many may end badly.
+        tolerate: u32,
+    },
+}
+
+/// One step on one target.
+#[derive(Debug)]
+pub struct Pair {
+    /// Its position in the plan.
+    pub id: PairId,
+    /// The step.
+    pub step: StepAddr,
+    /// The step without the item of an `each`: what `serial` counts together.
+    pub series: StepAddr,
+    /// The target.
+    pub target: Target,
+    /// The kind.
+    pub kind: &'static KindInfo,
+    /// What is to be done.
+    pub work: Work,
+    /// Conditions that need facts; those that do not are already decided.
+    pub whens: Vec<When>,
+    /// At most so many targets of the series at once.
+    pub serial: Option<u32>,
+    /// For errors that can pass.
+    pub retry: Option<Retry>,
+    /// Limit of one apply.
+    pub timeout: TimeSpan,
+    /// Must hold after the step.
+    pub gate: Option<Gate>,
+    /// Its vertex.
+    pub vertex: NodeIndex,
+}
+
+/// What a pair is to do.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Nothing, and why.
+    Skip(String),
+    /// Bring this about.
+    Wish(Arc<dyn Wish>),
+}
+
+/// A condition over facts.
+#[derive(Clone, Debug)]
+pub struct When {
+    /// The expression.
+    pub expression: String,
+    /// Where it is written.
+    pub span: Span,
+    /// What it can see besides `facts`.
+    pub scope: Arc<Scope>,
+}
+
+/// A gate, rendered for one target.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// The check.
+    pub wish: Arc<dyn Wish>,
+    /// How long to wait for it.
+    pub timeout: TimeSpan,
+    /// How often to look.
+    pub interval: TimeSpan,
+}
+
+/// The limit of an apply whose step names none.
+pub const DEFAULT_TIMEOUT: TimeSpan = TimeSpan(std::time::Duration::from_secs(600));
+
+impl Plan {
+    /// A pair by its number.
+    pub fn pair(&self, id: PairId) -> Option<&Pair> {
+        self.pairs.get(id.index())
+    }
+
+    /// `STEP@TARGET`, for messages.
+    pub fn label(&self, id: PairId) -> String {
+        self.pair(id).map_or_else(|| id.to_string(), Pair::label)
+    }
+
+    /// The pairs a pair waits for directly, seen through joins.
+    pub fn needs(&self, id: PairId) -> BTreeSet<PairId> {
+        let mut found = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut queue: Vec<NodeIndex> = self.pair(id).map(|pair| pair.vertex).into_iter().collect();
+        while let Some(vertex) = queue.pop() {
+            for before in self.graph.neighbors_directed(vertex, Direction::Incoming) {
+                match self.graph.node_weight(before) {
+                    Some(Vertex::Pair(pair)) => drop(found.insert(*pair)),
+                    _ if seen.insert(before) => queue.push(before),
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// For each pair, the steps it waits for directly, seen through joins; in plan order.
+    pub fn needed_steps(&self) -> Vec<Vec<StepAddr>> {
+        let mut through: Vec<BTreeSet<PairId>> = vec![BTreeSet::new(); self.graph.node_count()];
+        let order = petgraph::algo::toposort(&self.graph, None).unwrap_or_default();
+        // One pair stands for its step: a join of 1,000 targets of one step says the step once.
+        let first_of: BTreeMap<&StepAddr, PairId> = self
+            .pairs
+            .iter()
+            .rev()
+            .map(|pair| (&pair.step, pair.id))
+            .collect();
+        for vertex in order {
+            let mut steps = BTreeSet::new();
+            for before in self.graph.neighbors_directed(vertex, Direction::Incoming) {
+                match self.graph.node_weight(before) {
+                    Some(Vertex::Pair(pair)) => {
+                        steps.extend(
+                            self.pair(*pair)
+                                .and_then(|pair| first_of.get(&pair.step))
+                                .copied(),
+                        );
+                    }
+                    _ => steps.extend(through.get(before.index()).into_iter().flatten().copied()),
+                }
+            }
+            if let Some(slot) = through.get_mut(vertex.index()) {
+                *slot = steps;
+            }
+        }
+        let named = |pair: &Pair| {
+            let steps = through.get(pair.vertex.index()).into_iter().flatten();
+            steps
+                .filter_map(|id| Some(self.pair(*id)?.step.clone()))
+                .collect()
+        };
+        self.pairs.iter().map(named).collect()
+    }
+}
+
+impl Pair {
+    /// `STEP@TARGET`, for messages.
+    pub fn label(&self) -> String {
+        format!("{}@{}", self.step, self.target)
+    }
+}

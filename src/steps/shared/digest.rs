@@ -1,0 +1,11 @@
+//! sha256 as facts answer it.
+
+use sha2::{Digest, Sha256};
+
+/// sha256 in lowercase hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

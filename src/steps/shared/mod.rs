@@ -1,0 +1,40 @@
+//! What several kinds need: words for owners and modes, differences of texts, places that hold secrets. No kind.
+
+pub mod attributes;
+pub mod diff;
+pub mod digest;
+pub mod list;
+pub mod place;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Touches;
+use crate::model::path::AbsPath;
+
+/// Whether something shall be there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Presence {
+    /// It shall be there.
+    #[default]
+    Present,
+    /// It shall not be there.
+    Absent,
+}
+
+/// For `#[serde(default = ...)]` of switches that are on unless said otherwise.
+pub(super) fn yes() -> bool {
+    true
+}
+
+/// What writing a file touches: the file, and the former one that is kept beside it.
+pub(super) fn written(path: &AbsPath, backup: bool) -> Touches {
+    let kept = AbsPath::new(&format!("{path}.hmco-boot-old"))
+        .ok()
+        .filter(|_| backup);
+    Touches::paths([path.clone()].into_iter().chain(kept))
+}

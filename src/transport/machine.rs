@@ -1,0 +1,277 @@
+//! A real machine behind a [`Shell`]: what an execution is made of and what its answers mean, the same for all ways of
+//! reaching it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::actions::{self, Paths};
+use super::exec::{Execution, Input, execute};
+use super::job::{self, Story};
+use super::shell::{NOT_LOADED, Shell};
+use super::{Applied, BoxFuture, Host, HostError, HostErrorKind, OutputSink};
+use crate::facts::digest_cache::DigestCache;
+use crate::facts::fact::{Answer, Fact};
+use crate::facts::frame::{Delimiter, Frame};
+use crate::facts::{parse, script};
+use crate::model::action::{Job, JobEnd};
+use crate::model::id::JobId;
+use crate::model::outcome::Failure;
+use crate::model::path::AbsPath;
+
+/// Where programs are looked for on a target.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where jobs keep their books.
+pub const DEFAULT_RUN_DIR: &str = "/run/hmco-boot";
+
+/// Seconds after which a batch of facts is given up.
+const BATCH_SECONDS: u32 = 20;
+
+/// Time that processes get to end after TERM.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How to work on a machine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A sandbox folder below which all paths are; `None` = the machine itself.
+    pub root: Option<AbsPath>,
+    /// Where jobs keep their books (below the root, too). A plain user cannot write the default.
+    pub run_dir: AbsPath,
+    /// The POSIX shell, as words without blanks: `["sh"]`, `["busybox", "ash"]`.
+    pub shell: Vec<String>,
+    /// Where programs are looked for.
+    pub path: String,
+    /// Digests known from earlier runs.
+    pub digests: DigestCache,
+    /// Seconds after which a batch of facts is given up.
+    pub batch_seconds: u32,
+    /// Between asking the processes of a job that took too long to end, and killing them.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    #[expect(
+        clippy::expect_used,
+        reason = "a constant; every test that makes default settings holds it"
+    )]
+    fn default() -> Self {
+        Self {
+            root: None,
+            run_dir: AbsPath::new(DEFAULT_RUN_DIR).expect("the default run folder is a path"),
+            shell: vec!["sh".to_owned()],
+            path: DEFAULT_PATH.to_owned(),
+            digests: DigestCache::default(),
+            batch_seconds: BATCH_SECONDS,
+            grace: GRACE,
+        }
+    }
+}
+
+/// A machine that is reached through a shell.
+pub struct Machine<S> {
+    shell: S,
+    settings: Settings,
+    paths: Paths,
+    digests: Mutex<DigestCache>,
+}
+
+impl<S: Shell> Machine<S> {
+    /// One that is reached this way.
+    pub fn new(shell: S, mut settings: Settings) -> Self {
+        let digests = Mutex::new(std::mem::take(&mut settings.digests));
+        let paths = Paths {
+            root: settings.root.clone(),
+        };
+        Self {
+            shell,
+            settings,
+            paths,
+            digests,
+        }
+    }
+
+    /// The digests that are known by "same stat", for the caller to keep.
+    pub fn digests(&self) -> DigestCache {
+        self.cache().clone()
+    }
+
+    fn cache(&self) -> MutexGuard<'_, DigestCache> {
+        // What a panicking thread left in a cache of digests is whole entries.
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn facts_script(&self, facts: &[Fact], delimiter: &Delimiter) -> String {
+        if facts.is_empty() {
+            return String::new();
+        }
+        script::script(&script::Request {
+            facts,
+            root: self.paths.root(),
+            run_dir: &self.paths.full(&self.settings.run_dir),
+            delimiter,
+            digests: &self.cache(),
+            batch_seconds: self.settings.batch_seconds,
+        })
+    }
+
+    async fn execute(
+        &self,
+        delimiter: &Delimiter,
+        input: &Input<'_>,
+        listen: &mut (dyn FnMut(Frame) -> Option<Frame> + Send),
+    ) -> Result<Execution, HostError> {
+        execute(&self.shell, &self.settings.shell, delimiter, input, listen).await
+    }
+
+    async fn read_facts(&self, facts: &[Fact]) -> Result<Vec<Answer>, HostError> {
+        if facts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let delimiter = delimiter()?;
+        let mut text = job::prelude(&self.settings);
+        text.push_str(&job::enclosed(&self.facts_script(facts, &delimiter)));
+        text.push_str(&job::end_mark(&delimiter));
+        let mut input = Input::new();
+        input.script(&delimiter, &text);
+        let execution = self.execute(&delimiter, &input, &mut Some).await?;
+        if !execution.ended {
+            return Err(cut_off(
+                &execution,
+                HostErrorKind::Unreachable { transient: true },
+            ));
+        }
+        Ok(parse::answers(facts, &execution.frames, &mut self.cache()))
+    }
+
+    async fn apply_job(
+        &self,
+        job: &Job,
+        facts: &[Fact],
+        output: OutputSink<'_>,
+    ) -> Result<Applied, HostError> {
+        job::check(job)?;
+        let delimiter = delimiter()?;
+        let payloads = actions::payloads(&job.actions, &self.paths);
+        let input = job::apply_input(
+            &self.settings,
+            &self.paths,
+            &delimiter,
+            job,
+            &payloads,
+            &self.facts_script(facts, &delimiter),
+        );
+        let mut story = Story::default();
+        let execution = self
+            .execute(&delimiter, &input, &mut |frame| story.take(frame, output))
+            .await?;
+        if let Some(refusal) = story.refusal(&job.id, &self.settings.run_dir) {
+            return Err(refusal);
+        }
+        match story.end() {
+            Some(end) if execution.ended => Ok(Applied {
+                end,
+                answers: parse::answers(facts, &execution.frames, &mut self.cache()),
+            }),
+            // The verdict, if there is one, is still on the machine, and comes with an attach.
+            _ if story.started() => Err(cut_off(&execution, HostErrorKind::Lost)),
+            // Nobody knows how far it came, unless the shell ended by itself without having started it.
+            _ if execution.sent && execution.exit.is_none() => {
+                Err(cut_off(&execution, HostErrorKind::Lost))
+            }
+            _ => Err(cut_off(&execution, HostErrorKind::NotStarted)),
+        }
+    }
+
+    async fn attach_job(
+        &self,
+        id: &JobId,
+        end: bool,
+        output: OutputSink<'_>,
+    ) -> Result<JobEnd, HostError> {
+        job::check_id(id)?;
+        let delimiter = delimiter()?;
+        let input = job::attach_input(&self.settings, &self.paths, &delimiter, id, end);
+        let mut story = Story::default();
+        let execution = self
+            .execute(&delimiter, &input, &mut |frame| story.take(frame, output))
+            .await?;
+        if let Some(refusal) = story.refusal(id, &self.settings.run_dir) {
+            return Err(refusal);
+        }
+        story
+            .end()
+            .filter(|_| execution.ended)
+            .ok_or_else(|| cut_off(&execution, HostErrorKind::Unreachable { transient: true }))
+    }
+}
+
+impl<S: Shell> Host for Machine<S> {
+    fn read<'a>(&'a self, facts: &'a [Fact]) -> BoxFuture<'a, Result<Vec<Answer>, HostError>> {
+        Box::pin(self.read_facts(facts))
+    }
+
+    fn apply<'a>(
+        &'a self,
+        job: &'a Job,
+        facts: &'a [Fact],
+        output: OutputSink<'a>,
+    ) -> BoxFuture<'a, Result<Applied, HostError>> {
+        Box::pin(self.apply_job(job, facts, output))
+    }
+
+    fn attach<'a>(
+        &'a self,
+        job: &'a JobId,
+        end: bool,
+        output: OutputSink<'a>,
+    ) -> BoxFuture<'a, Result<JobEnd, HostError>> {
+        Box::pin(self.attach_job(job, end, output))
+    }
+}
+
+/// A new delimiter. Without randomness there is none that a file could not imitate.
+fn delimiter() -> Result<Delimiter, HostError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| HostError {
+        kind: HostErrorKind::NotStarted,
+        failure: Failure::new("this machine gives no random numbers").evidence(error.to_string()),
+    })?;
+    Ok(Delimiter::new(random))
+}
+
+/// The execution did not say that it had come to its end.
+fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
+    let silent = !matches!(kind, HostErrorKind::Lost) && execution.frames.is_empty();
+    let (kind, mut failure) = match execution.exit {
+        Some(NOT_LOADED) if execution.sent && silent => (
+            HostErrorKind::Protocol,
+            Failure::new("the machine's shell could not load a script")
+                .hint("see that it has `sh`, `dd` and `sha256sum` (coreutils or busybox)"),
+        ),
+        Some(126 | 127) if silent => (
+            HostErrorKind::Unreachable { transient: false },
+            Failure::new("no POSIX shell could be started on the machine")
+                .hint("see that it has `sh` and `setsid` (util-linux or busybox)"),
+        ),
+        _ => {
+            let message = match kind {
+                HostErrorKind::NotStarted => "the connection was lost before the job was started",
+                HostErrorKind::Lost => "the connection was lost while a job was running",
+                _ => "the connection was lost before everything was answered",
+            };
+            (kind, Failure::new(message))
+        }
+    };
+    if let Some(exit) = execution.exit {
+        failure = failure.evidence(format!("the shell ended with status {exit}"));
+    }
+    for line in execution.stderr.lines() {
+        failure = failure.evidence(line);
+    }
+    for frame in &execution.frames {
+        if let Frame::Loose(bytes) = frame {
+            failure = failure.evidence(String::from_utf8_lossy(bytes).trim().to_owned());
+        }
+    }
+    HostError { kind, failure }
+}

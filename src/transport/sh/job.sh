@@ -1,0 +1,173 @@
+# The detached job: keeps its books, runs the actions that follow, writes the status. Not needed once it runs: the
+# connection, the attached shell.
+
+# Reads a pipe into pieces of stream $1: of all that is written, at least the last 64 KiB are kept, at most 640 KiB.
+hb_cap() {
+  trap '' TERM HUP INT
+  g0= g1=0 total=0
+  while :; do
+    s=$(LC_ALL=C dd bs=16384 count=16 2>&1 >> "$1.$g1") || break
+    s=${s##*"$NL"}
+    n=${s%% *}
+    case $n in
+      '' | *[!0-9]*)
+        # A dd that does not count bytes (busybox, as some build it).
+        hb_size "$1.$g1"
+        n=$((g1 + n - total))
+        ;;
+    esac
+    [ "$n" -gt 0 ] || return
+    total=$((total + n))
+    [ $((total - g1)) -ge "$KEEP" ] || continue
+    [ -z "$g0" ] || rm -f "$1.$g0"
+    g0=$g1 g1=$total
+    : > "$1.$g1"
+    printf '%s,%s\n' "$g0" "$g1" > "$1.cur"
+  done
+  # Disk full, or the folder is gone while a daemon goes on talking: nobody may block or die of that.
+  cat > /dev/null
+}
+
+# Begins: the folder's books, the watchdog, the output. $1 seconds to live, $2 whether programs will run.
+hb_begin() {
+  exec < /dev/null > /dev/null 2>&1
+  hb_sign pid
+  hb_take claim || exit 1
+  setsid $SHELL_WORDS -c "$GUARD" guard "$PWD" "$HMCO_BOOT_JOB" "$1" "$GRACE" &
+  guard=$!
+  hb_sign guard $guard
+  capped=$2
+  if [ -n "$capped" ]; then
+    if ! mkfifo fin out err; then
+      capped=
+      hb_finish 'failed 0 1 0'
+    fi
+    exec 4<> fin
+    { hb_cap stdout < out; echo eof >&4; } &
+    { hb_cap stderr < err; echo eof >&4; } &
+    exec 5> out 6> err
+    rm -f fin out err
+  else
+    exec 5>> stdout.0 6>> stderr.0
+  fi
+}
+
+# Ends the job with this status. Output that comes later than a second after the last program's end belongs to a
+# daemon it left behind, and is not waited for.
+hb_finish() {
+  exec 5>&- 6>&-
+  if [ -n "$capped" ]; then
+    { sleep 1; echo late >&4; } &
+    read -r s <&4
+    [ "$s" = late ] || read -r s <&4
+    kill $! 2>/dev/null
+  fi
+  hb_sweep .
+  hb_take verdict || exit 1
+  printf '%s\n' "$1" > status
+  kill -TERM "-$guard" 2>/dev/null || kill -TERM "$guard" 2>/dev/null
+  exit 0
+}
+
+# Action $1 ended with status $2; $3 are the good ones, $4 those that may pass.
+hb_check() {
+  case " $3 " in *" $2 "*) return ;; esac
+  case $2 in
+    126 | 127) printf 'hmco-boot: exit status %s: the program could not be started (or says so itself)\n' "$2" >&6 ;;
+  esac
+  case " $4 " in *" $2 "*) hb_finish "failed $1 $2 1" ;; esac
+  hb_finish "failed $1 $2 0"
+}
+
+hb_say() {
+  printf 'hmco-boot: %s\n' "$*" >&2
+  return 1
+}
+
+# Renames $1 over $2, which is not a folder. `mv` without -T would move into a folder that a link there points to.
+hb_place() {
+  mv -fT -- "$1" "$2" 2>/dev/null && return
+  [ ! -L "$2" ] || rm -f -- "$2"
+  if [ -d "$2" ]; then hb_say "$2 is a folder"; else mv -f -- "$1" "$2"; fi
+}
+
+# $1 "USER:GROUP" (either may be missing), $2 path.
+hb_own() {
+  [ -z "$1" ] || chown -h -- "$1" "$2"
+}
+
+# WriteFile: $1 number, $2 path, $3 its folder, $4 temporary file, $5 mode, $6 owner, $7 sha256, $8 backup path or empty.
+hb_write() {
+  if [ -d "$2" ] && [ ! -L "$2" ]; then hb_say "$2 is a folder; it is not replaced by a file"; return; fi
+  if [ -f "payload.$1" ]; then
+    if [ ! -d "$3" ]; then hb_say "the folder $3 does not exist; make it in a step before this one"; return; fi
+    rm -f -- "$4"
+    set -C
+    { dd bs=65536 conv=fsync < "payload.$1" 2>/dev/null; } > "$4" || { set +C; hb_say "$4 cannot be written"; return; }
+    set +C
+  fi
+  if [ ! -f "$4" ] || [ -L "$4" ]; then hb_say "$4 was taken away by somebody else"; return; fi
+  hb_own "$6" "$4" && chmod "$5" "$4" || return
+  if [ -n "$8" ]; then hb_backup "$2" "$8" "$7" || return; fi
+  hb_place "$4" "$2" || return
+  sync "$3" 2>/dev/null
+  return 0
+}
+
+# Keeps $1 as $2, unless it is already what shall be written (sha256 $3): a second apply must not lose the original.
+hb_backup() {
+  [ -f "$1" ] && [ ! -L "$1" ] || return 0
+  s=$(sha256sum < "$1") && [ "${s%% *}" != "$3" ] || return 0
+  if [ -d "$2" ]; then hb_say "$2 is a folder; no backup can be made there"; return; fi
+  # No hard links on FAT, which is what a Raspberry Pi boots from.
+  ln -f -- "$1" "$2" 2>/dev/null || cp -p -- "$1" "$2"
+}
+
+# MakeDirectory: $1 path, $2 mode, $3 owner.
+hb_directory() {
+  if [ -L "$1" ]; then hb_say "$1 is a symbolic link; it is not followed"; return; fi
+  if [ ! -d "$1" ]; then
+    (umask 022 && mkdir -p -- "${1%/*}/") && mkdir -- "$1" || return
+  fi
+  hb_own "$3" "$1" && chmod "$2" "$1"
+}
+
+# SetAttributes: $1 path, $2 mode or empty, $3 owner or empty.
+hb_attributes() {
+  if [ ! -e "$1" ] && [ ! -L "$1" ]; then hb_say "$1 does not exist"; return; fi
+  if [ -L "$1" ] && [ -n "$2" ]; then hb_say "$1 is a symbolic link, which has no mode; it is not followed"; return; fi
+  m=$2
+  # A change of owner takes set-id bits away; without a wished mode they are put back.
+  if [ -z "$m" ] && [ ! -L "$1" ]; then m=0$(stat -c %a -- "$1") || return; fi
+  hb_own "$3" "$1" || return
+  [ -z "$m" ] || chmod "$m" "$1"
+}
+
+# Symlink: $1 path, $2 temporary name, $3 text of the link.
+hb_symlink() {
+  if [ -e "$1" ] && [ ! -L "$1" ]; then hb_say "$1 is there and no symbolic link; it is not replaced"; return; fi
+  [ ! -L "$1" ] || [ "$(readlink -- "$1"; echo x)" != "$3${NL}x" ] || return 0
+  rm -f -- "$2" && ln -s -- "$3" "$2" && hb_place "$2" "$1"
+}
+
+# Remove: $1 path, $2 its folder, $3 its name, $4 whether folders too.
+hb_remove() {
+  [ -e "$1" ] || [ -L "$1" ] || return 0
+  if [ ! -d "$1" ] || [ -L "$1" ]; then rm -f -- "$1"; return; fi
+  if [ -z "$4" ]; then hb_say "$1 is a folder; it is not removed without \`recursive\`"; return; fi
+  real=$(cd -P -- "${2%/}/" && pwd -P) || return
+  real=${real%/}/$3
+  while read -r s s s s s; do
+    s=${s%% *}
+    case $s in *\\*) s=$(printf '%b' "$s") ;; esac
+    case $s in
+      "$real" | "$real"/*) hb_say "$s is a mount point; nothing of $1 is removed"; return ;;
+    esac
+  done < /proc/self/mountinfo
+  case $real in / | //) hb_say "the root folder is not removed"; return ;; esac
+  if rm --help 2>&1 | grep -q one-file-system; then
+    rm -rf --one-file-system -- "$1"
+  else
+    find "$1" -xdev -depth ! -type d -exec rm -f -- {} + && find "$1" -xdev -depth -type d -exec rmdir -- {} +
+  fi
+}

@@ -1,0 +1,318 @@
+//! Drives a scheduler against a world: in an order and with faults drawn from a seed, and with a crash after any event.
+//! Checks at every command what must hold at that moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hmco_boot::engine::scheduler::{Command, Input, Options, Scheduler};
+use hmco_boot::model::action::Job;
+use hmco_boot::model::event::Event;
+use hmco_boot::model::id::{JobId, PairId, RunId, Target};
+use hmco_boot::model::outcome::{ExitCode, Failure, Outcome};
+use hmco_boot::plan::Plan;
+use hmco_boot::transport::{Applied, HostError, HostErrorKind};
+
+use super::oracle::{Expected, Key};
+use super::world::World;
+
+/// A small generator: the same seed, the same run (splitmix64).
+#[derive(Clone, Debug)]
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
+    }
+}
+
+pub struct Sim<'a> {
+    pub plan: Arc<Plan>,
+    pub expected: &'a BTreeMap<Key, Expected>,
+    pub world: World,
+    pub dice: Dice,
+    /// One in so many executions meets a fault that a run must survive; 0 = none.
+    pub faults: usize,
+    /// Pairs whose machine has lost power under them.
+    pub restarted: BTreeSet<PairId>,
+}
+
+/// What a run left on record.
+#[derive(Default, Debug)]
+pub struct Trace {
+    pub events: Vec<Event>,
+    pub outcomes: BTreeMap<PairId, Outcome>,
+    pub exit: Option<ExitCode>,
+}
+
+enum Pending {
+    Read(Target, Vec<hmco_boot::facts::fact::Fact>),
+    Apply(PairId, Target, Job, Vec<hmco_boot::facts::fact::Fact>),
+    Attach(Target, JobId),
+    Timer(hmco_boot::engine::scheduler::TimerId),
+    Lock,
+}
+
+impl Sim<'_> {
+    /// Runs until the end, or dies right after the event with number `crash`.
+    pub fn run(&mut self, options: Options, crash: Option<usize>) -> Trace {
+        let mut scheduler = Scheduler::new(self.plan.clone(), options);
+        let mut trace = Trace::default();
+        let mut pending = Vec::new();
+        let mut commands = scheduler.handle(Input::Start);
+        loop {
+            for command in commands {
+                if self.note(command, &mut trace, &mut pending) {
+                    assert_eq!(
+                        trace.outcomes.len(),
+                        self.plan.pairs.len(),
+                        "every pair has its outcome at the end"
+                    );
+                    return trace;
+                }
+                if crash.is_some_and(|crash| trace.events.len() > crash) {
+                    self.die(pending);
+                    return trace;
+                }
+            }
+            assert!(
+                !pending.is_empty(),
+                "stuck: nothing is under way and the run has not ended\n{:#?}",
+                trace.events
+            );
+            let next = self.dice.roll(pending.len());
+            let input = self.perform(pending.swap_remove(next));
+            commands = scheduler.handle(input);
+        }
+    }
+
+    /// Takes a command down; true at the end.
+    fn note(&mut self, command: Command, trace: &mut Trace, pending: &mut Vec<Pending>) -> bool {
+        let busy = |pending: &[Pending], target: &Target| {
+            pending.iter().any(|pending| match pending {
+                Pending::Read(on, _) | Pending::Apply(_, on, _, _) | Pending::Attach(on, _) => {
+                    on == target
+                }
+                Pending::Timer(_) | Pending::Lock => false,
+            })
+        };
+        match command {
+            Command::Emit { event, .. } => {
+                if let Event::StepFinished { pair, outcome, .. } = &event {
+                    let before = trace.outcomes.insert(*pair, outcome.clone());
+                    assert!(before.is_none(), "{} ended twice", self.plan.label(*pair));
+                }
+                trace.events.push(event);
+            }
+            Command::Read { target, facts } => {
+                assert!(
+                    !busy(pending, &target),
+                    "two executions at once on {target}"
+                );
+                pending.push(Pending::Read(target, facts));
+            }
+            Command::Apply {
+                pair,
+                target,
+                job,
+                facts,
+            } => {
+                assert!(
+                    !busy(pending, &target),
+                    "two executions at once on {target}"
+                );
+                self.check_apply(pair, &job, trace);
+                pending.push(Pending::Apply(pair, target, job, facts));
+            }
+            Command::Attach { target, job } => {
+                assert!(
+                    !busy(pending, &target),
+                    "two executions at once on {target}"
+                );
+                pending.push(Pending::Attach(target, job));
+            }
+            Command::After { timer, .. } => pending.push(Pending::Timer(timer)),
+            Command::Lock { .. } => pending.push(Pending::Lock),
+            Command::Confirm { .. } => panic!("no step here is disruptive"),
+            Command::Finished(exit) => {
+                trace.exit = Some(exit);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// No edge is violated, the intent is on record, the lock is held, and a series goes one by one.
+    fn check_apply(&self, pair: PairId, job: &Job, trace: &Trace) {
+        let label = self.plan.label(pair);
+        let Some(Event::StepStarted {
+            pair: started,
+            job: id,
+            ..
+        }) = trace.events.last()
+        else {
+            panic!("{label} is applied without a record of it");
+        };
+        assert_eq!((*started, id), (pair, &job.id));
+        assert!(
+            trace
+                .events
+                .iter()
+                .any(|event| matches!(event, Event::Locked { .. })),
+            "{label} without the lock"
+        );
+        let expected = &self.expected[&key_of(&self.plan, pair)];
+        let outcome = |key: &Key| {
+            let pair = self
+                .plan
+                .pairs
+                .iter()
+                .find(|pair| key_of(&self.plan, pair.id) == *key)
+                .unwrap();
+            trace.outcomes.get(&pair.id)
+        };
+        for barrier in &expected.barriers {
+            let mut bad = 0;
+            for member in &barrier.members {
+                let outcome = outcome(member)
+                    .unwrap_or_else(|| panic!("{label} did not wait for {member:?}"));
+                bad += u32::from(!outcome.satisfies());
+            }
+            assert!(bad <= barrier.tolerate, "{label} went past {barrier:?}");
+        }
+        for before in &expected.series_before {
+            assert!(
+                outcome(before).is_some_and(Outcome::satisfies),
+                "{label} before its turn"
+            );
+        }
+    }
+
+    fn fault(&mut self) -> bool {
+        self.faults > 0 && self.dice.roll(self.faults) == 0
+    }
+
+    fn perform(&mut self, pending: Pending) -> Input {
+        let error = |kind| HostError {
+            kind,
+            failure: Failure::new("a fault"),
+        };
+        match pending {
+            Pending::Read(target, facts) => {
+                let result = self.world.read(&target, &facts);
+                Input::Read {
+                    target,
+                    result,
+                    took_ms: 1,
+                }
+            }
+            Pending::Apply(pair, target, job, facts) => {
+                if let Err(error) = self.world.start(&target, pair, &job) {
+                    return Input::Applied {
+                        pair,
+                        result: Err(error),
+                    };
+                }
+                if self.fault() {
+                    // The connection is lost; whether the job has ended by then is open. Once a pair, it is because the
+                    // machine lost power: then nobody will ever know the job's verdict.
+                    match self.dice.roll(4) {
+                        0 => self.world.end(&target, &job.id),
+                        1 if self.restarted.insert(pair) => {
+                            let work_done = self.dice.roll(2) == 0;
+                            self.world.restart(&target, work_done);
+                        }
+                        _ => {}
+                    }
+                    return Input::Applied {
+                        pair,
+                        result: Err(error(HostErrorKind::Lost)),
+                    };
+                }
+                let end = self.world.collect(&target, &job.id);
+                let answers = self.world.read(&target, &facts).unwrap();
+                Input::Applied {
+                    pair,
+                    result: Ok(Applied { end, answers }),
+                }
+            }
+            Pending::Attach(target, job) => {
+                let result = Ok(self.world.collect(&target, &job));
+                Input::Attached {
+                    target,
+                    job,
+                    result,
+                }
+            }
+            Pending::Timer(timer) => Input::Timer(timer),
+            Pending::Lock => Input::Locked(Ok(())),
+        }
+    }
+
+    /// The process is gone: what it had under way was not sent, is under way, or has ended unheard.
+    fn die(&mut self, pending: Vec<Pending>) {
+        for pending in pending {
+            let Pending::Apply(pair, target, job, _) = pending else {
+                continue;
+            };
+            let how_far = self.dice.roll(4);
+            if how_far == 0 || self.world.start(&target, pair, &job).is_err() {
+                continue;
+            }
+            if how_far >= 2 {
+                self.world.end(&target, &job.id);
+            }
+            if how_far == 3 {
+                self.world.collect(&target, &job.id);
+            }
+        }
+    }
+}
+
+/// What a resume must be told: jobs on record as started and not as ended.
+pub fn prior_jobs(trace: &Trace) -> BTreeMap<JobId, PairId> {
+    let mut open = BTreeMap::new();
+    for event in &trace.events {
+        match event {
+            Event::StepStarted { pair, job, .. } => drop(open.insert(job.clone(), *pair)),
+            Event::StepFinished { pair, .. } => open.retain(|_, of| of != pair),
+            _ => {}
+        }
+    }
+    open
+}
+
+pub fn key_of(plan: &Plan, pair: PairId) -> Key {
+    let pair = &plan.pairs[pair.index()];
+    let Target::Node(name) = &pair.target else {
+        panic!("only nodes here")
+    };
+    (
+        pair.step.to_string(),
+        name.as_str().trim_start_matches('n').parse().unwrap(),
+    )
+}
+
+pub fn options(run: &str) -> Options {
+    Options::new(RunId::new(run))
+}
+
+/// The targets that have anything, for comparing worlds.
+pub fn files(world: &World) -> BTreeMap<Target, BTreeMap<String, String>> {
+    world
+        .machines
+        .iter()
+        .map(|(target, machine)| (target.clone(), machine.files.clone()))
+        .collect()
+}
+
+/// All pairs of a plan as the oracle names them.
+pub fn keys(plan: &Plan) -> BTreeSet<Key> {
+    plan.pairs
+        .iter()
+        .map(|pair| key_of(plan, pair.id))
+        .collect()
+}

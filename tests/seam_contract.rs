@@ -1,0 +1,20 @@
+//! Every seam's real and fake implementation pass the same cases.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+#[path = "seam_contract/fake.rs"]
+mod fake;
+#[path = "seam_contract/host.rs"]
+mod host;
+#[path = "seam_contract/local.rs"]
+mod local;
+#[path = "seam_contract/rig.rs"]
+mod rig;
