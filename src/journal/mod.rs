@@ -8,6 +8,7 @@ pub mod local_lock;
 #[doc(hidden)]
 pub mod memory;
 mod migrations;
+mod opening;
 mod queue;
 mod rules;
 pub mod sqlite;

@@ -38,7 +38,7 @@ pub(super) fn of_sqlite(path: &Path, doing: &str, error: &rusqlite::Error) -> Jo
             "another process has kept it busy for too long",
             format!("see who uses it (`fuser {}`) and try again", path.display()),
         ),
-        Some(ffi::SQLITE_READONLY | ffi::SQLITE_PERM) => (
+        _ if is_read_only(path, primary) => (
             JournalErrorKind::Io,
             "it cannot be written",
             format!(
@@ -68,7 +68,7 @@ pub(super) fn of_sqlite(path: &Path, doing: &str, error: &rusqlite::Error) -> Jo
     let message = format!("cannot {doing} the journal {}: {what}", path.display());
     JournalError::new(
         kind,
-        Failure::new(message).evidence(error.to_string()).hint(hint),
+        Failure::new(message).evidence(with_code(error)).hint(hint),
     )
 }
 
@@ -120,6 +120,26 @@ pub(super) fn no_such_run(run: &RunId) -> JournalError {
     let failure = Failure::new(format!("there is no run {run} in the journal"))
         .hint("`hmco-boot runs list` names all runs");
     JournalError::new(JournalErrorKind::NoSuchRun, failure)
+}
+
+/// SQLite's words and its extended code, which says far more.
+fn with_code(error: &rusqlite::Error) -> String {
+    match error.sqlite_extended_error_code() {
+        Some(code) => format!("{error} (SQLite code {code})"),
+        None => error.to_string(),
+    }
+}
+
+/// A log that cannot be made is what SQLite tells of a read-only disk.
+fn is_read_only(path: &Path, primary: Option<i32>) -> bool {
+    match primary {
+        Some(ffi::SQLITE_READONLY | ffi::SQLITE_PERM) => true,
+        Some(ffi::SQLITE_CANTOPEN) => {
+            let folder = path.parent().unwrap_or(path);
+            rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err()
+        }
+        _ => false,
+    }
 }
 
 /// What SQLite calls an IO error may be a full disk too: where a file is grown by its mapping, for one.
