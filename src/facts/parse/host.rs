@@ -1,0 +1,221 @@
+//! Accounts, sudo, file systems, clock.
+
+use super::files::{Stats, Texts};
+use super::reply::{Reply, lines};
+use crate::facts::fact::{Account, Clock, Disk, FactError, Sudo};
+use crate::facts::questions::{self, LOCALTIME, Place};
+
+/// From the system's databases by getent, or from the files where there is none or a root prefix is given.
+pub fn account(reply: &Reply<'_>, texts: &Texts, name: &str) -> Result<Account, FactError> {
+    if !questions::is_account_name(name) {
+        return Err(FactError::Failed(format!("{name:?} is not a login name")));
+    }
+    let file = |path| -> Result<String, FactError> {
+        Ok(texts.text(Place::Root, path)?.unwrap_or_default())
+    };
+    let database = |frame: &str, path| -> Result<String, FactError> {
+        match reply.get(frame) {
+            Some(part) => Ok(part.whole()?.text()),
+            None => file(path),
+        }
+    };
+    let users = database("passwd", "/etc/passwd")?;
+    let groups = database("group", "/etc/group")?;
+    find_account(&users, &groups, name).ok_or(FactError::NotFound)
+}
+
+fn find_account(users: &str, groups: &str, name: &str) -> Option<Account> {
+    let fields: Vec<&str> = users
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.first() == Some(&name) && fields.len() >= 7)?;
+    let gid: u32 = fields.get(3)?.parse().ok()?;
+    let mut member_of: Vec<String> = groups
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(':');
+            let (group, _, number) = (fields.next()?, fields.next()?, fields.next()?);
+            let members = fields.next().unwrap_or_default();
+            (number.parse() == Ok(gid) || members.split(',').any(|member| member == name))
+                .then(|| group.to_owned())
+        })
+        .collect();
+    member_of.sort();
+    member_of.dedup();
+    Some(Account {
+        uid: fields.get(2)?.parse().ok()?,
+        gid,
+        home: (*fields.get(5)?).to_owned(),
+        shell: (*fields.get(6)?).to_owned(),
+        groups: member_of,
+    })
+}
+
+/// As root sudo is not tried: where it is installed, root may use it.
+pub fn sudo(reply: &Reply<'_>) -> Result<Sudo, FactError> {
+    let part = reply.part("who", "who")?;
+    let text = part.text();
+    let mut lines = text.lines();
+    let uid: u32 = lines
+        .next()
+        .and_then(|line| line.parse().ok())
+        .ok_or_else(|| part.missing())?;
+    let is_root = uid == 0;
+    let installed = lines.next() == Some("sudo");
+    let passwordless = if is_root {
+        installed
+    } else if installed {
+        let tried = reply.part("sudo", "sudo")?.whole()?;
+        tried.succeeded()
+    } else {
+        false
+    };
+    Ok(Sudo {
+        is_root,
+        installed,
+        passwordless,
+    })
+}
+
+/// `place`: of the path among those asked for.
+pub fn disk(reply: &Reply<'_>, texts: &Texts, place: usize) -> Result<Disk, FactError> {
+    let paths = reply.part("disk-path", "disk")?;
+    let real = records_of(paths.mark, paths.body)
+        .into_iter()
+        .nth(place)
+        .ok_or_else(|| paths.missing())?;
+    if real.is_empty() {
+        return Err(FactError::Denied);
+    }
+    let part = reply.part("disk", "disk")?;
+    let numbers = stat_numbers(&part.text(), part.mark, &real).ok_or_else(|| part.missing())?;
+    let mounts = texts
+        .text(Place::Machine, "/proc/self/mountinfo")?
+        .unwrap_or_default();
+    let mut disk = mount_of(&mounts, &real).unwrap_or_default();
+    let [block, blocks, free, inodes, inodes_free] = numbers;
+    disk.size = blocks.saturating_mul(block);
+    disk.free = free.saturating_mul(block);
+    (disk.inodes, disk.inodes_free) = (inodes, inodes_free);
+    Ok(disk)
+}
+
+/// Lines `MARK;PATH`.
+fn records_of(mark: &str, body: &[u8]) -> Vec<String> {
+    let mark = format!("{mark};");
+    lines(body)
+        .filter_map(|line| line.strip_prefix(&mark).map(str::to_owned))
+        .collect()
+}
+
+/// Block size, blocks, blocks free for users, inodes, inodes free: the line after `MARK;PATH`.
+fn stat_numbers(text: &str, mark: &str, path: &str) -> Option<[u64; 5]> {
+    let head = format!("{mark};{path}");
+    let line = text.lines().skip_while(|line| *line != head).nth(1)?;
+    let numbers: Vec<u64> = line
+        .split(' ')
+        .map_while(|word| word.parse().ok())
+        .collect();
+    numbers.try_into().ok()
+}
+
+/// The mount with the longest mount point above a real path; of several at one point the last, which hides the others.
+fn mount_of(mountinfo: &str, real: &str) -> Option<Disk> {
+    let mut best: Option<Disk> = None;
+    for line in mountinfo.lines() {
+        let Some((head, tail)) = line.split_once(" - ") else {
+            continue;
+        };
+        let head: Vec<&str> = head.split(' ').collect();
+        let tail: Vec<&str> = tail.split(' ').collect();
+        let (Some(point), Some(options), [fs_type, source, super_options]) =
+            (head.get(4), head.get(5), tail.as_slice())
+        else {
+            continue;
+        };
+        let point = unescape(point);
+        let above = point == "/"
+            || real == point
+            || real
+                .strip_prefix(&point)
+                .is_some_and(|rest| rest.starts_with('/'));
+        if above && best.as_ref().is_none_or(|b| b.mount.len() <= point.len()) {
+            let ro = |options: &str| options.split(',').any(|option| option == "ro");
+            best = Some(Disk {
+                mount: point,
+                source: unescape(source),
+                fs_type: (*fs_type).to_owned(),
+                read_only: ro(options) || ro(super_options),
+                ..Disk::default()
+            });
+        }
+    }
+    best
+}
+
+/// The kernel writes blank, tab, newline and backslash as `\040` and such.
+fn unescape(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = tail
+            .get(..3)
+            .filter(|_| *first == b'\\')
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        match octal {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+pub fn clock(reply: &Reply<'_>, texts: &Texts, stats: &Stats) -> Result<Clock, FactError> {
+    let part = reply.part("date", "date")?;
+    let now_ms = milliseconds(part.text().trim()).ok_or_else(|| part.missing())?;
+    let uptime = texts.machine("/proc/uptime");
+    let uptime = uptime.split(' ').next().unwrap_or_default();
+    let synchronized = reply.get("timedate").and_then(|part| {
+        part.text()
+            .trim()
+            .strip_prefix("NTPSynchronized=")
+            .map(|v| v == "yes")
+    });
+    let linked = stats
+        .get(LOCALTIME)
+        .ok()
+        .and_then(|stat| stat.link_target)
+        .and_then(|target| Some(target.split_once("zoneinfo/")?.1.to_owned()));
+    let zone = match linked {
+        Some(zone) => zone,
+        None => texts
+            .text(Place::Root, "/etc/timezone")?
+            .unwrap_or_default(),
+    };
+    Ok(Clock {
+        now_ms,
+        uptime_ms: milliseconds(uptime)
+            .and_then(|ms| u64::try_from(ms).ok())
+            .unwrap_or_default(),
+        synchronized,
+        zone,
+    })
+}
+
+/// `SECONDS.FRACTION`; busybox' `date` knows no fraction and leaves `%N`.
+fn milliseconds(text: &str) -> Option<i64> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits: String = fraction.chars().chain("000".chars()).take(3).collect();
+    let ms = digits.parse::<i64>().unwrap_or(0);
+    seconds
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(1000)?
+        .checked_add(ms)
+}

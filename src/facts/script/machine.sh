@@ -1,0 +1,90 @@
+# What the kernel and the distribution say of themselves.
+# Memory page, from the first mapping of this process: no tool needed.
+page_size() {
+x=
+while read -r a b c; do case $a in KernelPageSize:) x=$b; break;; esac; done </proc/self/smaps
+begin page
+[ -n "$x" ] && printf '%s\n' "$((x*1024))"
+end 0
+[ -n "$x" ] || framed getconf "$L" getconf PAGESIZE
+}
+# Kernels that could be booted.
+kernels() {
+for d in "$R"/lib/modules/*/modules.dep; do
+[ -f "$d" ] || continue
+d=${d%/modules.dep}
+printf '%s\n' "${d##*/}"
+done
+}
+# Who runs this, and whether sudo asks.
+who() {
+x=
+while read -r a b c d; do case $a in Uid:) x=$c; break;; esac; done </proc/self/status
+begin who
+printf '%s\n' "$x"
+if has sudo; then echo sudo; fi
+end 0
+if [ "$x" != 0 ] && has sudo; then framed sudo "$L" sudo -n true; fi
+}
+# Present = loaded or built in; the rest is asked of modprobe.
+modules() {
+read -r v </proc/sys/kernel/osrelease
+for n; do
+if [ -d "/sys/module/$n" ]; then
+if [ -e "/sys/module/$n/initstate" ]; then echo "loaded $n"; else echo "builtin $n"; fi
+else
+o=$(modprobe -D -q "$n") || { echo "absent $n"; continue; }
+case $o in builtin*) echo "builtin $n";; *) echo "available $n";; esac
+fi
+done
+}
+# Locks of files, with the names of the processes that hold them.
+locks() {
+has apt-get && echo apt
+for p in "$R"/var/lib/dpkg/updates/[0-9]*; do [ -e "$p" ] && { echo interrupted; break; }; done
+while read -r a; do
+set -- $a
+x=
+read -r x <"/proc/$5/comm"
+printf 'lock %s %s %s\n' "$5" "$6" "$x"
+done </proc/locks
+}
+links() {
+begin links
+for d in /sys/class/net/*; do
+[ -e "$d/address" ] || continue
+a= b= c=
+read -r a <"$d/address"
+read -r b <"$d/mtu"
+read -r c <"$d/operstate"
+printf '%s %s %s %s\n' "${d##*/}" "${b:-0}" "${c:-unknown}" "$a"
+done
+end 0
+}
+# For each path: the folder that holds it or would hold it, by its real path; then the file systems of all.
+disks() {
+begin disk-path
+n=$#
+while [ "$n" -gt 0 ]; do
+n=$((n-1)) p=$1
+shift
+while [ ! -d "$p" ] && [ -n "$p" ]; do p=${p%/*}; done
+if p=$(cd -P "${p:-/}" && pwd -P); then set -- "$@" "$p"; else p=; fi
+printf '%s;%s\n' "$D" "$p"
+done
+end 0
+begin disk
+[ "$#" -gt 0 ] && stat -f -c "$D;%n$N%S %b %a %c %d$N$D." "$@" 2>&1
+end "$?"
+}
+# Lines of a unit's present start: INDEX UNIT LINES.
+log() {
+i=$(systemctl show --no-pager --value -p InvocationID -- "$2")
+begin "log $1"
+if [ -n "$i" ]; then set -- "$1" "$2" "$3" "_SYSTEMD_INVOCATION_ID=$i" + "INVOCATION_ID=$i"
+else set -- "$1" "$2" "$3" -b -u "$2"; fi
+n=$3
+shift 3
+journalctl --no-pager -q -o cat -n "$n" "$@" 2>&1 | tail -c 1048576
+end 0
+}
