@@ -8,9 +8,9 @@ use std::time::Duration;
 use hmco_boot::model::action::{Action, JobStatus, Ownership};
 use hmco_boot::model::sensitive::Text;
 use hmco_boot::model::units::{Mode, TimeSpan};
+use hmco_boot::transport::HostErrorKind;
 use hmco_boot::transport::local::LocalHost;
 use hmco_boot::transport::machine::Settings;
-use hmco_boot::transport::HostErrorKind;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::rig::{Rig, abs, held, job, program, run, sandbox, until, write};
