@@ -15,6 +15,7 @@ use hmco_boot::transport::fake::{FakeHost, FakeKind, FakeRun};
 use hmco_boot::transport::local::LocalHost;
 use hmco_boot::transport::machine::{DEFAULT_PATH, Settings};
 use hmco_boot::transport::{Applied, Host, HostError};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 /// Nothing a test waits for takes longer.
@@ -304,6 +305,29 @@ impl Rig {
             biased;
             result = &mut apply => panic!("a held job ended: {result:?}"),
             () = inside => {}
+        }
+    }
+}
+
+impl Drop for Rig {
+    /// A test that fails leaves no jobs behind that wait at their gate for ever.
+    fn drop(&mut self) {
+        let World::Local { root, .. } = &self.world else {
+            return;
+        };
+        let Ok(jobs) = std::fs::read_dir(root.path().join("run/hmco-boot/jobs")) else {
+            return;
+        };
+        for folder in jobs.flatten() {
+            for file in ["pid", "guard"] {
+                let text = std::fs::read_to_string(folder.path().join(file)).unwrap_or_default();
+                let number = text.split(' ').next().and_then(|word| word.parse().ok());
+                // One test writes its own number there.
+                let other = number.filter(|number| *number != std::process::id().cast_signed());
+                if let Some(group) = other.and_then(Pid::from_raw) {
+                    kill_process_group(group, Signal::KILL).ok();
+                }
+            }
         }
     }
 }
