@@ -297,7 +297,7 @@ fn completions_exist_for_every_shell_and_know_the_commands() {
             .unwrap();
         let script = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success());
-        for word in ["playbooks", "take-over", "--inventory"] {
+        for word in ["playbooks", "changed-plan", "--inventory"] {
             let word = if shell == "fish" {
                 word.trim_start_matches('-')
             } else {
