@@ -51,6 +51,10 @@ impl Scheduler {
         }
         let mut facts = self.facts_ahead(target, super::target::LOOK_AHEAD);
         facts.extend(self.forgotten(info));
+        if let Some(state) = self.targets.get_mut(target) {
+            // What others wait for comes along, so that a busy target does not keep them waiting to its end.
+            facts.append(&mut state.wanted);
+        }
         let facts = facts.into_iter().collect();
         self.emit(Event::StepDecided {
             pair: ready.pair,

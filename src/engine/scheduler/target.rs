@@ -47,6 +47,7 @@ impl Scheduler {
             .unwrap_or_default();
         let mut missing: BTreeSet<FactRef> = BTreeSet::new();
         let mut verifying = false;
+        let mut candidate = None;
         let mut asking: Vec<PairId> = Vec::new();
         for pair in active {
             match self.progress(pair) {
@@ -58,12 +59,16 @@ impl Scheduler {
                     missing.extend(facts);
                 }
                 Step::Parked => drop(self.parked.insert(target)),
-                // One step at a time: what was applied is proven before the next one is.
-                Step::Apply(_) if verifying => {}
-                Step::Apply(ready) => return self.apply(target, *ready),
+                Step::Apply(ready) => drop(candidate.get_or_insert(ready)),
             }
         }
-        self.ask(target, missing, &asking);
+        // One step at a time: what was applied is proven before the next one is. What ended meanwhile may have blocked it.
+        match candidate
+            .filter(|ready| !verifying && self.is_phase(ready.pair, |phase| *phase == Phase::Ready))
+        {
+            Some(ready) => self.apply(target, *ready),
+            None => self.ask(target, missing, &asking),
+        }
     }
 
     fn remember_asked(&mut self, pair: PairId, facts: &[FactRef]) {
