@@ -177,6 +177,16 @@ impl<'a> Reply<'a> {
             .ok_or_else(|| FactError::Failed(format!("no answer: `{words}` did not come back")))
     }
 
+    /// A frame by its words that came whole, even where its batch was ended after it, or why it is not there.
+    pub fn whole(&self, words: &str, batch: &str) -> Result<Part<'a>, FactError> {
+        match self.get(words).map(Part::whole) {
+            Some(Ok(part)) => Ok(part),
+            _ if self.timed_out(batch) => Err(FactError::TimedOut),
+            Some(Err(error)) => Err(error),
+            None => self.part(words, batch),
+        }
+    }
+
     /// Whether the watchdog ended one of the batches whose names begin so.
     pub fn any_timed_out(&self, prefix: &str) -> bool {
         self.timed_out.iter().any(|batch| batch.starts_with(prefix))
