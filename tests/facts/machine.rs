@@ -448,6 +448,70 @@ fn without_systemd_units_and_logs_say_so() {
     }
 }
 
+/// Tools that answer as systemd's do.
+fn stand_ins(folder: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tools = [
+        (
+            "systemctl",
+            "case \"$*\" in *--value*) echo 0a1b;; *) printf 'Id=a.service\\nNames=a.service\\n\
+             LoadState=loaded\\nActiveState=active\\nSubState=running\\nNeedDaemonReload=no\\n';; esac",
+        ),
+        ("journalctl", "printf '%s\\n' \"$*\""),
+        ("timedatectl", "echo NTPSynchronized=yes"),
+    ];
+    for (name, text) in tools {
+        let at = folder.join(name);
+        fs::write(&at, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn with_systemd_units_logs_and_the_clocks_state_are_asked_of_its_tools() {
+    let tools = tempfile::tempdir().unwrap();
+    stand_ins(tools.path());
+    let run = tempfile::tempdir().unwrap();
+    fs::create_dir(run.path().join("stamp")).unwrap();
+    fs::write(run.path().join("stamp/a.service"), "d1g 0a1b").unwrap();
+    for mut shell in shells() {
+        shell.tools = Some(tools.path().to_owned());
+        let mut machine = real();
+        machine.run_dir = run.path().to_str().unwrap().to_owned();
+        let name = "a.service".to_owned();
+        let facts = [
+            Fact::Unit { name: name.clone() },
+            Fact::Log {
+                unit: name,
+                lines: 7,
+            },
+            Fact::Clock,
+        ];
+        let (text, delimiter) = machine.text_of(&facts);
+        let text = text.replace("[ -d /run/systemd/system ]", "[ -d / ]");
+        let out = crate::shells::run(&shell, &[], &text);
+        let given = machine.parse(&facts, &out, &delimiter);
+        match &given[0].1 {
+            Ok(FactValue::Unit(unit)) => {
+                assert_eq!(unit.active, "active");
+                assert_eq!(unit.stamp.as_deref(), Some("d1g 0a1b"), "{}", shell.name);
+            }
+            other => panic!("{}: {other:?}", shell.name),
+        }
+        match &given[1].1 {
+            Ok(FactValue::Text(text)) => assert_eq!(
+                text,
+                "--no-pager -q -o cat -n 7 _SYSTEMD_INVOCATION_ID=0a1b + INVOCATION_ID=0a1b\n"
+            ),
+            other => panic!("{}: {other:?}", shell.name),
+        }
+        match &given[2].1 {
+            Ok(FactValue::Clock(clock)) => assert_eq!(clock.synchronized, Some(true)),
+            other => panic!("{}: {other:?}", shell.name),
+        }
+    }
+}
+
 fn with_systemd(shells: &[Shell]) {
     for shell in shells {
         let facts = named(&["-.mount", "no-such.service"], |name| Fact::Unit { name });

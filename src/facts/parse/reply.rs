@@ -28,8 +28,11 @@ impl<'a> Part<'a> {
     }
 
     fn first_line(&self, otherwise: &str) -> String {
+        // Where records came, the first line is not the complaint.
         match lines(self.body).next() {
-            Some(line) if !line.is_empty() => line.chars().take(300).collect(),
+            Some(line) if !line.is_empty() && !line.starts_with(self.mark) => {
+                line.chars().take(300).collect()
+            }
             _ => otherwise.to_owned(),
         }
     }
