@@ -6,10 +6,12 @@
 
 mod calls;
 
+use std::collections::BTreeMap;
+
 use super::digest_cache::DigestCache;
 use super::fact::Fact;
 use super::frame::Delimiter;
-use super::questions::{self, Place, chunks, clamp};
+use super::questions::{self, Hashed, Place, chunks, clamp};
 use crate::model::shell::quote;
 
 const PRELUDE: &str = include_str!("script/prelude.sh");
@@ -154,27 +156,31 @@ fn digests(request: &Request<'_>) -> String {
     if targets.is_empty() {
         return String::new();
     }
+    let full = |target: &Hashed<'_>| format!("{}{}", request.root, target.path);
     let mut text = without_comments(DIGESTS);
     text.push_str("wanted() {\ncase $1 in\n");
-    for target in &targets {
-        let cap = target.cap.map(|cap| cap.to_string()).unwrap_or_default();
-        text.push_str(&format!(
-            "{}) w={cap};;\n",
-            quote(&format!("{}{}", request.root, target.path))
-        ));
+    for (index, target) in targets.iter().enumerate() {
+        // No limit is what `w` is set to already.
+        if let Some(cap) = target.cap {
+            text.push_str(&format!("{index}) w={cap};;\n"));
+        }
     }
-    text.push_str("esac\ncase \"$B $2 $1\" in\n");
-    for target in targets.iter().filter(|target| target.cached) {
-        let full = format!("{}{}", request.root, target.path);
-        for (boot, entry) in request.digests.of_path(&full) {
+    text.push_str("esac\ncase \"$1 $B $2\" in\n");
+    for (index, target) in targets.iter().enumerate().filter(|(_, t)| t.cached) {
+        for (boot, entry) in request.digests.of_path(&full(target)) {
             text.push_str(&format!(
                 "{}) h={};;\n",
-                quote(&format!("{boot} {} {full}", entry.identity)),
+                quote(&format!("{index} {boot} {}", entry.identity)),
                 quote(&entry.value)
             ));
         }
     }
     text.push_str("esac\n}\ncontents() {\n:\n");
+    let places: BTreeMap<&str, usize> = targets
+        .iter()
+        .enumerate()
+        .map(|(index, target)| (target.path, index))
+        .collect();
     for (n, fact) in request.facts.iter().enumerate() {
         if let Fact::Content {
             path,
@@ -182,9 +188,10 @@ fn digests(request: &Request<'_>) -> String {
             cap,
             ..
         } = fact
+            && let Some(index) = places.get(path.as_str())
         {
             text.push_str(&format!(
-                "content {n} {} {} {}\n",
+                "content {n} {index} {} {} {}\n",
                 clamp(*cap) + 1,
                 rooted(request, path.as_str()),
                 quote(unless_sha256.as_deref().unwrap_or("none"))
@@ -193,15 +200,14 @@ fn digests(request: &Request<'_>) -> String {
     }
     text.push_str("}\n");
     let patience = request.batch_seconds.max(1).saturating_mul(READING_FACTOR);
-    let paths: Vec<String> = targets
-        .iter()
-        .map(|target| rooted(request, target.path))
-        .collect();
+    let paths: Vec<String> = targets.iter().map(|target| quote(&full(target))).collect();
+    let mut first = 0;
     for (n, paths) in chunks(&paths, |path| path.len() + 1).iter().enumerate() {
         text.push_str(&format!(
-            "batch digests-{n} \"$L\" {patience} digests {n} {}\n",
+            "batch digests-{n} \"$L\" {patience} digests {n} {first} {}\n",
             paths.join(" ")
         ));
+        first += paths.len();
     }
     text
 }

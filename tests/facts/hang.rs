@@ -133,13 +133,13 @@ fn hashing_that_goes_on_is_not_taken_for_hanging() {
         };
         let (text, delimiter) = machine.text_of(std::slice::from_ref(&fact));
         // Reading goes on for longer than the limit, by the clock of the shell's own uptime.
-        let slow = "slow() {\nread -r u v </proc/uptime\nt=${u%.*}\nwhile read -r u v </proc/uptime && \
+        let slow = "slow() {\nunset IFS\nread -r u v </proc/uptime\nt=${u%.*}\nwhile read -r u v </proc/uptime && \
                     [ \"${u%.*}\" -lt $((t+4)) ]; do head -c 1000000 /dev/zero >/dev/null; done\n\
                     sha256sum \"$@\"\n}\ndigests() {\n";
         let text = text
-            .replace("h=$(sha256sum ", "h=$(slow ")
+            .replace("o=$(sha256sum ", "o=$(slow ")
             .replace("digests() {\n", slow);
-        assert!(text.contains("h=$(slow "));
+        assert!(text.contains("o=$(slow "));
         let out = crate::shells::run(shell, &[], &text);
         let given = machine.parse(&[fact], &out, &delimiter);
         assert!(given[0].1.is_ok(), "{}: {:?}", shell.name, given[0].1);
