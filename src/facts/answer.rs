@@ -8,45 +8,45 @@ use crate::model::id::JobId;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FactValue {
-    /// To [`Fact::Stat`].
+    /// To [`Fact::Stat`](super::fact::Fact::Stat).
     Stat(FileStat),
-    /// To [`Fact::Digest`]: sha256 in lowercase hex.
+    /// To [`Fact::Digest`](super::fact::Fact::Digest): sha256 in lowercase hex.
     Digest(String),
-    /// To [`Fact::Content`].
+    /// To [`Fact::Content`](super::fact::Fact::Content).
     Content(Content),
-    /// To [`Fact::Os`].
+    /// To [`Fact::Os`](super::fact::Fact::Os).
     Os(Os),
-    /// To [`Fact::Boot`].
+    /// To [`Fact::Boot`](super::fact::Fact::Boot).
     Boot(Boot),
-    /// To [`Fact::Cgroup`].
+    /// To [`Fact::Cgroup`](super::fact::Fact::Cgroup).
     Cgroup(Cgroup),
-    /// To [`Fact::Sysctl`] and [`Fact::Log`].
+    /// To [`Fact::Sysctl`](super::fact::Fact::Sysctl) and [`Fact::Log`](super::fact::Fact::Log).
     Text(String),
-    /// To [`Fact::Module`].
+    /// To [`Fact::Module`](super::fact::Fact::Module).
     Module(Module),
-    /// To [`Fact::Package`].
+    /// To [`Fact::Package`](super::fact::Fact::Package).
     Package(Package),
-    /// To [`Fact::PackageManager`].
+    /// To [`Fact::PackageManager`](super::fact::Fact::PackageManager).
     PackageManager(PackageManager),
-    /// To [`Fact::Account`].
+    /// To [`Fact::Account`](super::fact::Fact::Account).
     Account(Account),
-    /// To [`Fact::Sudo`].
+    /// To [`Fact::Sudo`](super::fact::Fact::Sudo).
     Sudo(Sudo),
-    /// To [`Fact::Unit`].
+    /// To [`Fact::Unit`](super::fact::Fact::Unit).
     Unit(Unit),
-    /// To [`Fact::Disk`].
+    /// To [`Fact::Disk`](super::fact::Fact::Disk).
     Disk(Disk),
-    /// To [`Fact::Clock`].
+    /// To [`Fact::Clock`](super::fact::Fact::Clock).
     Clock(Clock),
-    /// To [`Fact::Net`].
+    /// To [`Fact::Net`](super::fact::Fact::Net).
     Net(Net),
-    /// To [`Fact::Exec`] and [`Fact::K3sCli`].
+    /// To [`Fact::Exec`](super::fact::Fact::Exec) and [`Fact::K3sCli`](super::fact::Fact::K3sCli).
     Exec(ExecResult),
-    /// To [`Fact::RunState`].
+    /// To [`Fact::RunState`](super::fact::Fact::RunState).
     RunState(RunState),
-    /// To [`Fact::K3sInstall`].
+    /// To [`Fact::K3sInstall`](super::fact::Fact::K3sInstall).
     K3sInstall(K3sInstall),
-    /// To [`Fact::K3sData`].
+    /// To [`Fact::K3sData`](super::fact::Fact::K3sData).
     K3sData(K3sData),
 }
 
