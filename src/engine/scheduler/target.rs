@@ -40,13 +40,11 @@ impl Scheduler {
                 state.greeted = true;
             }
         }
-        let mut active: Vec<PairId> = self
+        let active: Vec<PairId> = self
             .targets
             .get(target)
             .map(|s| s.active.iter().copied().collect())
             .unwrap_or_default();
-        // What was applied is proven before anything else is applied, wherever it stands in the plan.
-        active.sort_by_key(|pair| !self.is_phase(*pair, |phase| *phase == Phase::Verifying));
         let mut missing: BTreeSet<FactRef> = BTreeSet::new();
         let mut verifying = false;
         let mut candidate = None;
