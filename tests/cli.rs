@@ -21,6 +21,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use hmco_boot::journal::local_lock::{LockHolder, LockMode};
+use hmco_boot::journal::state_dir::StateDir;
 use redact::Redactor;
 use serde::Deserialize;
 
@@ -257,6 +259,37 @@ fn a_playbook_that_comes_with_it_can_be_ejected_once() {
         let again = hmco_boot(&["playbooks", "eject", name]);
         assert_eq!(again.status.code(), Some(2), "{name} a second time");
     }
+}
+
+#[test]
+fn a_lock_that_somebody_holds_is_not_unlocked_but_named() {
+    let (temporary, work) = workplace();
+    let hmco_boot = |args: &[&str]| {
+        command(temporary.path(), &work)
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    assert!(hmco_boot(&["init", "--output", "json"]).status.success());
+    let state = StateDir::open(&temporary.path().join("home/state/hmco-boot"), "work").unwrap();
+    let holder = LockHolder {
+        run: None,
+        pid: std::process::id(),
+        user: "somebody".to_owned(),
+        host: "elsewhere".to_owned(),
+        since_ms: 0,
+        command: "run for ever".to_owned(),
+    };
+    let lock = state.lock(&holder, LockMode::Exclusive).unwrap();
+    let refused = hmco_boot(&["runs", "unlock"]);
+    assert_eq!(refused.status.code(), Some(5));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        said.contains("run for ever") && said.contains("somebody"),
+        "{said}"
+    );
+    drop(lock);
+    assert_eq!(hmco_boot(&["runs", "unlock"]).status.code(), Some(0));
 }
 
 #[test]
