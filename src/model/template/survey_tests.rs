@@ -21,7 +21,7 @@ fn facts_secrets_and_names_are_found_without_rendering() {
         "{% for i in names %}{{ i }}{{ port }}{{ secret(name) }}{{ range(2) }}{% endfor %}",
     );
     assert_eq!(
-        used.into_iter().collect::<Vec<_>>(),
+        used.iter().collect::<Vec<_>>(),
         ["name", "names", "port"]
     );
 }
