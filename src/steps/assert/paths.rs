@@ -148,10 +148,8 @@ mod tests {
 
     #[test]
     fn a_value_is_looked_up_as_far_as_the_path_is_one() {
-        let names = BTreeMap::from([(
-            "facts".to_owned(),
-            serde_json::json!({ "os": { "id": "debian", "like": ["a"] } }),
-        )]);
+        let os = serde_json::json!({ "os": { "id": "debian", "like": ["a"] } });
+        let names = Scope::default().with("facts", os);
         let look = |text: &str| {
             of(text)[0]
                 .look_up(&names)
