@@ -112,39 +112,9 @@ pub async fn run(
     if let Some(ack) = runner.last_ack.take() {
         acknowledged(ack).await?;
     }
-    let commands = runner.scheduler.handle(Input::Start);
-    let mut exit = runner.carry_out(commands);
-    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(100));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut may_cancel = true;
-    while exit.is_none() {
-        tokio::select! {
-            // A person first: whatever else happens must not keep Ctrl-C waiting.
-            biased;
-            level = runner.seams.cancel.recv(), if may_cancel => match level {
-                Some(level) => {
-                    let commands = runner.scheduler.handle(Input::Cancel(level));
-                    exit = runner.carry_out(commands);
-                }
-                None => may_cancel = false,
-            },
-            Some(input) = happened.recv() => {
-                while let Ok(event) = said.try_recv() {
-                    runner.emit(event, false);
-                }
-                let commands = runner.scheduler.handle(input);
-                exit = runner.carry_out(commands);
-            }
-            Some(event) = said.recv() => {
-                runner.emit(event, false);
-                runner.flush(false);
-            }
-            _ = ticks.tick() => runner.observer.tick(runner.seams.clock.wall_ms()),
-        }
-    }
+    let exit = runner.drive(&mut happened, &mut said).await;
     // What still runs after an abort is left to itself: its job goes on where it is, `resume` finds it.
     runner.tasks.shutdown().await;
-    let exit = exit.unwrap_or(ExitCode::Failed);
     let unrecorded = runner.last_word().await.err();
     let Runner {
         recorder,
@@ -164,6 +134,47 @@ pub async fn run(
 }
 
 impl Runner<'_> {
+    /// Puts all that happens in one order, until the scheduler says that the run is over.
+    async fn drive(
+        &mut self,
+        happened: &mut mpsc::UnboundedReceiver<Input>,
+        said: &mut mpsc::UnboundedReceiver<Event>,
+    ) -> ExitCode {
+        let commands = self.scheduler.handle(Input::Start);
+        let mut exit = self.carry_out(commands);
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(100));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut may_cancel = true;
+        loop {
+            if let Some(code) = exit {
+                return code;
+            }
+            tokio::select! {
+                // A person first: whatever else happens must not keep Ctrl-C waiting.
+                biased;
+                level = self.seams.cancel.recv(), if may_cancel => match level {
+                    Some(level) => {
+                        let commands = self.scheduler.handle(Input::Cancel(level));
+                        exit = self.carry_out(commands);
+                    }
+                    None => may_cancel = false,
+                },
+                Some(input) = happened.recv() => {
+                    while let Ok(event) = said.try_recv() {
+                        self.emit(event, false);
+                    }
+                    let commands = self.scheduler.handle(input);
+                    exit = self.carry_out(commands);
+                }
+                Some(event) = said.recv() => {
+                    self.emit(event, false);
+                    self.flush(false);
+                }
+                _ = ticks.tick() => self.observer.tick(self.seams.clock.wall_ms()),
+            }
+        }
+    }
+
     /// Waits until the last record is safe.
     async fn last_word(&mut self) -> Result<(), Failure> {
         match self.last_ack.take() {
