@@ -9,6 +9,7 @@
 
 mod engine;
 mod fault;
+mod kept;
 mod native;
 mod scan;
 mod scope;
@@ -29,34 +30,61 @@ use engine::{Attempt, Source};
 use scope::{Root, Vault};
 
 pub use scan::{is_template, lone_expression};
-pub use survey::{check_expression, facts_named, names_used, secrets_named, undefined_names};
+pub use survey::{
+    check_expression, facts_named, names_mentioned, names_needed, names_used,
+    names_used_by_expression, secrets_named, undefined_names,
+};
+
+/// Names that every template of a step can use. `node` has a value on nodes only.
+pub const ALWAYS: [&str; 4] = ["node", "nodes", "groups", "cluster"];
 
 /// What a template of one step on one target can see.
+///
+/// Names to values: vars, and `node`, `nodes`, `groups`, `cluster`, `item`, `facts`. A var of type secret is the table
+/// `{"secret": "a/b"}` here and a tainted text is what [`Value::to_json`] makes of it: both open (and taint) only where a
+/// template uses them. Values are shared: a clone costs nothing, and a list of all nodes is there once for all targets.
 #[derive(Clone, Default)]
 pub struct Scope {
-    /// Names to values: vars, and `node`, `cluster`, `item`, `facts` tables. A var of type secret is the table
-    /// `{"secret": "a/b"}` here and a tainted text is what [`Value::to_json`] makes of it: both open (and taint) only
-    /// where a template uses them.
-    pub names: BTreeMap<String, serde_json::Value>,
+    names: Arc<BTreeMap<Arc<str>, Arc<serde_json::Value>>>,
 }
 
 impl fmt::Debug for Scope {
     /// Names only: values may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.names.keys()).finish()
+        f.debug_set().entries(self.names()).finish()
     }
 }
 
 impl Scope {
+    /// The value of a name.
+    pub fn get(&self, name: &str) -> Option<&serde_json::Value> {
+        self.names.get(name).map(Arc::as_ref)
+    }
+
+    /// The value of a name, to be shared with another scope.
+    pub fn shared(&self, name: &str) -> Option<&Arc<serde_json::Value>> {
+        self.names.get(name)
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(Arc::as_ref)
+    }
+
     /// Adds a name, or replaces its value.
-    pub fn set(&mut self, name: impl Into<String>, value: &Value) {
-        self.names.insert(name.into(), value.to_json());
+    pub fn set(&mut self, name: &str, value: &Value) {
+        self.insert(name, value.to_json());
+    }
+
+    /// Adds a name, or replaces its value, which may be shared with other scopes.
+    pub fn insert(&mut self, name: &str, value: impl Into<Arc<serde_json::Value>>) {
+        Arc::make_mut(&mut self.names).insert(name.into(), value.into());
     }
 
     /// With a name added.
     #[must_use]
-    pub fn with(mut self, name: impl Into<String>, value: serde_json::Value) -> Self {
-        self.names.insert(name.into(), value);
+    pub fn with(mut self, name: &str, value: serde_json::Value) -> Self {
+        self.insert(name, value);
         self
     }
 }
@@ -74,7 +102,7 @@ pub fn render(
 ) -> Result<Value, Vec<Mistake>> {
     let vault = Arc::new(Vault::default());
     let mut renderer = Renderer {
-        root: Root::of(value, scope, &vault),
+        root: Root::new(scope, &vault),
         scope,
         vault,
         secrets,
@@ -102,7 +130,7 @@ pub fn evaluate(expression: &str, span: Span, scope: &Scope) -> Result<bool, Mis
         return Err(mistake);
     }
     let vault = Arc::new(Vault::default());
-    let root = Root::of_expression(expression, scope, &vault);
+    let root = Root::new(scope, &vault);
     let source = Source {
         text: expression,
         code: 0..expression.len(),

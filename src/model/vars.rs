@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::value::{Span, Value};
 
-pub use resolve::{Layers, resolve, unknown_names};
+pub use resolve::{Constants, Layers, resolve, unknown_names};
 
 /// Names that templates have already; a playbook cannot declare a var of that name.
-pub const RESERVED_NAMES: [&str; 7] = [
-    "node", "cluster", "item", "facts", "secret", "range", "dict",
+pub const RESERVED_NAMES: [&str; 9] = [
+    "node", "nodes", "groups", "cluster", "item", "facts", "secret", "range", "dict",
 ];
 
 /// `[vars.NAME]` of a playbook.
@@ -33,7 +33,7 @@ pub struct VarDecl {
 }
 
 /// The type of a var.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum VarType {
     /// Any text.

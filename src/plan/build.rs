@@ -1,20 +1,19 @@
-//! From inventory and playbook to a [`Plan`]: the entry, and the scopes that templates see.
+//! From inventory and playbook to a [`Plan`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
-
 use super::expand::Builder;
-use super::fingerprint;
-use super::{Pair, Plan, Vertex};
+use super::targets::{TargetId, Targets};
+use super::{Pair, Plan, Vertex, fingerprint};
 use crate::model::fingerprint::Fingerprinter;
 use crate::model::id::Target;
-use crate::model::inventory::{Connection, Inventory};
-use crate::model::mistake::Mistake;
+use crate::model::inventory::Inventory;
+use crate::model::mistake::{Mistake, Severity};
 use crate::model::playbook::Playbook;
 use crate::model::selector::Selector;
-use crate::model::template::{Scope, SecretLookup};
-use crate::model::value::Value;
+use crate::model::template::SecretLookup;
+use crate::model::value::{Span, Value};
+use crate::model::vars::Constants;
 
 /// What a plan is built from.
 pub struct Request<'a> {
@@ -28,7 +27,7 @@ pub struct Request<'a> {
     pub limit: Option<&'a Selector>,
     /// `--var`.
     pub vars: &'a BTreeMap<String, Value>,
-    /// Opened secrets.
+    /// Opened secrets; the same name must give the same value while the plan is built.
     pub secrets: SecretLookup<'a>,
     /// For [`Plan::fingerprint`].
     pub fingerprinter: &'a Fingerprinter,
@@ -36,67 +35,43 @@ pub struct Request<'a> {
 
 /// Builds a plan, or says every mistake that only shows when templates are rendered.
 pub fn build(request: &Request<'_>) -> Result<Plan, Vec<Mistake>> {
-    let limit = match request.limit {
-        None => None,
-        Some(selector) => Some(selected(selector, request.inventory)?),
-    };
-    let mut builder = Builder::new(request, limit);
+    let targets = Targets::of(request.inventory, request.playbooks);
+    let constants = Constants::default();
+    let limit = request
+        .limit
+        .map(|selector| limited(selector, &targets))
+        .transpose()?;
+    let mut builder = Builder::new(request, &targets, &constants, limit);
     builder.outermost();
     let Builder {
-        mut mistakes,
+        mistakes,
         pairs,
         order,
         ..
     } = builder;
-    if petgraph::algo::toposort(&order.graph, None).is_err() {
-        mistakes.push(Mistake {
-            span: None,
-            ..Mistake::error(
-                "cycle",
-                crate::model::value::Span::new(crate::model::value::FileId(0), 0..0),
-                "the plan has a cycle",
-            )
-        });
-    }
     if !mistakes.is_empty() {
         return Err(deduplicated(mistakes));
     }
-    let mut targets: Vec<Target> = pairs
-        .iter()
-        .map(|pair| pair.target.clone())
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    let positions: BTreeMap<Target, usize> = request
-        .inventory
-        .nodes
-        .iter()
-        .enumerate()
-        .map(|(at, node)| (Target::Node(node.name.clone()), at))
-        .collect();
-    targets.sort_by_key(|target| {
-        positions
-            .get(target)
-            .copied()
-            .unwrap_or_else(|| request.inventory.order(target))
-    });
+    let used: BTreeSet<&Target> = pairs.iter().map(|pair| &pair.target).collect();
+    let in_order = targets.everything();
+    let in_order = in_order.iter().map(|id| targets.target(*id));
     let fingerprint = fingerprint::of(&pairs, &order.graph, request.fingerprinter);
     Ok(Plan {
         playbook: request.playbook.path.clone(),
         title: request.playbook.title.clone(),
+        targets: in_order.filter(|target| used.contains(target)).collect(),
         pairs,
-        targets,
         graph: order.graph,
         fingerprint,
     })
 }
 
-fn selected(selector: &Selector, inventory: &Inventory) -> Result<BTreeSet<Target>, Vec<Mistake>> {
-    match selector.targets(inventory) {
-        Ok(targets) => Ok(targets.into_iter().collect()),
+fn limited(selector: &Selector, targets: &Targets<'_>) -> Result<BTreeSet<TargetId>, Vec<Mistake>> {
+    match targets.select(selector) {
+        Ok(targets) => Ok(targets.iter().copied().collect()),
         Err(error) => Err(vec![Mistake {
             code: "bad-selector",
-            severity: crate::model::mistake::Severity::Error,
+            severity: Severity::Error,
             message: format!("--limit {selector}: {}", error.message),
             span: None,
             label: String::new(),
@@ -106,53 +81,41 @@ fn selected(selector: &Selector, inventory: &Inventory) -> Result<BTreeSet<Targe
     }
 }
 
-/// The same mistake shows once for every target; people need it once.
+/// Mistakes at one place that differ in their words only: more than these are counted.
+const ALIKE: usize = 3;
+
+/// The same mistake shows once for every target; people need it once, and not 1,000 times in other words either.
 fn deduplicated(mistakes: Vec<Mistake>) -> Vec<Mistake> {
     let mut seen = BTreeSet::new();
-    mistakes
-        .into_iter()
-        .filter(|mistake| seen.insert((mistake.span, mistake.code, mistake.message.clone())))
-        .collect()
-}
-
-/// What templates see before any var: `cluster`, and on a node `node`.
-pub(super) fn base_scope(inventory: &Inventory, target: &Target) -> Scope {
-    let cluster = &inventory.cluster;
-    let mut scope = Scope::default();
-    scope.names.insert(
-        "cluster".to_owned(),
-        json!({ "name": cluster.name, "domain": cluster.domain, "api_address": cluster.api_address }),
-    );
-    let Target::Node(name) = target else {
-        return scope;
-    };
-    let Some(node) = inventory.node(name) else {
-        return scope;
-    };
-    let address = match &node.connection {
-        Connection::Local { .. } => None,
-        Connection::Ssh(ssh) => Some(ssh.address.as_str()),
-    };
-    let groups: Vec<&str> = inventory
-        .groups_of(name)
-        .map(|group| group.name.as_str())
-        .collect();
-    scope.names.insert(
-        "node".to_owned(),
-        json!({
-            "name": node.name.as_str(),
-            "address": address,
-            "roles": node.roles,
-            "arch": node.arch,
-            "labels": node.labels,
-            "groups": groups,
-        }),
-    );
-    scope
+    let mut alike: BTreeMap<(Span, &'static str), (usize, usize)> = BTreeMap::new();
+    let mut kept: Vec<Mistake> = Vec::new();
+    for mistake in mistakes {
+        if !seen.insert((mistake.span, mistake.code, mistake.message.clone())) {
+            continue;
+        }
+        if let Some(span) = mistake.span {
+            let (count, last) = alike.entry((span, mistake.code)).or_default();
+            *count += 1;
+            if *count > ALIKE {
+                continue;
+            }
+            *last = kept.len();
+        }
+        kept.push(mistake);
+    }
+    for (count, last) in alike.values() {
+        if *count > ALIKE
+            && let Some(mistake) = kept.get_mut(*last)
+        {
+            let more = count - ALIKE;
+            mistake.message = format!("{}; and {more} more like this", mistake.message);
+        }
+    }
+    kept
 }
 
 impl Pair {
-    /// Whether it can never disturb what runs on its target.
+    /// Whether it may disturb what runs on its target.
     pub fn is_disruptive(&self) -> bool {
         self.kind.disruptive && matches!(self.work, super::Work::Wish(_))
     }

@@ -7,8 +7,11 @@
 pub mod build;
 mod expand;
 mod fingerprint;
+mod items;
 mod order;
 pub mod saved;
+mod targets;
+mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -99,7 +102,7 @@ pub struct When {
     /// Where it is written.
     pub span: Span,
     /// What it can see besides `facts`.
-    pub scope: Arc<Scope>,
+    pub scope: Scope,
 }
 
 /// A gate, rendered for one target.

@@ -1,51 +1,73 @@
 //! The order rule: which vertices a pair waits for. See "Order" in the docs of playbooks.
 //!
-//! For step B at target n that needs A: where A has n, A at n; else all targets of A. A step that uses a playbook, or
-//! has items, is needed through each of the steps inside by that same rule.
+//! For step B at target n that needs A: where A has n, A at n; else all targets of A. A step that uses a playbook is
+//! needed through each of the steps inside by that same rule; a step with `each` has at n all its items there.
+//!
+//! A target may be in a step without a pair: `--limit` removed it, or its list of items is empty. There is nothing to
+//! wait for then, but what would have waited for it goes on waiting for what it would have waited for: leaving a target
+//! out never lets two steps run in another order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::Vertex;
-use crate::model::id::{StepId, Target};
-use crate::model::playbook::Step;
+use super::targets::TargetId;
+use crate::model::id::StepId;
+use crate::model::playbook::{Body, Step};
 
-/// One expanded step without steps inside: its targets.
-#[derive(Debug, Default)]
-pub(super) struct Leaf {
-    /// Its pair on each target.
-    pub pairs: BTreeMap<Target, NodeIndex>,
-    /// Joins of all its pairs, by what they tolerate.
-    all: BTreeMap<u32, NodeIndex>,
+/// Where a step ends on one target.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    /// Complete when the step is, here; `None`: it is from the start.
+    pub vertex: Option<NodeIndex>,
+    /// There is a pair, not only an order to keep.
+    pub real: bool,
+    /// The vertex stands behind the chain of its playbook (see [`Growth`]).
+    pub behind_chain: bool,
 }
 
-/// All leaves of one step of a playbook: one, or one per item, or all of the playbook it uses.
+/// One expanded step without steps inside.
+#[derive(Debug, Default)]
+pub(super) struct Leaf {
+    /// Its end on each target.
+    pub spots: BTreeMap<TargetId, Spot>,
+    /// Barriers over all its targets, by what they tolerate.
+    all: BTreeMap<u32, Vec<NodeIndex>>,
+}
+
+/// All leaves of one step of a playbook: one, or all of the playbook it uses.
 pub(super) type Leaves = Vec<usize>;
 
 /// The order in which the steps of a playbook are expanded: each after those it names or, without `needs`, after all
 /// above it; otherwise as in the file. `None` where they form a cycle.
 pub(super) fn expansion_order(steps: &[Step]) -> Option<Vec<usize>> {
-    let position: BTreeMap<&StepId, usize> = steps
+    let position: HashMap<&str, usize> = steps
         .iter()
         .enumerate()
-        .map(|(at, step)| (&step.id, at))
+        .map(|(at, step)| (step.id.as_str(), at))
         .collect();
     let mut done = vec![false; steps.len()];
     let mut order = Vec::with_capacity(steps.len());
+    // All steps before this one are done.
+    let mut first_open = 0;
     while order.len() < steps.len() {
-        let is_done = |at: &usize| done.get(*at).copied().unwrap_or(false);
-        let free = steps.iter().enumerate().find(|(at, step)| {
-            !is_done(at)
+        let is_done = |at: usize| done.get(at).copied().unwrap_or(false);
+        while is_done(first_open) {
+            first_open += 1;
+        }
+        let open = steps.iter().enumerate().skip(first_open);
+        let (at, _) = open.into_iter().find(|(at, step)| {
+            !is_done(*at)
                 && match &step.needs {
-                    None => (0..*at).all(|above| is_done(&above)),
+                    None => *at == first_open,
                     Some(needs) => needs
                         .iter()
-                        .filter_map(|need| position.get(&need.step))
-                        .all(is_done),
+                        .filter_map(|need| position.get(need.step.as_str()))
+                        .all(|needed| is_done(*needed)),
                 }
-        });
-        let (at, _) = free?;
+        })?;
         if let Some(flag) = done.get_mut(at) {
             *flag = true;
         }
@@ -58,21 +80,29 @@ pub(super) fn expansion_order(steps: &[Step]) -> Option<Vec<usize>> {
 #[derive(Debug, Default)]
 pub(super) struct Order {
     pub graph: DiGraph<Vertex, ()>,
-    pub leaves: Vec<Leaf>,
+    leaves: Vec<Leaf>,
 }
 
 /// How one playbook instance has grown so far.
 #[derive(Debug, Default)]
 pub(super) struct Growth {
     /// Leaves of each step so far, by id.
-    pub steps: BTreeMap<StepId, Leaves>,
-    /// Leaves of the step above the one that is expanded now: the nearest that has a target here, for a step without
-    /// one (a selector that matches nothing, `--limit`) must not cut the order in two.
-    pub above: Leaves,
-    /// For each target, a vertex that is complete when every earlier step of this playbook is, on that target.
-    chain: BTreeMap<Target, NodeIndex>,
+    steps: HashMap<StepId, Leaves>,
+    /// What the step that is expanded now waits for by default.
+    above: Above,
+    /// For each target, a vertex that is complete when every step so far of this playbook is, on that target.
+    chain: HashMap<TargetId, NodeIndex>,
     /// What every step of this playbook waits for, on each target.
-    entry: BTreeMap<Target, Option<NodeIndex>>,
+    entry: HashMap<TargetId, Option<NodeIndex>>,
+}
+
+/// The steps above the one that is expanded now.
+#[derive(Debug, Default)]
+struct Above {
+    /// Of the nearest that has a target at all: a step without one must not cut the order in two.
+    nearest: Leaves,
+    /// All of them, where steps below were expanded already because others need them: then the chain says too much.
+    apart: Option<Leaves>,
 }
 
 /// A need, resolved.
@@ -84,10 +114,62 @@ pub(super) struct Edge {
 }
 
 impl Order {
+    /// A new leaf.
+    pub fn leaf(&mut self, leaf: Leaf) -> usize {
+        self.leaves.push(leaf);
+        self.leaves.len() - 1
+    }
+
+    fn spots(&self, leaf: usize) -> impl Iterator<Item = (TargetId, Spot)> + '_ {
+        let spots = self.leaves.get(leaf).map(|leaf| &leaf.spots);
+        spots
+            .into_iter()
+            .flatten()
+            .map(|(target, spot)| (*target, *spot))
+    }
+
+    /// The leaves of several items of a step that uses a playbook, as one such use: item by item they are the same.
+    pub fn merged(&mut self, items: &[Leaves]) -> Leaves {
+        let [first, others @ ..] = items else {
+            return Leaves::new();
+        };
+        if others.is_empty() {
+            return first.clone();
+        }
+        let mut merged = Leaves::new();
+        for at in 0..first.len() {
+            let mut found: BTreeMap<TargetId, Vec<Spot>> = BTreeMap::new();
+            for leaf in items.iter().filter_map(|leaves| leaves.get(at)) {
+                for (target, spot) in self.spots(*leaf) {
+                    found.entry(target).or_default().push(spot);
+                }
+            }
+            let mut leaf = Leaf::default();
+            for (target, spots) in found {
+                leaf.spots.insert(target, self.spot(&spots));
+            }
+            merged.push(self.leaf(leaf));
+        }
+        merged
+    }
+
+    /// One end for several on the same target.
+    pub fn spot(&mut self, spots: &[Spot]) -> Spot {
+        let vertices = spots.iter().filter_map(|spot| spot.vertex).collect();
+        Spot {
+            vertex: self.join(vertices, 0),
+            real: spots.iter().any(|spot| spot.real),
+            behind_chain: spots.iter().all(|spot| spot.behind_chain),
+        }
+    }
+
     /// A vertex that is complete when all of `before` are: none, the one itself, or a join.
-    pub fn join(&mut self, mut before: Vec<NodeIndex>, tolerate: u32) -> Option<NodeIndex> {
-        before.sort_unstable();
-        before.dedup();
+    pub fn join(&mut self, before: Vec<NodeIndex>, tolerate: u32) -> Option<NodeIndex> {
+        let before = if tolerate == 0 {
+            self.reduced(before)
+        } else {
+            sorted(before)
+        };
         match before.as_slice() {
             [] => None,
             [one] if tolerate == 0 => Some(*one),
@@ -102,68 +184,142 @@ impl Order {
     }
 
     /// What a pair on `target` waits for because of one need.
-    pub fn by_rule(&mut self, edge: &Edge, target: &Target) -> Vec<NodeIndex> {
+    pub fn by_rule(&mut self, edge: &Edge, target: TargetId) -> Vec<NodeIndex> {
         let mut before = Vec::new();
         for leaf in &edge.leaves {
-            let Some(pairs) = self.leaves.get(*leaf).map(|leaf| &leaf.pairs) else {
-                continue;
-            };
-            match pairs.get(target) {
-                Some(own) if !edge.across_all => before.push(*own),
+            let own = self
+                .leaves
+                .get(*leaf)
+                .and_then(|leaf| leaf.spots.get(&target));
+            match own {
+                Some(own) if !edge.across_all => before.extend(own.vertex),
                 _ => before.extend(self.all_of(*leaf, edge.tolerate)),
             }
         }
         before
     }
 
-    /// The barrier over all targets of a leaf, made once.
-    fn all_of(&mut self, leaf: usize, tolerate: u32) -> Option<NodeIndex> {
-        let found = self.leaves.get(leaf)?;
-        if let Some(join) = found.all.get(&tolerate) {
-            return Some(*join);
+    /// The barrier over all targets of a leaf, made once. Only what it really has counts for `tolerate`.
+    fn all_of(&mut self, leaf: usize, tolerate: u32) -> Vec<NodeIndex> {
+        if let Some(made) = self
+            .leaves
+            .get(leaf)
+            .and_then(|leaf| leaf.all.get(&tolerate))
+        {
+            return made.clone();
         }
-        let before = found.pairs.values().copied().collect();
-        let join = self.join(before, tolerate)?;
-        self.leaves.get_mut(leaf)?.all.insert(tolerate, join);
-        Some(join)
+        let (real, left_out): (Vec<_>, Vec<_>) = self.spots(leaf).partition(|(_, spot)| spot.real);
+        let vertices = |spots: Vec<(TargetId, Spot)>| -> Vec<NodeIndex> {
+            spots.iter().filter_map(|(_, spot)| spot.vertex).collect()
+        };
+        let (real, left_out) = (vertices(real), vertices(left_out));
+        let barrier = if tolerate == 0 {
+            let all = real.into_iter().chain(left_out).collect();
+            self.join(all, 0).into_iter().collect::<Vec<_>>()
+        } else {
+            let real = self.join(real, tolerate);
+            let left_out = self.join(left_out, 0);
+            real.into_iter().chain(left_out).collect()
+        };
+        if let Some(leaf) = self.leaves.get_mut(leaf) {
+            leaf.all.insert(tolerate, barrier.clone());
+        }
+        barrier
     }
 
     /// Whether a step has a target here.
-    pub fn has_pairs(&self, leaves: &Leaves) -> bool {
-        leaves.iter().any(|leaf| {
-            self.leaves
-                .get(*leaf)
-                .is_some_and(|leaf| !leaf.pairs.is_empty())
-        })
+    fn has_targets(&self, leaves: &Leaves) -> bool {
+        leaves.iter().any(|leaf| self.spots(*leaf).next().is_some())
     }
 
     /// Draws the edges into a new pair.
-    pub fn connect(&mut self, before: Vec<NodeIndex>, pair: NodeIndex) {
-        let mut before = before;
-        before.sort_unstable();
-        before.dedup();
+    pub fn connect(&mut self, before: &[NodeIndex], pair: NodeIndex) {
         for vertex in before {
-            self.graph.add_edge(vertex, pair, ());
+            self.graph.add_edge(*vertex, pair, ());
         }
+    }
+
+    /// Without what another of them waits for itself: a pair that may go on has all good before it.
+    pub fn reduced(&self, before: Vec<NodeIndex>) -> Vec<NodeIndex> {
+        let before = sorted(before);
+        if before.len() < 2 {
+            return before;
+        }
+        let mut covered: Vec<NodeIndex> = before
+            .iter()
+            .filter(|vertex| matches!(self.graph.node_weight(**vertex), Some(Vertex::Pair(_))))
+            .flat_map(|vertex| self.graph.neighbors_directed(*vertex, Direction::Incoming))
+            .collect();
+        covered.sort_unstable();
+        before
+            .into_iter()
+            .filter(|vertex| covered.binary_search(vertex).is_err())
+            .collect()
+    }
+
+    /// Whether one of `before` is `vertex`, or waits for it directly.
+    fn stands_behind(&self, before: &[NodeIndex], vertex: NodeIndex) -> bool {
+        before.contains(&vertex)
+            || self
+                .graph
+                .neighbors(vertex)
+                .any(|next| before.binary_search(&next).is_ok())
     }
 }
 
+fn sorted(mut vertices: Vec<NodeIndex>) -> Vec<NodeIndex> {
+    vertices.sort_unstable();
+    vertices.dedup();
+    vertices
+}
+
 impl Growth {
+    /// The step at this place of the playbook is expanded next.
+    pub fn begin(&mut self, order: &Order, steps: &[Step], at: usize) {
+        let leaves = |step: &Step| self.steps.get(&step.id);
+        let above = steps.get(..at).unwrap_or_default();
+        let nearest = above
+            .iter()
+            .rev()
+            .filter_map(leaves)
+            .find(|leaves| order.has_targets(leaves));
+        let in_file_order = self.steps.len() == at;
+        self.above = Above {
+            nearest: nearest.cloned().unwrap_or_default(),
+            apart: (!in_file_order)
+                .then(|| above.iter().filter_map(leaves).flatten().copied().collect()),
+        };
+    }
+
+    /// The leaves of a step.
+    pub fn leaves(&self, step: &StepId) -> Option<&Leaves> {
+        self.steps.get(step)
+    }
+
     /// What a step of this playbook without `needs` waits for on `target`: the step above by the rule, every earlier
     /// step on that target, and what the playbook itself waits for.
-    pub fn default_order(
+    fn default_order(
         &mut self,
         order: &mut Order,
         outer: &mut dyn Outer,
-        target: &Target,
+        target: TargetId,
     ) -> Vec<NodeIndex> {
         let above = Edge {
-            leaves: self.above.clone(),
+            leaves: std::mem::take(&mut self.above.nearest),
             across_all: false,
             tolerate: 0,
         };
         let mut before = order.by_rule(&above, target);
-        match self.chain.get(target) {
+        self.above.nearest = above.leaves;
+        if let Some(apart) = &self.above.apart {
+            let own = apart
+                .iter()
+                .filter_map(|leaf| order.leaves.get(*leaf)?.spots.get(&target)?.vertex);
+            before.extend(own);
+            before.extend(self.entry(order, outer, target));
+            return before;
+        }
+        match self.chain.get(&target) {
             Some(chain) => before.push(*chain),
             None => before.extend(self.entry(order, outer, target)),
         }
@@ -171,73 +327,84 @@ impl Growth {
     }
 
     /// What every step of this playbook waits for on `target`.
-    pub fn entry(
+    fn entry(
         &mut self,
         order: &mut Order,
         outer: &mut dyn Outer,
-        target: &Target,
+        target: TargetId,
     ) -> Option<NodeIndex> {
-        if let Some(known) = self.entry.get(target) {
+        if let Some(known) = self.entry.get(&target) {
             return *known;
         }
         let before = outer.before(order, target);
         let entry = order.join(before, 0);
-        self.entry.insert(target.clone(), entry);
+        self.entry.insert(target, entry);
         entry
     }
 
+    /// Whether what waits for `before` waits for every earlier step of this playbook on `target`.
+    pub fn is_behind_chain(&self, order: &Order, before: &[NodeIndex], target: TargetId) -> bool {
+        self.chain
+            .get(&target)
+            .is_none_or(|chain| order.stands_behind(before, *chain))
+    }
+
     /// A step is expanded: later steps see it.
-    pub fn step_done(&mut self, order: &mut Order, id: &StepId, leaves: Leaves) {
-        let mut by_target: BTreeMap<Target, Vec<NodeIndex>> = BTreeMap::new();
-        for leaf in leaves.iter().filter_map(|leaf| order.leaves.get(*leaf)) {
-            for (target, pair) in &leaf.pairs {
-                by_target.entry(target.clone()).or_default().push(*pair);
+    pub fn step_done(&mut self, order: &mut Order, step: &Step, leaves: Leaves) {
+        // All of a playbook in default order stands behind what the playbook as a whole waits for.
+        let is_leaf = matches!(step.body, Body::Kind { .. });
+        let all_behind = !is_leaf && step.needs.is_none();
+        let mut by_target: BTreeMap<TargetId, Vec<Spot>> = BTreeMap::new();
+        for leaf in &leaves {
+            for (target, spot) in order.spots(*leaf) {
+                by_target.entry(target).or_default().push(spot);
             }
         }
-        for (target, mut pairs) in by_target {
-            // A pair in default order already stands behind the chain: then it is the chain's new end.
+        for (target, spots) in by_target {
+            let mut ends: Vec<NodeIndex> = spots.iter().filter_map(|spot| spot.vertex).collect();
+            // What already stands behind the chain is its new end.
             if let Some(chain) = self.chain.get(&target)
-                && !pairs
-                    .iter()
-                    .all(|pair| order.graph.contains_edge(*chain, *pair))
+                && !spots.iter().any(|spot| {
+                    spot.vertex.is_some() && (all_behind || is_leaf && spot.behind_chain)
+                })
             {
-                pairs.push(*chain);
+                ends.push(*chain);
             }
-            if let Some(end) = order.join(pairs, 0) {
+            if let Some(end) = order.join(ends, 0) {
                 self.chain.insert(target, end);
             }
         }
-        self.steps.insert(id.clone(), leaves);
+        self.steps.insert(step.id.clone(), leaves);
     }
 }
 
 /// What the playbook step around an instance waits for.
 pub(super) trait Outer {
     /// On this target.
-    fn before(&mut self, order: &mut Order, target: &Target) -> Vec<NodeIndex>;
+    fn before(&mut self, order: &mut Order, target: TargetId) -> Vec<NodeIndex>;
 }
 
 /// The outermost playbook waits for nothing.
 pub(super) struct Outermost;
 
 impl Outer for Outermost {
-    fn before(&mut self, _: &mut Order, _: &Target) -> Vec<NodeIndex> {
+    fn before(&mut self, _: &mut Order, _: TargetId) -> Vec<NodeIndex> {
         Vec::new()
     }
 }
 
-/// A playbook step waits for what its own place in the outer playbook says.
-pub(super) struct Inside<'a> {
-    /// The outer playbook.
+/// A step's place in its playbook: what its pairs, or all of the playbook it uses, wait for.
+pub(super) struct Place<'a> {
+    /// The playbook it is in.
     pub growth: &'a mut Growth,
-    /// What the outer playbook itself waits for.
+    /// What that playbook itself waits for.
     pub outer: &'a mut dyn Outer,
-    /// The playbook step's `needs`; `None` = default order.
+    /// The step's `needs`; `None` = default order.
     pub needs: Option<&'a [Edge]>,
 }
 
-impl Outer for Inside<'_> {
-    fn before(&mut self, order: &mut Order, target: &Target) -> Vec<NodeIndex> {
+impl Outer for Place<'_> {
+    fn before(&mut self, order: &mut Order, target: TargetId) -> Vec<NodeIndex> {
         match self.needs {
             None => self.growth.default_order(order, self.outer, target),
             Some(needs) => {

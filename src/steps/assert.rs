@@ -71,12 +71,9 @@ impl Assert {
         for (name, fact) in &self.read {
             read.insert(name.clone(), value(&guarded(fact))?);
         }
-        Ok(Scope {
-            names: BTreeMap::from([
-                ("facts".to_owned(), facts.into()),
-                ("read".to_owned(), read.into()),
-            ]),
-        })
+        Ok(Scope::default()
+            .with("facts", facts.into())
+            .with("read", read.into()))
     }
 
     /// The values that a false expression looked at, one line each.
@@ -92,7 +89,7 @@ impl Assert {
         paths::of(expression)
             .into_iter()
             .filter_map(|path| {
-                let (name, value) = path.look_up(&scope.names)?;
+                let (name, value) = path.look_up(scope)?;
                 let value = match value {
                     _ if hidden(&path) => "<not shown>".to_owned(),
                     serde_json::Value::Null => "none".to_owned(),

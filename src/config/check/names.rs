@@ -19,7 +19,7 @@ struct Names {
 
 impl Checks<'_> {
     pub(super) fn names(&mut self, playbook: &Playbook) {
-        let always = ["node", "cluster"].map(str::to_owned);
+        let always = template::ALWAYS.map(str::to_owned);
         let mut names = Names {
             template: playbook.vars.keys().cloned().chain(always).collect(),
             used: BTreeSet::new(),
@@ -80,9 +80,7 @@ impl Names {
         if let Some((when, span)) = &step.when {
             known.insert("facts".to_owned());
             found.extend(template::check_expression(when, *span, &known));
-            // An expression in braces is a template with the same names.
-            self.used
-                .extend(template::names_used(&format!("{{{{ {when} }}}}")));
+            self.used.extend(template::names_used_by_expression(when));
         }
         found
             .into_iter()
@@ -98,7 +96,7 @@ impl Names {
     fn note(&mut self, value: &Value) {
         match &value.data {
             Data::String(text) if template::is_template(text) => {
-                self.used.extend(template::names_used(text));
+                self.used.extend(template::names_used(text).iter().cloned());
             }
             Data::List(items) => items.iter().for_each(|item| self.note(item)),
             Data::Table(entries) => entries.iter().for_each(|(_, value)| self.note(value)),

@@ -10,6 +10,7 @@ use crate::model::id::{GroupName, NodeName};
 use crate::model::inventory::{Cluster, Connection, Group, Inventory, Node, Ssh};
 use crate::model::mistake::Mistake;
 use crate::model::value::{Data, Key, Span, Value};
+use crate::model::vars::RESERVED_NAMES;
 
 const TABLES: [&str; 5] = ["cluster", "ssh", "node", "group", "vars"];
 
@@ -69,21 +70,21 @@ pub(super) fn vars(low: &mut Lowering<'_>, table: &Value) -> BTreeMap<String, Va
     entries.iter().map(named).collect()
 }
 
-/// Names that mean something else in templates.
-const TAKEN: [&str; 9] = [
-    "node", "cluster", "item", "facts", "secret", "true", "false", "none", "loop",
-];
+/// Whether a name means something else in templates.
+fn is_taken(name: &str) -> bool {
+    RESERVED_NAMES.contains(&name) || matches!(name, "true" | "false" | "none" | "loop")
+}
 
 /// Whether a template can say a var's name.
 pub(in crate::config) fn is_var_name(name: &str) -> bool {
     let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
     let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    first && name.chars().all(rest) && !TAKEN.contains(&name)
+    first && name.chars().all(rest) && !is_taken(name)
 }
 
 /// Notes a var's name that a template could not say.
 pub(super) fn var_name(low: &mut Lowering<'_>, key: &Key) {
-    if TAKEN.contains(&key.name.as_str()) {
+    if is_taken(&key.name) {
         low.error(
             "bad-name",
             key.span,

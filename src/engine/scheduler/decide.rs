@@ -314,9 +314,8 @@ fn check_failed(diff: &[DiffLine]) -> Failure {
 fn with_facts(scope: &Scope, known: &Known<'_>) -> Scope {
     let mut scope = scope.clone();
     let facts = named_json(|fact| known.answer(fact));
-    scope
-        .names
-        .insert("facts".to_owned(), facts.into_iter().collect());
+    let facts: serde_json::Value = facts.into_iter().collect();
+    scope.insert("facts", facts);
     scope
 }
 

@@ -16,7 +16,7 @@ use crate::model::mistake::Mistake;
 use crate::model::value::Span;
 
 use super::scope::{Root, Vault};
-use super::{Scope, fault, native};
+use super::{Scope, fault, kept, native};
 
 /// Instructions of one rendering: far above any template that makes a configuration file, and well below a second.
 const FUEL: u64 = 500_000;
@@ -109,15 +109,12 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Renders a text.
 pub(super) fn text(source: &Source<'_>, root: &Root, vault: &Vault) -> Attempt {
-    let env: &Environment<'_> = &ENVIRONMENT;
     let mut out = Limited(Vec::new());
-    let done = env
-        .template_from_str(source.compiled())
-        .and_then(|template| {
-            template
-                .render_captured_to(root.context(), &mut out)
-                .map(|_| ())
-        });
+    let done = kept::with_template(source.compiled(), |template| {
+        template
+            .render_captured_to(root.context(), &mut out)
+            .map(|_| ())
+    });
     let failed = |error: &Error| Attempt::Failed(Box::new(fault::mistake(error, source, vault)));
     match done.map(|()| String::from_utf8(out.0)) {
         Ok(Ok(text)) => Attempt::Text(text),
@@ -131,11 +128,9 @@ pub(super) fn text(source: &Source<'_>, root: &Root, vault: &Vault) -> Attempt {
 
 /// Evaluates the expression of a source.
 pub(super) fn expression(source: &Source<'_>, root: &Root, vault: &Vault) -> Attempt {
-    let env: &Environment<'_> = &ENVIRONMENT;
-    let result = env
-        .compile_expression(source.compiled())
-        .and_then(|expression| expression.eval(root.context()))
-        .and_then(|value| native::json(&value, false));
+    let result = kept::with_expression(source.compiled(), |expression| {
+        native::json(&expression.eval(root.context())?, false)
+    });
     match result {
         Ok(json) => Attempt::Native(json),
         Err(error) => Attempt::Failed(Box::new(fault::mistake(&error, source, vault))),

@@ -113,12 +113,8 @@ fn undefined_name(name: &str, scope: &Scope, span: Span) -> Mistake {
     let Some(first) = parts.next() else {
         return mistake;
     };
-    let Some(mut json) = scope.names.get(first) else {
-        return mistake.hint(known_names(
-            first,
-            "",
-            scope.names.keys().map(String::as_str),
-        ));
+    let Some(mut json) = scope.get(first) else {
+        return mistake.hint(known_names(first, "", scope.names()));
     };
     let mut parent = first.to_owned();
     for part in parts {

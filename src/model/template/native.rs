@@ -31,7 +31,7 @@ fn walk(value: &Jinja, open: bool, left: &mut usize, depth: usize) -> Result<Jso
         return Err(refuse("the result is nested too deeply"));
     }
     if let Some(wrapped) = value.downcast_object_ref::<Wrapped>().filter(|_| !open) {
-        return Ok(wrapped.json.clone());
+        return Ok(wrapped.json().clone());
     }
     match value.kind() {
         ValueKind::Bool => Ok(Json::Bool(value.is_true())),

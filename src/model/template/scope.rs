@@ -1,7 +1,7 @@
 //! What a template sees: the scope's values, handed out piece by piece so that a secret is opened only where it is used,
 //! and so that its use is noticed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,10 +10,8 @@ use minijinja::{Error, ErrorKind, State, Value as Jinja};
 use serde_json::Value as Json;
 
 use crate::model::sensitive::TAINT_KEY;
-use crate::model::value::{Data, Value};
 
 use super::Scope;
-use super::scan::{self, Token};
 
 /// The secrets opened so far, and what the template at hand did with them.
 #[derive(Default)]
@@ -90,7 +88,7 @@ impl Vault {
 pub(super) enum Marked<'j> {
     /// Its name: `{"secret": "a/b"}`.
     Named(&'j str),
-    /// An opened one: what [`Value::to_json`] makes of tainted text.
+    /// An opened one: what `Value::to_json` makes of tainted text.
     Opened(&'j str),
 }
 
@@ -102,10 +100,18 @@ pub(super) fn marked(json: &Json) -> Option<Marked<'_>> {
     Some(Marked::Named(table.get("secret")?.as_str()?))
 }
 
-/// A list or table of the scope.
+/// A list or table of the scope: the value of a name, and the way from there. Handing out a part of a list of 1,000 nodes
+/// copies nothing.
 pub(super) struct Wrapped {
-    pub(super) json: Json,
+    name: Arc<Json>,
+    way: Vec<Part>,
     vault: Arc<Vault>,
+}
+
+#[derive(Clone)]
+enum Part {
+    Item(usize),
+    Key(Arc<str>),
 }
 
 impl fmt::Debug for Wrapped {
@@ -114,7 +120,20 @@ impl fmt::Debug for Wrapped {
     }
 }
 
-fn wrap(json: &Json, vault: &Arc<Vault>) -> Jinja {
+impl Wrapped {
+    pub(super) fn json(&self) -> &Json {
+        // Every part was found when the way was made; a value never changes.
+        self.way.iter().fold(&*self.name, |json, part| {
+            let inner = match part {
+                Part::Item(at) => json.get(at),
+                Part::Key(key) => json.get(&**key),
+            };
+            inner.unwrap_or(&Json::Null)
+        })
+    }
+}
+
+fn wrap(json: &Json, vault: &Arc<Vault>, place: impl FnOnce() -> (Arc<Json>, Vec<Part>)) -> Jinja {
     match json {
         Json::Null => Jinja::from(()),
         Json::Bool(b) => Jinja::from(*b),
@@ -128,33 +147,47 @@ fn wrap(json: &Json, vault: &Arc<Vault>) -> Jinja {
                 vault.taint();
                 Jinja::from(text)
             }
-            None => Jinja::from_object(Wrapped {
-                json: json.clone(),
-                vault: Arc::clone(vault),
-            }),
+            None => {
+                let (name, way) = place();
+                Jinja::from_object(Wrapped {
+                    name,
+                    way,
+                    vault: Arc::clone(vault),
+                })
+            }
         },
     }
 }
 
 impl Object for Wrapped {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
-        match self.json {
+        match self.json() {
             Json::Array(_) => ObjectRepr::Seq,
             _ => ObjectRepr::Map,
         }
     }
 
     fn get_value(self: &Arc<Self>, key: &Jinja) -> Option<Jinja> {
-        let inner = match &self.json {
-            Json::Array(items) => items.get(key.as_usize()?),
-            Json::Object(entries) => entries.get(key.as_str()?),
-            _ => None,
+        let (inner, part) = match self.json() {
+            Json::Array(items) => {
+                let at = key.as_usize()?;
+                (items.get(at)?, Part::Item(at))
+            }
+            Json::Object(entries) => {
+                let name = key.as_str()?;
+                (entries.get(name)?, Part::Key(name.into()))
+            }
+            _ => return None,
         };
-        inner.map(|json| wrap(json, &self.vault))
+        Some(wrap(inner, &self.vault, || {
+            let mut way = self.way.clone();
+            way.push(part);
+            (Arc::clone(&self.name), way)
+        }))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        match &self.json {
+        match self.json() {
             Json::Array(items) => Enumerator::Seq(items.len()),
             Json::Object(entries) => {
                 let keys: Vec<Jinja> = entries
@@ -175,7 +208,7 @@ pub(super) struct Root {
 }
 
 struct RootObject {
-    names: BTreeMap<String, Json>,
+    scope: Scope,
     vault: Arc<Vault>,
 }
 
@@ -186,27 +219,10 @@ impl fmt::Debug for RootObject {
 }
 
 impl Root {
-    /// Those names of the scope that the templates inside `value` mention.
-    pub(super) fn of(value: &Value, scope: &Scope, vault: &Arc<Vault>) -> Self {
-        let mut mentioned = BTreeSet::new();
-        mention(value, &mut mentioned);
-        Self::new(&mentioned, scope, vault)
-    }
-
-    pub(super) fn of_expression(expression: &str, scope: &Scope, vault: &Arc<Vault>) -> Self {
-        let mut mentioned = BTreeSet::new();
-        mention_in(expression, 0..expression.len(), &mut mentioned);
-        Self::new(&mentioned, scope, vault)
-    }
-
-    fn new(mentioned: &BTreeSet<&str>, scope: &Scope, vault: &Arc<Vault>) -> Self {
-        let names = mentioned
-            .iter()
-            .filter_map(|name| Some(((*name).to_owned(), scope.names.get(*name)?.clone())))
-            .collect();
+    pub(super) fn new(scope: &Scope, vault: &Arc<Vault>) -> Self {
         Self {
             inner: Arc::new(RootObject {
-                names,
+                scope: scope.clone(),
                 vault: Arc::clone(vault),
             }),
         }
@@ -217,35 +233,11 @@ impl Root {
     }
 }
 
-fn mention<'v>(value: &'v Value, names: &mut BTreeSet<&'v str>) {
-    match &value.data {
-        Data::String(text) => {
-            for code in scan::codes(text) {
-                mention_in(text, code.inner, names);
-            }
-        }
-        Data::List(items) => items.iter().for_each(|item| mention(item, names)),
-        Data::Table(entries) => entries.iter().for_each(|(_, item)| mention(item, names)),
-        _ => {}
-    }
-}
-
-fn mention_in<'v>(text: &'v str, range: std::ops::Range<usize>, names: &mut BTreeSet<&'v str>) {
-    names.extend(
-        scan::tokens(text, range)
-            .into_iter()
-            .filter_map(|(token, _)| match token {
-                Token::Name(name) => Some(name),
-                _ => None,
-            }),
-    );
-}
-
 impl Object for RootObject {
     fn get_value(self: &Arc<Self>, key: &Jinja) -> Option<Jinja> {
         let name = key.as_str()?;
-        match self.names.get(name) {
-            Some(json) => Some(wrap(json, &self.vault)),
+        match self.scope.shared(name) {
+            Some(json) => Some(wrap(json, &self.vault, || (Arc::clone(json), Vec::new()))),
             None if name == "secret" => Some(Jinja::from_object(SecretFunction {
                 vault: Arc::clone(&self.vault),
             })),

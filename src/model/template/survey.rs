@@ -1,6 +1,7 @@
 //! What can be said of templates without rendering them: the secrets, facts and names they mention.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use minijinja::Environment;
 
@@ -10,7 +11,7 @@ use crate::model::value::{Data, Span, Value};
 use super::engine::{ENVIRONMENT, FUNCTIONS, Source};
 use super::scan::{self, Token};
 use super::scope::Vault;
-use super::{Scope, fault, is_template, secret_table};
+use super::{Scope, fault, is_template, kept, secret_table};
 
 /// Every secret that appears by its literal name, as `secret('a/b')` or `{ secret = "a/b" }`, with its place. A name
 /// that a template puts together is not among them; it is looked up when the value is rendered.
@@ -98,15 +99,49 @@ pub fn facts_named(expression: &str) -> Vec<String> {
 
 /// The names that a template needs from outside: not those it sets itself, and not functions. Empty where it does not
 /// parse.
-pub fn names_used(text: &str) -> BTreeSet<String> {
-    let env: &Environment<'_> = &ENVIRONMENT;
-    let names = env
-        .template_from_str(text)
-        .map(|template| template.undeclared_variables(false));
-    outside(names.unwrap_or_default())
+pub fn names_used(text: &str) -> Arc<BTreeSet<String>> {
+    kept::names(text, || {
+        let env: &Environment<'_> = &ENVIRONMENT;
+        let names = env
+            .template_from_str(text)
+            .map(|template| template.undeclared_variables(false));
+        outside(names.unwrap_or_default())
+    })
 }
 
-fn names_used_by_expression(expression: &str) -> BTreeSet<String> {
+/// Every name that the templates inside a value mention, whether or not it comes from outside: never too few, as
+/// [`names_used`] may be where a template sets a name only sometimes.
+pub fn names_mentioned(value: &Value) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    walk(value, &mut |value| {
+        let Some(text) = value.as_str().filter(|text| is_template(text)) else {
+            return;
+        };
+        for code in scan::codes(text) {
+            let tokens = scan::tokens(text, code.inner).into_iter();
+            names.extend(tokens.filter_map(|(token, _)| match token {
+                Token::Name(name) => Some(name.to_owned()),
+                _ => None,
+            }));
+        }
+    });
+    names
+}
+
+/// The names that the templates inside a value need from outside.
+pub fn names_needed(value: &Value) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    walk(value, &mut |value| match value.as_str() {
+        // A name that is set in one branch only may come from outside in the other.
+        Some(text) if text.contains("{%") => names.extend(names_mentioned(value)),
+        Some(text) if is_template(text) => names.extend(names_used(text).iter().cloned()),
+        _ => {}
+    });
+    names
+}
+
+/// The same for an expression.
+pub fn names_used_by_expression(expression: &str) -> BTreeSet<String> {
     let env: &Environment<'_> = &ENVIRONMENT;
     let names = env
         .compile_expression(expression)

@@ -1,9 +1,9 @@
 //! Which values an expression looks at: `facts.os.memory`, `read.motd.size`. For messages only, so what it cannot
 //! follow (a name put together at run time) is left out.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
+
+use crate::model::template::Scope;
 
 /// A dotted path into `facts` or `read`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -16,8 +16,8 @@ pub struct Path {
 
 impl Path {
     /// The value, and the part of the path that leads to it: what follows (a method, a filter) is no key.
-    pub fn look_up<'a>(&self, names: &'a BTreeMap<String, Value>) -> Option<(String, &'a Value)> {
-        let mut value = names.get(&self.root)?;
+    pub fn look_up<'a>(&self, scope: &'a Scope) -> Option<(String, &'a Value)> {
+        let mut value = scope.get(&self.root)?;
         let mut name = self.root.clone();
         for part in &self.parts {
             let below = match value {
@@ -148,10 +148,8 @@ mod tests {
 
     #[test]
     fn a_value_is_looked_up_as_far_as_the_path_is_one() {
-        let names = BTreeMap::from([(
-            "facts".to_owned(),
-            serde_json::json!({ "os": { "id": "debian", "like": ["a"] } }),
-        )]);
+        let os = serde_json::json!({ "os": { "id": "debian", "like": ["a"] } });
+        let names = Scope::default().with("facts", os);
         let look = |text: &str| {
             of(text)[0]
                 .look_up(&names)
