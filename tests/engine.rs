@@ -230,15 +230,35 @@ fn torture(spec: &Spec, seed: u64) -> usize {
         sim.dice = Dice(seed.wrapping_add(crash as u64));
         crash_and_resume(sim, crash, &verdicts, &calm.world);
     }
-    let mut cases = events;
+    events
+        + stops(
+            spec,
+            &plan,
+            events,
+            &|| fresh(5, world_of(spec, &plan)),
+            &verdicts,
+            &calm.world,
+        )
+}
+
+/// The same, not crashed but stopped by Ctrl-C, or with a machine that goes away in the middle and is back for the resume.
+fn stops<'a>(
+    spec: &Spec,
+    plan: &Plan,
+    events: usize,
+    fresh: &dyn Fn() -> Sim<'a>,
+    verdicts: &BTreeMap<Key, Verdict>,
+    calm: &World,
+) -> usize {
+    let mut cases = 0;
     for stop in (0..events).step_by(5) {
         for level in [CancelLevel::Drain, CancelLevel::Abort] {
-            let mut sim = fresh(5, world_of(spec, &plan));
+            let mut sim = fresh();
             sim.cancel = Some((stop, level));
-            crash_and_resume(sim, usize::MAX, &verdicts, &calm.world);
+            crash_and_resume(sim, usize::MAX, verdicts, calm);
             cases += 1;
         }
-        let mut sim = fresh(5, world_of(spec, &plan));
+        let mut sim = fresh();
         let Some(target) = plan.targets.get(stop % plan.targets.len().max(1)) else {
             continue;
         };
@@ -249,7 +269,7 @@ fn torture(spec: &Spec, seed: u64) -> usize {
             != Some(target)
         {
             sim.cut = Some((stop, target.clone()));
-            crash_and_resume(sim, usize::MAX, &verdicts, &calm.world);
+            crash_and_resume(sim, usize::MAX, verdicts, calm);
             cases += 1;
         }
     }

@@ -142,28 +142,34 @@ pub async fn run(
             _ = ticks.tick() => runner.observer.tick(runner.seams.clock.wall_ms()),
         }
     }
-    // What still runs after an abort is left to itself: its job goes on where it is, `resume` finds it.
-    runner.tasks.shutdown().await;
-    let exit = exit.unwrap_or(ExitCode::Failed);
-    let unrecorded = runner.last_word().await.err();
-    let Runner {
-        recorder,
-        scheduler,
-        ..
-    } = runner;
-    let unrecorded = recorder.close().await.err().or(unrecorded);
-    Ok(Ended {
-        // A run whose end is not on record did not end well.
-        exit: match unrecorded {
-            None => exit,
-            Some(_) => ExitCode::strongest([exit, ExitCode::Failed]),
-        },
-        scheduler,
-        unrecorded,
-    })
+    Ok(runner.end(exit.unwrap_or(ExitCode::Failed)).await)
 }
 
 impl Runner<'_> {
+    /// Lets go of everything. A run whose end is not on record did not end well.
+    async fn end(mut self, exit: ExitCode) -> Ended {
+        // What still runs after an abort is left to itself: its job goes on where it is, `resume` finds it.
+        self.tasks.shutdown().await;
+        let last = self.last_word().await;
+        let Runner {
+            recorder,
+            scheduler,
+            guard,
+            ..
+        } = self;
+        let unrecorded = recorder.close().await.and(last).err();
+        drop(guard);
+        let exit = match unrecorded {
+            None => exit,
+            Some(_) => ExitCode::strongest([exit, ExitCode::Failed]),
+        };
+        Ended {
+            exit,
+            scheduler,
+            unrecorded,
+        }
+    }
+
     /// Waits until the last record is safe.
     async fn last_word(&mut self) -> Result<(), Failure> {
         match self.last_ack.take() {

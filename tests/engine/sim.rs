@@ -226,26 +226,7 @@ impl Sim<'_> {
             assert!(bad <= barrier.tolerate, "{label} went past {barrier:?}");
         }
         if let Some(serial) = expected.serial {
-            let under_way = |event: &&Event| matches!(event, Event::StepStarted { pair: other, .. } if self.same_series(pair, *other) && !trace.outcomes.contains_key(other));
-            let pairs: BTreeSet<PairId> = trace
-                .events
-                .iter()
-                .filter(under_way)
-                .filter_map(|event| match event {
-                    Event::StepStarted { pair, .. } => Some(*pair),
-                    _ => None,
-                })
-                .collect();
-            assert!(pairs.len() <= serial as usize, "{label}: {pairs:?} at once");
-            let retried = |event: &&Event| matches!(event, Event::StepStarted { pair: other, .. } if *other == pair);
-            let first = trace.events.iter().filter(retried).count() == 1;
-            let failed_before = trace.outcomes.iter().any(|(other, outcome)| {
-                *other < pair && self.same_series(pair, *other) && !outcome.satisfies()
-            });
-            assert!(
-                !(first && failed_before),
-                "{label} after a failure of its series"
-            );
+            self.check_series(pair, serial, trace);
         }
         for before in &expected.series_before {
             assert!(
@@ -253,6 +234,31 @@ impl Sim<'_> {
                 "{label} before its turn"
             );
         }
+    }
+
+    /// No more than `serial` of a step are under way, and none begins after one before it failed.
+    fn check_series(&self, pair: PairId, serial: u32, trace: &Trace) {
+        let label = self.plan.label(pair);
+        let under_way = |event: &&Event| matches!(event, Event::StepStarted { pair: other, .. } if self.same_series(pair, *other) && !trace.outcomes.contains_key(other));
+        let pairs: BTreeSet<PairId> = trace
+            .events
+            .iter()
+            .filter(under_way)
+            .filter_map(|event| match event {
+                Event::StepStarted { pair, .. } => Some(*pair),
+                _ => None,
+            })
+            .collect();
+        assert!(pairs.len() <= serial as usize, "{label}: {pairs:?} at once");
+        let retried = |event: &&Event| matches!(event, Event::StepStarted { pair: other, .. } if *other == pair);
+        let first = trace.events.iter().filter(retried).count() == 1;
+        let failed_before = trace.outcomes.iter().any(|(other, outcome)| {
+            *other < pair && self.same_series(pair, *other) && !outcome.satisfies()
+        });
+        assert!(
+            !(first && failed_before),
+            "{label} after a failure of its series"
+        );
     }
 
     fn same_series(&self, one: PairId, other: PairId) -> bool {
