@@ -24,11 +24,17 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hmco_boot::facts::fact::{Fact, FactValue};
+use hmco_boot::facts::known::{Known, Unreadable};
+use hmco_boot::model::action::Action;
+use hmco_boot::model::event::CancelLevel;
 use hmco_boot::model::fingerprint::Fingerprinter;
 use hmco_boot::model::id::{PairId, Target};
 use hmco_boot::model::outcome::{ExitCode, Outcome};
-use hmco_boot::plan::Plan;
+use hmco_boot::model::units::TimeSpan;
 use hmco_boot::plan::build::{Request, build};
+use hmco_boot::plan::{Gate, Plan};
+use hmco_boot::steps::{Decision, Touches, Want, Wish};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestRng, TestRunner};
@@ -37,6 +43,45 @@ use oracle::{Expected, Key, Verdict, expected, verdicts};
 use sim::{Dice, Sim, Trace, files, key_of, keys, options, prior_jobs};
 use spec::{Fate, Spec, spec};
 use world::World;
+
+/// A gate that the world opens.
+#[derive(Debug)]
+struct Open(String);
+
+impl Open {
+    fn fact(&self) -> Fact {
+        let name = self.0.clone();
+        Fact::Sysctl { name }
+    }
+}
+
+impl Wish for Open {
+    fn facts(&self, known: &Known<'_>) -> Want {
+        Want::all(known, [self.fact()])
+    }
+
+    fn decide(&self, known: &Known<'_>) -> Result<Decision<Vec<Action>>, Unreadable> {
+        Ok(match known.value(&self.fact())? {
+            Some(FactValue::Text(text)) if text == "open" => Decision::Unchanged,
+            _ => Decision::Drift {
+                diff: Vec::new(),
+                drift: Vec::new(),
+            },
+        })
+    }
+
+    fn touches(&self) -> Touches {
+        Touches::default()
+    }
+
+    fn verifiable(&self) -> bool {
+        true
+    }
+
+    fn fingerprint_text(&self) -> String {
+        self.0.clone()
+    }
+}
 
 fn plan_of(spec: &Spec) -> Arc<Plan> {
     let inventory = spec.inventory();
@@ -50,7 +95,18 @@ fn plan_of(spec: &Spec) -> Arc<Plan> {
         secrets: &|name| Err(format!("no secret {name}")),
         fingerprinter: &Fingerprinter::new([7; 32]),
     };
-    Arc::new(build(&request).expect("a generated playbook plans"))
+    let mut plan = build(&request).expect("a generated playbook plans");
+    for at in 0..plan.pairs.len() {
+        let (address, node) = key_of(&plan, plan.pairs[at].id);
+        if oracle::gate(spec, &address, node) > 0 {
+            plan.pairs[at].gate = Some(Gate {
+                wish: Arc::new(Open(address)),
+                timeout: TimeSpan(spec::GATE_LIMIT),
+                interval: TimeSpan(spec::GATE_INTERVAL),
+            });
+        }
+    }
+    Arc::new(plan)
 }
 
 fn world_of(spec: &Spec, plan: &Plan) -> World {
@@ -66,6 +122,9 @@ fn world_of(spec: &Spec, plan: &Plan) -> World {
     );
     for pair in &plan.pairs {
         let machine = world.machines.entry(pair.target.clone()).or_default();
+        let (address, node) = key_of(plan, pair.id);
+        let gate = oracle::gate(spec, &address, node);
+        machine.gates.insert(address, gate);
         if fate(pair.id) == Fate::Converged {
             machine
                 .files
@@ -141,6 +200,8 @@ fn torture(spec: &Spec, seed: u64) -> usize {
         world,
         dice: Dice(seed),
         faults,
+        cancel: None,
+        cut: None,
     };
 
     let mut calm = fresh(0, world_of(spec, &plan));
@@ -170,6 +231,49 @@ fn torture(spec: &Spec, seed: u64) -> usize {
         crash_and_resume(sim, crash, &verdicts, &calm.world);
     }
     events
+        + stops(
+            spec,
+            &plan,
+            events,
+            &|| fresh(5, world_of(spec, &plan)),
+            &verdicts,
+            &calm.world,
+        )
+}
+
+/// The same, not crashed but stopped by Ctrl-C, or with a machine that goes away in the middle and is back for the resume.
+fn stops<'a>(
+    spec: &Spec,
+    plan: &Plan,
+    events: usize,
+    fresh: &dyn Fn() -> Sim<'a>,
+    verdicts: &BTreeMap<Key, Verdict>,
+    calm: &World,
+) -> usize {
+    let mut cases = 0;
+    for stop in (0..events).step_by(5) {
+        for level in [CancelLevel::Drain, CancelLevel::Abort] {
+            let mut sim = fresh();
+            sim.cancel = Some((stop, level));
+            crash_and_resume(sim, usize::MAX, verdicts, calm);
+            cases += 1;
+        }
+        let mut sim = fresh();
+        let Some(target) = plan.targets.get(stop % plan.targets.len().max(1)) else {
+            continue;
+        };
+        if spec
+            .dead
+            .map(|dead| Target::Node(spec::node(dead)))
+            .as_ref()
+            != Some(target)
+        {
+            sim.cut = Some((stop, target.clone()));
+            crash_and_resume(sim, usize::MAX, verdicts, calm);
+            cases += 1;
+        }
+    }
+    cases
 }
 
 fn crash_and_resume(
@@ -179,7 +283,16 @@ fn crash_and_resume(
     calm: &World,
 ) {
     let plan = sim.plan.clone();
+    let (cancelled, cut) = (sim.cancel, sim.cut.clone());
     let first = sim.run(options("r1"), Some(crash));
+    if cancelled.is_some() && sim.cancel.take().is_none() {
+        assert_eq!(first.exit, Some(ExitCode::Interrupted));
+    }
+    if let Some((_, target)) = cut {
+        // It is back for the resume.
+        sim.cut = None;
+        sim.world.machines.entry(target).or_default().dead = false;
+    }
     let mut settings = options("r2");
     settings.prior_jobs = prior_jobs(&first);
     let resumed = sim.run(settings, None);
@@ -255,8 +368,38 @@ proptest! {
         let expected = expected(&spec);
         let verdicts = verdicts(&expected);
         let world = world_of(&spec, &plan);
-        let mut sim = Sim { plan: plan.clone(), expected: &expected, world, dice: Dice(seed), faults: 4, restarted: Default::default() };
+        let mut sim = Sim { plan: plan.clone(), expected: &expected, world, dice: Dice(seed), faults: 4, restarted: Default::default(), cancel: None, cut: None };
         let trace = sim.run(options("r1"), None);
         check_outcomes(&plan, &trace, &verdicts, false);
+    }
+}
+
+/// Gives every leaf step this `serial`.
+fn rolled_out(steps: &mut [spec::StepSpec], serial: u32) {
+    for step in steps {
+        match &mut step.content {
+            spec::Content::Leaf(_) => step.serial = Some(serial),
+            spec::Content::Nested(inner, _) => rolled_out(inner, serial),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 300, rng_seed: RngSeed::Fixed(8), failure_persistence: None, ..Config::default() })]
+
+    // Who of a series is stopped by a failure depends on who was started by then: only what must hold at every moment is
+    // checked, and that both runs come to an end.
+    #[test]
+    fn of_a_series_no_more_than_its_limit_are_under_way(spec in spec(), seed in any::<u64>(), serial in 2..4_u32) {
+        let mut spec = spec;
+        rolled_out(&mut spec.steps, serial);
+        let plan = plan_of(&spec);
+        let expected = expected(&spec);
+        let world = world_of(&spec, &plan);
+        let mut sim = Sim { plan: plan.clone(), expected: &expected, world, dice: Dice(seed), faults: 4, restarted: Default::default(), cancel: None, cut: None };
+        let first = sim.run(options("r1"), Some(usize::try_from(seed % 100).unwrap()));
+        let mut settings = options("r2");
+        settings.prior_jobs = prior_jobs(&first);
+        prop_assert!(sim.run(settings, None).exit.is_some());
     }
 }

@@ -91,7 +91,8 @@ struct Batch {
 /// The way to the journal. Without a journal (a preview) everything is safe at once.
 pub(super) struct Recorder {
     queue: Option<std::sync::mpsc::Sender<Batch>>,
-    thread: Option<tokio::task::JoinHandle<()>>,
+    /// Told when the thread has ended by itself.
+    ended: Option<oneshot::Receiver<()>>,
 }
 
 impl Recorder {
@@ -104,24 +105,36 @@ impl Recorder {
         let Some(journal) = journal else {
             return Self {
                 queue: None,
-                thread: None,
+                ended: None,
             };
         };
         let (queue, batches) = std::sync::mpsc::channel();
         // A thread of its own: an append waits for the disk, and the runner must not.
-        let thread =
-            tokio::task::spawn_blocking(move || write(journal.as_ref(), &run, &batches, &inputs));
+        let (last, ended) = oneshot::channel();
+        let work = move || {
+            write(journal.as_ref(), &run, &batches, &inputs);
+            drop(journal);
+            if last.send(()).is_err() {
+                tracing::debug!("nobody waits for the journal's end");
+            }
+        };
+        // Where there is no thread, `batches` is gone with it: every append fails, and nothing is started.
+        drop(
+            std::thread::Builder::new()
+                .name("journal".to_owned())
+                .spawn(work),
+        );
         Self {
             queue: Some(queue),
-            thread: Some(thread),
+            ended: Some(ended),
         }
     }
 
     /// Waits until everything is written and nobody uses the journal any more.
     pub async fn close(self) -> Result<(), Failure> {
         drop(self.queue);
-        match self.thread {
-            Some(thread) => thread.await.map_err(|_| thread_gone()),
+        match self.ended {
+            Some(ended) => ended.await.map_err(|_| thread_gone()),
             None => Ok(()),
         }
     }

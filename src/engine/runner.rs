@@ -113,24 +113,7 @@ pub async fn run(
         acknowledged(ack).await?;
     }
     let exit = runner.drive(&mut happened, &mut said).await;
-    // What still runs after an abort is left to itself: its job goes on where it is, `resume` finds it.
-    runner.tasks.shutdown().await;
-    let unrecorded = runner.last_word().await.err();
-    let Runner {
-        recorder,
-        scheduler,
-        ..
-    } = runner;
-    let unrecorded = recorder.close().await.err().or(unrecorded);
-    Ok(Ended {
-        // A run whose end is not on record did not end well.
-        exit: match unrecorded {
-            None => exit,
-            Some(_) => ExitCode::strongest([exit, ExitCode::Failed]),
-        },
-        scheduler,
-        unrecorded,
-    })
+    Ok(runner.end(exit).await)
 }
 
 impl Runner<'_> {
@@ -172,6 +155,30 @@ impl Runner<'_> {
                 }
                 _ = ticks.tick() => self.observer.tick(self.seams.clock.wall_ms()),
             }
+        }
+    }
+
+    /// Lets go of everything. A run whose end is not on record did not end well.
+    async fn end(mut self, exit: ExitCode) -> Ended {
+        // What still runs after an abort is left to itself: its job goes on where it is, `resume` finds it.
+        self.tasks.shutdown().await;
+        let last = self.last_word().await;
+        let Runner {
+            recorder,
+            scheduler,
+            guard,
+            ..
+        } = self;
+        let unrecorded = recorder.close().await.and(last).err();
+        drop(guard);
+        let exit = match unrecorded {
+            None => exit,
+            Some(_) => ExitCode::strongest([exit, ExitCode::Failed]),
+        };
+        Ended {
+            exit,
+            scheduler,
+            unrecorded,
         }
     }
 

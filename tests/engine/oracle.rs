@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::spec::{Content, Fate, Spec, StepSpec};
+use super::spec::{Content, Fate, NEVER, Spec, StepSpec};
 
 /// A pair: the step's address and the node.
 pub type Key = (String, usize);
@@ -23,6 +23,10 @@ pub struct Expected {
     /// The pairs of the same `serial = 1` step that come before it.
     pub series_before: Vec<Key>,
     pub dead: bool,
+    /// At most so many targets of its step at once.
+    pub serial: Option<u32>,
+    /// Looks until its gate holds; 0 = it has none.
+    pub gate: u32,
 }
 
 /// How a pair must end.
@@ -92,6 +96,8 @@ fn walk(
                                 Vec::new()
                             },
                             dead: spec.dead == Some(*node),
+                            serial: step.serial,
+                            gate: gate(spec, &address, *node),
                         };
                         found.insert((address.clone(), *node), expected);
                     }
@@ -160,10 +166,18 @@ fn alone(address: &str, node: usize) -> Barrier {
 
 /// Drawn from the spec's list by a hash of the pair's name, so that it does not depend on any order.
 pub fn fate(spec: &Spec, address: &str, node: usize) -> Fate {
-    let hash = address.bytes().fold(node * 7919 + 17, |hash, byte| {
+    spec.fates[hash(address, node) % spec.fates.len()]
+}
+
+/// How often a pair's gate is looked at until it holds; 0 = it has none.
+pub fn gate(spec: &Spec, address: &str, node: usize) -> u32 {
+    spec.gates[hash(address, node + 1) % spec.gates.len()]
+}
+
+fn hash(address: &str, node: usize) -> usize {
+    address.bytes().fold(node * 7919 + 17, |hash, byte| {
         hash.wrapping_mul(31).wrapping_add(usize::from(byte))
-    });
-    spec.fates[hash % spec.fates.len()]
+    })
 }
 
 /// How every pair must end, by passes until nothing is open.
@@ -201,10 +215,14 @@ fn settle(pair: &Expected, settled: &BTreeMap<Key, Verdict>) -> Option<Verdict> 
             return Some(Verdict::Blocked);
         }
     }
-    Some(match pair.fate {
+    let verdict = match pair.fate {
         Fate::Converged => Verdict::Unchanged,
         Fate::Fine => Verdict::Changed,
         Fate::Flaky(times) if times < pair.attempts => Verdict::Changed,
         Fate::Fails | Fate::Flaky(_) | Fate::Liar => Verdict::Failed,
+    };
+    Some(match verdict {
+        Verdict::Unchanged | Verdict::Changed if pair.gate == NEVER => Verdict::Failed,
+        verdict => verdict,
     })
 }

@@ -3,16 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use hmco_boot::engine::scheduler::{Command, Input, Options, Scheduler};
+use hmco_boot::engine::scheduler::{Command, Input, Options, Scheduler, TimerId};
+use hmco_boot::journal::fold::RunFold;
 use hmco_boot::model::action::Job;
-use hmco_boot::model::event::Event;
-use hmco_boot::model::id::{JobId, PairId, RunId, Target};
+use hmco_boot::model::event::{
+    CancelLevel, EVENT_VERSION, Event, PairInfo, Record, RunArguments, RunStarted,
+};
+use hmco_boot::model::id::{JobId, KindName, PairId, RunId, Target};
 use hmco_boot::model::outcome::{ExitCode, Failure, Outcome};
 use hmco_boot::plan::Plan;
 use hmco_boot::transport::{Applied, HostError, HostErrorKind};
 
 use super::oracle::{Expected, Key};
+use super::spec::GATE_LIMIT;
 use super::world::World;
 
 /// A small generator: the same seed, the same run (splitmix64).
@@ -38,6 +43,10 @@ pub struct Sim<'a> {
     pub faults: usize,
     /// Pairs whose machine has lost power under them.
     pub restarted: BTreeSet<PairId>,
+    /// Ctrl-C after this event: the first one or at once the second.
+    pub cancel: Option<(usize, CancelLevel)>,
+    /// A machine that is gone from this event on.
+    pub cut: Option<(usize, Target)>,
 }
 
 /// What a run left on record.
@@ -46,13 +55,15 @@ pub struct Trace {
     pub events: Vec<Event>,
     pub outcomes: BTreeMap<PairId, Outcome>,
     pub exit: Option<ExitCode>,
+    /// What a journal makes of it; takes every event, or the test fails.
+    pub fold: RunFold,
 }
 
 enum Pending {
     Read(Target, Vec<hmco_boot::facts::fact::Fact>),
     Apply(PairId, Target, Job, Vec<hmco_boot::facts::fact::Fact>),
     Attach(Target, JobId),
-    Timer(hmco_boot::engine::scheduler::TimerId),
+    Timer(TimerId, Duration),
     Lock,
 }
 
@@ -61,11 +72,14 @@ impl Sim<'_> {
     pub fn run(&mut self, options: Options, crash: Option<usize>) -> Trace {
         let mut scheduler = Scheduler::new(self.plan.clone(), options);
         let mut trace = Trace::default();
+        record(&mut trace.fold, started(&self.plan));
         let mut pending = Vec::new();
         let mut commands = scheduler.handle(Input::Start);
         loop {
             for command in commands {
                 if self.note(command, &mut trace, &mut pending) {
+                    // What was under way when it was aborted is left to itself.
+                    self.die(pending);
                     assert_eq!(
                         trace.outcomes.len(),
                         self.plan.pairs.len(),
@@ -83,9 +97,36 @@ impl Sim<'_> {
                 "stuck: nothing is under way and the run has not ended\n{:#?}",
                 trace.events
             );
-            let next = self.dice.roll(pending.len());
-            let input = self.perform(pending.swap_remove(next));
-            commands = scheduler.handle(input);
+            commands = match self.disturb(trace.events.len()) {
+                Some(input) => scheduler.handle(input),
+                None => {
+                    let next = self.next(&pending);
+                    let input = self.perform(pending.swap_remove(next));
+                    scheduler.handle(input)
+                }
+            };
+        }
+    }
+
+    /// What happens by itself at this moment.
+    fn disturb(&mut self, events: usize) -> Option<Input> {
+        if let Some((_, target)) = self.cut.take_if(|(at, _)| events > *at) {
+            self.world.machines.entry(target).or_default().dead = true;
+        }
+        let (_, level) = self.cancel.take_if(|(at, _)| events > *at)?;
+        Some(Input::Cancel(level))
+    }
+
+    /// Anything may come next, but long waits come last.
+    fn next(&mut self, pending: &[Pending]) -> usize {
+        let long =
+            |pending: &Pending| matches!(pending, Pending::Timer(_, delay) if *delay >= GATE_LIMIT);
+        let soon: Vec<usize> = (0..pending.len())
+            .filter(|at| !long(&pending[*at]))
+            .collect();
+        match soon.len() {
+            0 => self.dice.roll(pending.len()),
+            many => soon[self.dice.roll(many)],
         }
     }
 
@@ -96,7 +137,7 @@ impl Sim<'_> {
                 Pending::Read(on, _) | Pending::Apply(_, on, _, _) | Pending::Attach(on, _) => {
                     on == target
                 }
-                Pending::Timer(_) | Pending::Lock => false,
+                Pending::Timer(..) | Pending::Lock => false,
             })
         };
         match command {
@@ -105,6 +146,7 @@ impl Sim<'_> {
                     let before = trace.outcomes.insert(*pair, outcome.clone());
                     assert!(before.is_none(), "{} ended twice", self.plan.label(*pair));
                 }
+                record(&mut trace.fold, event.clone());
                 trace.events.push(event);
             }
             Command::Read { target, facts } => {
@@ -134,7 +176,7 @@ impl Sim<'_> {
                 );
                 pending.push(Pending::Attach(target, job));
             }
-            Command::After { timer, .. } => pending.push(Pending::Timer(timer)),
+            Command::After { timer, delay } => pending.push(Pending::Timer(timer, delay)),
             Command::Lock { .. } => pending.push(Pending::Lock),
             Command::Confirm { .. } => panic!("no step here is disruptive"),
             Command::Finished(exit) => {
@@ -183,12 +225,44 @@ impl Sim<'_> {
             }
             assert!(bad <= barrier.tolerate, "{label} went past {barrier:?}");
         }
+        if let Some(serial) = expected.serial {
+            self.check_series(pair, serial, trace);
+        }
         for before in &expected.series_before {
             assert!(
                 outcome(before).is_some_and(Outcome::satisfies),
                 "{label} before its turn"
             );
         }
+    }
+
+    /// No more than `serial` of a step are under way, and none begins after one before it failed.
+    fn check_series(&self, pair: PairId, serial: u32, trace: &Trace) {
+        let label = self.plan.label(pair);
+        let under_way = |event: &&Event| matches!(event, Event::StepStarted { pair: other, .. } if self.same_series(pair, *other) && !trace.outcomes.contains_key(other));
+        let pairs: BTreeSet<PairId> = trace
+            .events
+            .iter()
+            .filter(under_way)
+            .filter_map(|event| match event {
+                Event::StepStarted { pair, .. } => Some(*pair),
+                _ => None,
+            })
+            .collect();
+        assert!(pairs.len() <= serial as usize, "{label}: {pairs:?} at once");
+        let retried = |event: &&Event| matches!(event, Event::StepStarted { pair: other, .. } if *other == pair);
+        let first = trace.events.iter().filter(retried).count() == 1;
+        let failed_before = trace.outcomes.iter().any(|(other, outcome)| {
+            *other < pair && self.same_series(pair, *other) && !outcome.satisfies()
+        });
+        assert!(
+            !(first && failed_before),
+            "{label} after a failure of its series"
+        );
+    }
+
+    fn same_series(&self, one: PairId, other: PairId) -> bool {
+        self.plan.pairs[one.index()].series == self.plan.pairs[other.index()].series
     }
 
     fn fault(&mut self) -> bool {
@@ -240,14 +314,14 @@ impl Sim<'_> {
                 }
             }
             Pending::Attach(target, job) => {
-                let result = Ok(self.world.collect(&target, &job));
+                let result = self.world.attach(&target, &job);
                 Input::Attached {
                     target,
                     job,
                     result,
                 }
             }
-            Pending::Timer(timer) => Input::Timer(timer),
+            Pending::Timer(timer, _) => Input::Timer(timer),
             Pending::Lock => Input::Locked(Ok(())),
         }
     }
@@ -272,17 +346,39 @@ impl Sim<'_> {
     }
 }
 
-/// What a resume must be told: jobs on record as started and not as ended.
+/// What a resume must be told, as it is read from the record.
 pub fn prior_jobs(trace: &Trace) -> BTreeMap<JobId, PairId> {
-    let mut open = BTreeMap::new();
-    for event in &trace.events {
-        match event {
-            Event::StepStarted { pair, job, .. } => drop(open.insert(job.clone(), *pair)),
-            Event::StepFinished { pair, .. } => open.retain(|_, of| of != pair),
-            _ => {}
-        }
+    hmco_boot::engine::resume::prior_jobs(&trace.fold)
+}
+
+fn record(fold: &mut RunFold, event: Event) {
+    let (seq, at_ms) = (fold.next_seq(), 0);
+    let record = Record { seq, at_ms, event };
+    if let Err(illegal) = fold.apply(&record) {
+        panic!("no journal takes this: {illegal}: {record:?}");
     }
-    open
+}
+
+fn started(plan: &Plan) -> Event {
+    let info = |pair: &hmco_boot::plan::Pair| PairInfo {
+        id: pair.id,
+        step: pair.step.clone(),
+        target: pair.target.clone(),
+        kind: KindName::new(pair.kind.name),
+        waits_for: Vec::new(),
+        disruptive: false,
+    };
+    Event::RunStarted(Box::new(RunStarted {
+        version: EVENT_VERSION,
+        run: RunId::new("r"),
+        resumes: None,
+        tool: String::new(),
+        cluster: "test".to_owned(),
+        playbook: "main".to_owned(),
+        arguments: RunArguments::default(),
+        fingerprint: String::new(),
+        pairs: plan.pairs.iter().map(info).collect(),
+    }))
 }
 
 pub fn key_of(plan: &Plan, pair: PairId) -> Key {

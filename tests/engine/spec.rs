@@ -56,7 +56,15 @@ pub struct Spec {
     /// Drawn from for the fate of each pair.
     pub fates: Vec<Fate>,
     pub dead: Option<usize>,
+    /// Drawn from for the gate of each pair: looks until it holds, 0 = no gate.
+    pub gates: Vec<u32>,
 }
+
+/// A gate that never holds.
+pub const NEVER: u32 = u32::MAX;
+/// The time limit of gates, and how often they are looked at.
+pub const GATE_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
+pub const GATE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(4);
 
 fn targets(nodes: usize) -> impl Strategy<Value = BTreeSet<usize>> {
     prop::collection::btree_set(0..nodes, 0..=nodes)
@@ -141,8 +149,13 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             steps(nodes, 2, 6),
             prop::collection::vec(fate.clone(), 24),
             dead.clone(),
+            prop::collection::vec(
+                prop_oneof![6 => Just(0), 2 => 1..4_u32, 1 => Just(NEVER)],
+                7,
+            ),
         )
-            .prop_map(move |(steps, fates, dead)| Spec {
+            .prop_map(move |(steps, fates, dead, gates)| Spec {
+                gates,
                 nodes,
                 steps,
                 fates,

@@ -27,6 +27,8 @@ pub struct Machine {
     running: Vec<Running>,
     /// Ended, and nobody has heard of it.
     ended: BTreeMap<JobId, JobStatus>,
+    /// Looks until a gate holds.
+    pub gates: BTreeMap<String, u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,10 +69,19 @@ impl World {
         if machine.dead {
             return Err(gone());
         }
-        Ok(facts
-            .iter()
-            .map(|fact| (fact.clone(), answer(machine, fact)))
-            .collect())
+        let mut answers = Vec::new();
+        for fact in facts {
+            answers.push((fact.clone(), answer(machine, fact)));
+        }
+        Ok(answers)
+    }
+
+    /// Awaits a job, where its machine answers.
+    pub fn attach(&mut self, target: &Target, id: &JobId) -> Result<JobEnd, HostError> {
+        if self.machine(target).dead {
+            return Err(gone());
+        }
+        Ok(self.collect(target, id))
     }
 
     /// Starts a job; nothing is done yet.
@@ -179,7 +190,15 @@ impl World {
     }
 }
 
-fn answer(machine: &Machine, fact: &Fact) -> Result<FactValue, FactError> {
+fn answer(machine: &mut Machine, fact: &Fact) -> Result<FactValue, FactError> {
+    if let Fact::Sysctl { name } = fact {
+        let looks = machine.gates.get_mut(name).ok_or(FactError::NotFound)?;
+        if *looks == 0 {
+            return Ok(FactValue::Text("open".to_owned()));
+        }
+        *looks = looks.saturating_sub(u32::from(*looks != super::spec::NEVER));
+        return Ok(FactValue::Text("shut".to_owned()));
+    }
     let file = |path: &hmco_boot::model::path::AbsPath| {
         machine.files.get(path.as_str()).ok_or(FactError::NotFound)
     };

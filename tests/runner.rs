@@ -1,0 +1,551 @@
+//! The runner with machines and a journal in memory: what is on record before what is done, and how troubles of either
+//! end. Time stands still but for what waits for it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
+
+#[path = "scheduler/lab.rs"]
+#[expect(dead_code, reason = "only the plans are used here")]
+mod lab;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use hmco_boot::engine::clock::StillClock;
+use hmco_boot::engine::runner::{Confirm, Ended, Locks, Observer, Seams, run};
+use hmco_boot::engine::scheduler::Options;
+use hmco_boot::facts::fact::{Answer, Fact};
+use hmco_boot::journal::fold::RunFold;
+use hmco_boot::journal::memory::MemoryJournal;
+use hmco_boot::journal::{Journal, JournalError, RunSummary};
+use hmco_boot::model::action::{Job, JobEnd};
+use hmco_boot::model::event::{
+    CancelLevel, EVENT_VERSION, Event, PairInfo, Record, RunArguments, RunStarted,
+};
+use hmco_boot::model::id::{JobId, KindName, PairId, RunId, Target};
+use hmco_boot::model::outcome::{ExitCode, Failure, Outcome};
+use hmco_boot::plan::Plan;
+use hmco_boot::transport::fake::{FakeHost, Fault};
+use hmco_boot::transport::{Applied, BoxFuture, Host, HostError, Hosts, OutputSink};
+use tokio::sync::{mpsc, watch};
+
+use lab::{options, plan, step};
+
+/// What the test is told of every call, before the machine is.
+type Spy = Arc<dyn Fn(&str) + Send + Sync>;
+
+#[derive(Clone)]
+struct Spied {
+    host: FakeHost,
+    spy: Spy,
+}
+
+impl Host for Spied {
+    fn read<'a>(&'a self, facts: &'a [Fact]) -> BoxFuture<'a, Result<Vec<Answer>, HostError>> {
+        (self.spy)("read");
+        self.host.read(facts)
+    }
+
+    fn apply<'a>(
+        &'a self,
+        job: &'a Job,
+        facts: &'a [Fact],
+        output: OutputSink<'a>,
+    ) -> BoxFuture<'a, Result<Applied, HostError>> {
+        (self.spy)(job.id.as_str());
+        output("some output\n");
+        self.host.apply(job, facts, output)
+    }
+
+    fn attach<'a>(
+        &'a self,
+        job: &'a JobId,
+        end: bool,
+        output: OutputSink<'a>,
+    ) -> BoxFuture<'a, Result<JobEnd, HostError>> {
+        (self.spy)("attach");
+        self.host.attach(job, end, output)
+    }
+}
+
+struct Farm(BTreeMap<Target, Spied>);
+
+impl Hosts for Farm {
+    fn host<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Arc<dyn Host>, HostError>> {
+        let host = Arc::new(self.0[target].clone());
+        Box::pin(async move { Ok(host as Arc<dyn Host>) })
+    }
+}
+
+struct Free;
+
+impl Locks for Free {
+    fn acquire<'a>(&'a self, _: &'a [Target]) -> BoxFuture<'a, Result<Box<dyn Send>, Failure>> {
+        Box::pin(async { Ok(Box::new(()) as Box<dyn Send>) })
+    }
+}
+
+/// A lock whose holder tells when it was let go.
+struct Told(Arc<AtomicBool>);
+
+struct Holder(Arc<AtomicBool>);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Locks for Told {
+    fn acquire<'a>(&'a self, _: &'a [Target]) -> BoxFuture<'a, Result<Box<dyn Send>, Failure>> {
+        let holder = Box::new(Holder(self.0.clone()));
+        Box::pin(async move { Ok(holder as Box<dyn Send>) })
+    }
+}
+
+struct Broken;
+
+impl Locks for Broken {
+    fn acquire<'a>(&'a self, _: &'a [Target]) -> BoxFuture<'a, Result<Box<dyn Send>, Failure>> {
+        Box::pin(async { panic!("a lock that breaks down") })
+    }
+}
+
+impl Confirm for Free {
+    fn confirm<'a>(&'a self, _: &'a [String]) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(true))
+    }
+}
+
+/// Keeps every record; tells how many starts it has seen.
+struct Seen {
+    records: Arc<Mutex<Vec<Record>>>,
+    starts: watch::Sender<usize>,
+}
+
+impl Observer for Seen {
+    fn record(&mut self, record: &Record) {
+        self.records.lock().unwrap().push(record.clone());
+        if matches!(record.event, Event::StepStarted { .. }) {
+            self.starts.send_modify(|starts| *starts += 1);
+        }
+    }
+
+    fn tick(&mut self, _: i64) {}
+}
+
+/// A run in the making.
+struct Rig {
+    plan: Arc<Plan>,
+    options: Options,
+    hosts: BTreeMap<Target, FakeHost>,
+    spy: Spy,
+    locks: Arc<dyn Locks>,
+    journal: Arc<dyn Journal>,
+    memory: MemoryJournal,
+    records: Arc<Mutex<Vec<Record>>>,
+    starts: watch::Sender<usize>,
+    cancel: mpsc::UnboundedSender<CancelLevel>,
+    cancelled: Option<mpsc::UnboundedReceiver<CancelLevel>>,
+}
+
+impl Rig {
+    fn new(plan: Plan) -> Self {
+        let memory = MemoryJournal::new();
+        let (cancel, cancelled) = mpsc::unbounded_channel();
+        let host = |target: &Target| (target.clone(), FakeHost::new());
+        Self {
+            hosts: plan.targets.iter().map(host).collect(),
+            plan: Arc::new(plan),
+            options: options(),
+            spy: Arc::new(|_| {}),
+            locks: Arc::new(Free),
+            journal: Arc::new(memory.clone()),
+            memory,
+            records: Arc::default(),
+            starts: watch::Sender::new(0),
+            cancel,
+            cancelled: Some(cancelled),
+        }
+    }
+
+    fn host(&self, name: &str) -> FakeHost {
+        self.hosts[&lab::node(name)].clone()
+    }
+
+    async fn run(&mut self) -> Result<Ended, Failure> {
+        let spied = |(target, host): (&Target, &FakeHost)| {
+            let (host, spy) = (host.clone(), self.spy.clone());
+            (target.clone(), Spied { host, spy })
+        };
+        let (_, nobody) = mpsc::unbounded_channel();
+        let seams = Seams {
+            hosts: Arc::new(Farm(self.hosts.iter().map(spied).collect())),
+            locks: Some(self.locks.clone()),
+            journal: Some(self.journal.clone()),
+            confirm: Arc::new(Free),
+            clock: Arc::new(StillClock::default()),
+            cancel: self.cancelled.take().unwrap_or(nobody),
+        };
+        let info = |pair: &hmco_boot::plan::Pair| PairInfo {
+            id: pair.id,
+            step: pair.step.clone(),
+            target: pair.target.clone(),
+            kind: KindName::new(pair.kind.name),
+            waits_for: Vec::new(),
+            disruptive: false,
+        };
+        let started = RunStarted {
+            version: EVENT_VERSION,
+            run: self.options.run.clone(),
+            resumes: None,
+            tool: "test".to_owned(),
+            cluster: "test".to_owned(),
+            playbook: "test".to_owned(),
+            arguments: RunArguments::default(),
+            fingerprint: "test".to_owned(),
+            pairs: self.plan.pairs.iter().map(info).collect(),
+        };
+        let mut seen = Seen {
+            records: self.records.clone(),
+            starts: self.starts.clone(),
+        };
+        run(
+            self.plan.clone(),
+            self.options.clone(),
+            seams,
+            started,
+            &mut seen,
+        )
+        .await
+    }
+
+    fn seen(&self) -> Vec<Record> {
+        self.records.lock().unwrap().clone()
+    }
+}
+
+fn outcome(ended: &Ended, id: u32) -> &Outcome {
+    ended.scheduler.outcome(PairId(id)).unwrap()
+}
+
+/// Steps whose wish is that the machine has their file; what the machines write is not "good", so nothing is proven.
+fn many(count: usize) -> Plan {
+    let always = |at| step("a", &format!("n{at}")).wish(|wish| wish.verifiable = false);
+    plan((0..count).map(always).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_record_is_seen_and_kept_in_order_without_gaps() {
+    let mut rig = Rig::new(many(5));
+    let ended = rig.run().await.unwrap();
+    assert_eq!(ended.exit, ExitCode::Done);
+    let seen = rig.seen();
+    assert!(
+        seen.iter()
+            .map(|record| record.seq)
+            .eq(0..seen.len() as u64)
+    );
+    assert_eq!(rig.memory.read(&"r".into()).unwrap(), seen);
+    assert!(matches!(
+        seen.last().unwrap().event,
+        Event::RunFinished { .. }
+    ));
+    assert!(
+        seen.iter()
+            .any(|r| matches!(r.event, Event::StepOutput { .. }))
+    );
+    rig.memory.lose_what_is_not_durable();
+    assert_eq!(
+        rig.memory.read(&"r".into()).unwrap(),
+        seen,
+        "its end is safe"
+    );
+}
+
+/// A journal that keeps apart what was appended durably.
+struct Durable {
+    inner: MemoryJournal,
+    safe: Mutex<Vec<Record>>,
+    waiting: Mutex<Vec<Record>>,
+    appends: AtomicUsize,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Durable {
+    fn new(open: bool) -> Self {
+        Self {
+            inner: MemoryJournal::new(),
+            safe: Mutex::default(),
+            waiting: Mutex::default(),
+            appends: AtomicUsize::new(0),
+            open: Mutex::new(open),
+            opened: Condvar::new(),
+        }
+    }
+
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+}
+
+impl Journal for Durable {
+    fn append(&self, run: &RunId, records: &[Record], durable: bool) -> Result<(), JournalError> {
+        let starts = |record: &Record| matches!(record.event, Event::StepStarted { .. });
+        if records.iter().any(starts) {
+            drop(
+                self.opened
+                    .wait_while(self.open.lock().unwrap(), |open| !*open)
+                    .unwrap(),
+            );
+        }
+        self.inner.append(run, records, durable)?;
+        let mut waiting = self.waiting.lock().unwrap();
+        waiting.extend_from_slice(records);
+        if durable {
+            self.appends.fetch_add(1, Ordering::SeqCst);
+            self.safe.lock().unwrap().append(&mut waiting);
+        }
+        Ok(())
+    }
+
+    fn runs(&self) -> Result<Vec<RunSummary>, JournalError> {
+        self.inner.runs()
+    }
+
+    fn read(&self, run: &RunId) -> Result<Vec<Record>, JournalError> {
+        self.inner.read(run)
+    }
+
+    fn prune(&self, keep: usize) -> Result<Vec<RunId>, JournalError> {
+        self.inner.prune(keep)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_is_durable_before_its_machine_hears_of_it() {
+    let mut rig = Rig::new(many(10));
+    let journal = Arc::new(Durable::new(true));
+    rig.journal = journal.clone();
+    let unsafe_calls = Arc::new(Mutex::new(Vec::new()));
+    let bad = unsafe_calls.clone();
+    rig.spy = Arc::new(move |call| {
+        let started = |record: &Record| matches!(&record.event, Event::StepStarted { job, .. } if job.as_str() == call);
+        if call.starts_with("r-") && !journal.safe.lock().unwrap().iter().any(started) {
+            bad.lock().unwrap().push(call.to_owned());
+        }
+    });
+    assert_eq!(rig.run().await.unwrap().exit, ExitCode::Done);
+    assert_eq!(*unsafe_calls.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_starts_at_once_share_few_commits() {
+    let mut rig = Rig::new(many(100));
+    rig.options.parallel = 100;
+    let journal = Arc::new(Durable::new(false));
+    rig.journal = journal.clone();
+    let mut starts = rig.starts.subscribe();
+    let disk = journal.clone();
+    // The disk is slow until all starts have been handed over.
+    let slow = async move {
+        starts.wait_for(|starts| *starts == 100).await.unwrap();
+        disk.open();
+    };
+    let (ended, ()) = tokio::join!(rig.run(), slow);
+    assert_eq!(ended.unwrap().exit, ExitCode::Done);
+    let commits = journal.appends.load(Ordering::SeqCst);
+    assert!(commits <= 10, "{commits} durable appends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_fails_before_an_apply_keeps_the_job_from_its_machine() {
+    // However many appends succeed, no machine gets a job whose start was not taken.
+    for appends in 1..12 {
+        let mut rig = Rig::new(many(2));
+        rig.memory.fail_after(appends);
+        let ended = rig.run().await.unwrap();
+        let kept = rig.memory.read(&"r".into()).unwrap();
+        let on_record = |id: &JobId| {
+            let starts =
+                |r: &Record| matches!(&r.event, Event::StepStarted { job, .. } if job == id);
+            kept.iter().any(starts)
+        };
+        for host in rig.hosts.values() {
+            assert!(
+                host.applied().iter().all(on_record),
+                "after {appends} appends"
+            );
+        }
+        let whole = matches!(kept.last().unwrap().event, Event::RunFinished { .. });
+        assert_eq!(
+            ended.exit == ExitCode::Done,
+            whole,
+            "after {appends} appends"
+        );
+        assert!(whole || ended.exit == ExitCode::Failed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_first_record_is_not_taken_does_not_begin() {
+    let mut rig = Rig::new(many(1));
+    rig.memory.fail_after(0);
+    assert!(rig.run().await.is_err());
+    assert_eq!(rig.host("n0").calls().reads, 0);
+}
+
+/// A journal whose thread dies at the first durable start.
+struct Dies(MemoryJournal);
+
+impl Journal for Dies {
+    fn append(&self, run: &RunId, records: &[Record], durable: bool) -> Result<(), JournalError> {
+        let starts = |record: &Record| matches!(record.event, Event::StepStarted { .. });
+        assert!(!records.iter().any(starts), "a journal that breaks down");
+        self.0.append(run, records, durable)
+    }
+
+    fn runs(&self) -> Result<Vec<RunSummary>, JournalError> {
+        self.0.runs()
+    }
+
+    fn read(&self, run: &RunId) -> Result<Vec<Record>, JournalError> {
+        self.0.read(run)
+    }
+
+    fn prune(&self, keep: usize) -> Result<Vec<RunId>, JournalError> {
+        self.0.prune(keep)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_death_of_the_journals_thread_keeps_jobs_from_machines_and_fails_the_run() {
+    let mut rig = Rig::new(many(2));
+    rig.journal = Arc::new(Dies(rig.memory.clone()));
+    let ended = rig.run().await.unwrap();
+    assert_eq!(ended.exit, ExitCode::Failed);
+    assert!(ended.unrecorded.is_some());
+    assert!(rig.hosts.values().all(|host| host.applied().is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_connection_is_followed_by_an_attach_and_the_job_runs_once() {
+    for fault in [Fault::LostDuring, Fault::LostAfter, Fault::LostBefore] {
+        let mut rig = Rig::new(many(1));
+        let host = rig.host("n0");
+        host.fail_next([fault]);
+        let ended = rig.run().await.unwrap();
+        assert_eq!(outcome(&ended, 0), &Outcome::Changed, "{fault:?}");
+        assert_eq!(host.applied().len(), 1, "{fault:?}");
+        assert_eq!(host.calls().attaches, 1, "{fault:?}");
+        RunFold::of(&rig.seen()).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_does_not_answer_ends_as_unreachable_after_the_tries_it_has() {
+    let mut rig = Rig::new(many(2));
+    let host = rig.host("n0");
+    host.fail_always(Fault::Unreachable { transient: true });
+    let ended = rig.run().await.unwrap();
+    assert_eq!(ended.exit, ExitCode::Unreachable);
+    assert_eq!(outcome(&ended, 1), &Outcome::Changed);
+    assert_eq!(host.calls().reads, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_ctrl_c_waits_for_the_job_and_the_second_leaves_it_alone() {
+    for levels in [1, 2] {
+        let mut rig = Rig::new(plan(vec![
+            step("a", "n").wish(|wish| wish.verifiable = false),
+            step("b", "n").needs(&[0]),
+        ]));
+        let host = rig.host("n");
+        host.hold_jobs(true);
+        let (cancel, mut starts) = (rig.cancel.clone(), rig.starts.subscribe());
+        let person = async {
+            starts.wait_for(|starts| *starts == 1).await.unwrap();
+            cancel.send(CancelLevel::Drain).unwrap();
+            if levels == 2 {
+                cancel.send(CancelLevel::Abort).unwrap();
+            } else {
+                // Only time passes when nothing else can: the run waits.
+                tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+                host.hold_jobs(false);
+            }
+        };
+        let (ended, ()) = tokio::join!(rig.run(), person);
+        let ended = ended.unwrap();
+        assert_eq!(ended.exit, ExitCode::Interrupted);
+        let first = outcome(&ended, 0).word();
+        assert_eq!(
+            first,
+            if levels == 2 {
+                "interrupted"
+            } else {
+                "changed"
+            }
+        );
+        assert_eq!(outcome(&ended, 1).word(), "interrupted");
+        RunFold::of(&rig.seen()).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_breaks_down_does_not_hang_the_run() {
+    for (call, word) in [
+        ("read", "unreachable"),
+        ("r-#0-1", "changed"),
+        ("r-", "interrupted"),
+    ] {
+        let mut rig = Rig::new(many(1));
+        rig.spy = Arc::new(move |called| assert!(!called.starts_with(call), "it breaks down"));
+        let ended = rig.run().await.unwrap();
+        assert_eq!(outcome(&ended, 0).word(), word, "{call}");
+    }
+    let mut rig = Rig::new(many(1));
+    rig.locks = Arc::new(Broken);
+    assert_eq!(rig.run().await.unwrap().exit, ExitCode::Locked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lock_is_kept_until_the_end_of_the_run_is_on_record_and_then_let_go() {
+    let mut rig = Rig::new(many(1));
+    let gone = Arc::new(AtomicBool::new(false));
+    rig.locks = Arc::new(Told(gone.clone()));
+    let held = gone.clone();
+    rig.spy = Arc::new(move |_| assert!(!held.load(Ordering::SeqCst), "let go too early"));
+    assert_eq!(rig.run().await.unwrap().exit, ExitCode::Done);
+    assert!(gone.load(Ordering::SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_dies_and_is_begun_again_finds_its_job_and_does_not_repeat_it() {
+    let mut rig = Rig::new(many(1));
+    let host = rig.host("n0");
+    host.hold_jobs(true);
+    let mut starts = rig.starts.subscribe();
+    let dies = async {
+        starts.wait_for(|starts| *starts == 1).await.unwrap();
+        // Long enough for the job to have begun.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    };
+    tokio::select! {
+        _ = rig.run() => panic!("the job is held"),
+        () = dies => {}
+    }
+    host.hold_jobs(false);
+    let fold = RunFold::of(&rig.memory.read(&"r".into()).unwrap()).unwrap();
+    rig.options = Options::new("s".into());
+    rig.options.prior_jobs = hmco_boot::engine::resume::prior_jobs(&fold);
+    let ended = rig.run().await.unwrap();
+    assert_eq!(outcome(&ended, 0), &Outcome::Changed);
+    assert_eq!(host.applied().len(), 1, "once, by the first run");
+}
