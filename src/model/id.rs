@@ -80,6 +80,21 @@ impl StepAddr {
         Self::new(format!("{self}/{id}"))
     }
 
+    /// The address of the playbook step around it. An item's name may hold `/`, but no brackets.
+    pub fn parent(&self) -> Option<&str> {
+        let text = self.as_str();
+        let mut inside = false;
+        let slash = text.char_indices().rev().find(|(_, c)| {
+            match c {
+                ']' => inside = true,
+                '[' => inside = false,
+                _ => {}
+            }
+            *c == '/' && !inside
+        });
+        slash.and_then(|(at, _)| text.get(..at))
+    }
+
     /// The address of one item of this `each` step.
     pub fn item(&self, item: &str) -> Self {
         Self::new(format!("{self}[{item}]"))

@@ -14,9 +14,10 @@ use super::value::{Span, Value};
 
 pub use resolve::{Constants, Layers, resolve, unknown_names};
 
-/// Names that templates have already; a playbook cannot declare a var of that name.
-pub const RESERVED_NAMES: [&str; 9] = [
-    "node", "nodes", "groups", "cluster", "item", "facts", "secret", "range", "dict",
+/// Names that templates have already; a playbook cannot declare a var of that name. (It can take the name of a function
+/// such as `range`, which is then the var.)
+pub const RESERVED_NAMES: [&str; 7] = [
+    "node", "nodes", "groups", "cluster", "item", "facts", "secret",
 ];
 
 /// `[vars.NAME]` of a playbook.
