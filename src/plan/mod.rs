@@ -7,8 +7,10 @@
 pub mod build;
 mod expand;
 mod fingerprint;
+mod growth;
 mod items;
 mod order;
+mod pairs;
 pub mod saved;
 mod targets;
 mod wish;
