@@ -140,3 +140,17 @@ impl fmt::Display for PairId {
         write!(f, "#{}", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_of_an_address_is_the_playbook_step_around_it_whatever_items_are_called() {
+        let parent = |text: &str| StepAddr::new(text).parent().map(str::to_owned);
+        assert_eq!(parent("a"), None);
+        assert_eq!(parent("a[/dev/sda]"), None);
+        assert_eq!(parent("p/q/a[x]").as_deref(), Some("p/q"));
+        assert_eq!(parent("p[a/b]/c[d/e]").as_deref(), Some("p[a/b]"));
+    }
+}
