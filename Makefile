@@ -2,7 +2,7 @@
 
 # Longer than in CI; set them to go on longer still.
 HMCO_FUZZ_CASES ?= 200000
-HMCO_TORTURE_CASES ?= 20000
+HMCO_TORTURE_CASES ?= 100000
 
 .DEFAULT_GOAL := help
 .PHONY: help test demo torture bench cross clean-demo

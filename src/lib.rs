@@ -74,7 +74,21 @@
 //! - `Host` is structured: `read` facts, `apply` a job, `attach` to one. The shell lies below it, so that a fake is a
 //!   machine in memory and not a shell that guesses what a script would have done.
 //! - Actions are a closed enum that `transport` carries out; the engine only passes them on.
-//! - Needing a playbook step means needing each of its steps, by the same rule per target as any other need.
+//! - Needing a playbook step means needing each of its steps, by the same rule per target as any other need. The rule for
+//!   "the step above" looks past a step that has no target in this plan, so an empty selector or `--limit` does not cut
+//!   the order in two.
+//! - `serial` goes in inventory order, also over targets that are as wished, and whatever ends badly stops those after it.
+//!   So the end of a rollout does not depend on which node answered first.
+//! - `plan` is the scheduler in another mode ([`engine::scheduler::Mode::Preview`]), which has no command that changes
+//!   anything. A decision is "known only after ..." where a drifting step before it touches a fact it needs.
+//! - Answers are framed by a delimiter that is new for every execution; contents carry a byte count and are held to their
+//!   digest as well ([`facts::frame`]).
+//! - Facts of the cluster and of services (Discovery, List, Http, Dns, Tls, EtcdRaw ...) are not declared yet. The engine
+//!   knows a fact only as a question to a target with a cost, so they change nothing in it; the kinds that need them
+//!   bring them.
+//! - `resume` goes on with runs of this machine's own record. `--take-over` comes with staged procedures.
+//! - The directory kind's touches end at the folder itself ([`steps::Touches`] tells paths from trees), so a first plan
+//!   shows what it would write below a folder that is still to be made.
 
 pub mod cli;
 pub mod config;

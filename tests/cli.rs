@@ -21,6 +21,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use hmco_boot::journal::local_lock::{LockHolder, LockMode};
+use hmco_boot::journal::state_dir::StateDir;
 use redact::Redactor;
 use serde::Deserialize;
 
@@ -260,6 +262,37 @@ fn a_playbook_that_comes_with_it_can_be_ejected_once() {
 }
 
 #[test]
+fn a_lock_that_somebody_holds_is_not_unlocked_but_named() {
+    let (temporary, work) = workplace();
+    let hmco_boot = |args: &[&str]| {
+        command(temporary.path(), &work)
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    assert!(hmco_boot(&["init", "--output", "json"]).status.success());
+    let state = StateDir::open(&temporary.path().join("home/state/hmco-boot"), "work").unwrap();
+    let holder = LockHolder {
+        run: None,
+        pid: std::process::id(),
+        user: "somebody".to_owned(),
+        host: "elsewhere".to_owned(),
+        since_ms: 0,
+        command: "run for ever".to_owned(),
+    };
+    let lock = state.lock(&holder, LockMode::Exclusive).unwrap();
+    let refused = hmco_boot(&["runs", "unlock"]);
+    assert_eq!(refused.status.code(), Some(5));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        said.contains("run for ever") && said.contains("somebody"),
+        "{said}"
+    );
+    drop(lock);
+    assert_eq!(hmco_boot(&["runs", "unlock"]).status.code(), Some(0));
+}
+
+#[test]
 fn every_command_has_a_manual_page() {
     let (temporary, work) = workplace();
     let output = command(temporary.path(), &work)
@@ -297,7 +330,7 @@ fn completions_exist_for_every_shell_and_know_the_commands() {
             .unwrap();
         let script = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success());
-        for word in ["playbooks", "take-over", "--inventory"] {
+        for word in ["playbooks", "changed-plan", "--inventory"] {
             let word = if shell == "fish" {
                 word.trim_start_matches('-')
             } else {

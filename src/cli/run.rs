@@ -130,6 +130,15 @@ pub async fn execute(
     watcher.finish()?;
     session.keep_digests(&machines, context);
     let ended = ended.map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
+    if let Some(failure) = &ended.unrecorded {
+        context.output.warn(
+            &format!("the end of the run is not on record: {}", failure.message),
+            failure
+                .hint
+                .as_deref()
+                .unwrap_or("see that the state folder can be written, then run `hmco-boot resume`"),
+        );
+    }
     close(journal)?;
     Ok(ended.exit)
 }

@@ -5,9 +5,11 @@
 //!   is what lets a test crash it after every single event.
 //! - `runner`: journal before effect, then hosts, timers, signals.
 //! - `resume`: which run to go on with, and what it had started.
+//! - `promise`: every task that was started tells the scheduler its end, even if it dies.
 //! - `record`: numbers, times and the journal's thread.
 
 pub mod clock;
+mod promise;
 mod record;
 pub mod resume;
 pub mod runner;

@@ -91,6 +91,7 @@ struct Batch {
 /// The way to the journal. Without a journal (a preview) everything is safe at once.
 pub(super) struct Recorder {
     queue: Option<std::sync::mpsc::Sender<Batch>>,
+    thread: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Recorder {
@@ -101,12 +102,28 @@ impl Recorder {
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Self {
         let Some(journal) = journal else {
-            return Self { queue: None };
+            return Self {
+                queue: None,
+                thread: None,
+            };
         };
         let (queue, batches) = std::sync::mpsc::channel();
         // A thread of its own: an append waits for the disk, and the runner must not.
-        tokio::task::spawn_blocking(move || write(journal.as_ref(), &run, &batches, &inputs));
-        Self { queue: Some(queue) }
+        let thread =
+            tokio::task::spawn_blocking(move || write(journal.as_ref(), &run, &batches, &inputs));
+        Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        }
+    }
+
+    /// Waits until everything is written and nobody uses the journal any more.
+    pub async fn close(self) -> Result<(), Failure> {
+        drop(self.queue);
+        match self.thread {
+            Some(thread) => thread.await.map_err(|_| thread_gone()),
+            None => Ok(()),
+        }
     }
 
     /// Hands records over, in order.
@@ -127,8 +144,12 @@ impl Recorder {
 
 /// What an [`Ack`] says.
 pub(super) async fn acknowledged(ack: Ack) -> Result<(), Failure> {
-    ack.await
-        .unwrap_or_else(|_| Err(Failure::new("the journal's thread is gone")))
+    ack.await.unwrap_or_else(|_| Err(thread_gone()))
+}
+
+fn thread_gone() -> Failure {
+    Failure::new("hmco-boot broke down while it wrote to the journal")
+        .hint("this is a mistake in hmco-boot: please report it with what was shown before")
 }
 
 /// Writes batches until the queue is closed. What has queued up meanwhile shares one commit. After an error nothing

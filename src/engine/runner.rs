@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::clock::Clock;
+use super::promise::{Promise, died, died_failure};
 use super::record::{Ack, Recorder, Stamper, acknowledged};
 use super::scheduler::{Command, Input, Options, Scheduler};
 use crate::journal::Journal;
@@ -14,7 +15,7 @@ use crate::model::event::{CancelLevel, Event, Record, RunStarted};
 use crate::model::id::Target;
 use crate::model::outcome::{ExitCode, Failure};
 use crate::plan::Plan;
-use crate::transport::{BoxFuture, Hosts};
+use crate::transport::{BoxFuture, HostErrorKind, Hosts};
 
 /// Takes the locks of a run.
 pub trait Locks: Send + Sync {
@@ -62,6 +63,8 @@ pub struct Ended {
     pub exit: ExitCode,
     /// The scheduler, for outcomes, previews and facts.
     pub scheduler: Scheduler,
+    /// Why the run's end is not on record, where it is not: nobody was told by an event.
+    pub unrecorded: Option<Failure>,
 }
 
 struct Runner<'a> {
@@ -109,56 +112,79 @@ pub async fn run(
     if let Some(ack) = runner.last_ack.take() {
         acknowledged(ack).await?;
     }
-    let commands = runner.scheduler.handle(Input::Start);
-    let mut exit = runner.carry_out(commands);
-    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(100));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut may_cancel = true;
-    while exit.is_none() {
-        tokio::select! {
-            biased;
-            Some(input) = happened.recv() => {
-                while let Ok(event) = said.try_recv() {
-                    runner.emit(event, false);
-                }
-                let commands = runner.scheduler.handle(input);
-                exit = runner.carry_out(commands);
-            }
-            level = runner.seams.cancel.recv(), if may_cancel => match level {
-                Some(level) => {
-                    let commands = runner.scheduler.handle(Input::Cancel(level));
-                    exit = runner.carry_out(commands);
-                }
-                None => may_cancel = false,
-            },
-            Some(event) = said.recv() => {
-                runner.emit(event, false);
-                runner.flush(false);
-            }
-            _ = ticks.tick() => runner.observer.tick(runner.seams.clock.wall_ms()),
-        }
-    }
+    let exit = runner.drive(&mut happened, &mut said).await;
     // What still runs after an abort is left to itself: its job goes on where it is, `resume` finds it.
     runner.tasks.shutdown().await;
-    let exit = runner.last_word(exit.unwrap_or(ExitCode::Failed)).await;
+    let unrecorded = runner.last_word().await.err();
+    let Runner {
+        recorder,
+        scheduler,
+        ..
+    } = runner;
+    let unrecorded = recorder.close().await.err().or(unrecorded);
     Ok(Ended {
-        exit,
-        scheduler: runner.scheduler,
+        // A run whose end is not on record did not end well.
+        exit: match unrecorded {
+            None => exit,
+            Some(_) => ExitCode::strongest([exit, ExitCode::Failed]),
+        },
+        scheduler,
+        unrecorded,
     })
 }
 
 impl Runner<'_> {
-    /// Waits until the last record is safe. A run whose end is not on record did not end well.
-    async fn last_word(&mut self, exit: ExitCode) -> ExitCode {
-        let safe = match self.last_ack.take() {
-            Some(ack) => acknowledged(ack).await.is_ok(),
-            None => true,
-        };
-        if safe {
-            exit
-        } else {
-            ExitCode::strongest([exit, ExitCode::Failed])
+    /// Puts all that happens in one order, until the scheduler says that the run is over.
+    async fn drive(
+        &mut self,
+        happened: &mut mpsc::UnboundedReceiver<Input>,
+        said: &mut mpsc::UnboundedReceiver<Event>,
+    ) -> ExitCode {
+        let commands = self.scheduler.handle(Input::Start);
+        let mut exit = self.carry_out(commands);
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(100));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut may_cancel = true;
+        loop {
+            if let Some(code) = exit {
+                return code;
+            }
+            tokio::select! {
+                // A person first: whatever else happens must not keep Ctrl-C waiting.
+                biased;
+                level = self.seams.cancel.recv(), if may_cancel => match level {
+                    Some(level) => {
+                        let commands = self.scheduler.handle(Input::Cancel(level));
+                        exit = self.carry_out(commands);
+                    }
+                    None => may_cancel = false,
+                },
+                Some(input) = happened.recv() => {
+                    while let Ok(event) = said.try_recv() {
+                        self.emit(event, false);
+                    }
+                    let commands = self.scheduler.handle(input);
+                    exit = self.carry_out(commands);
+                }
+                Some(event) = said.recv() => {
+                    self.emit(event, false);
+                    self.flush(false);
+                }
+                _ = ticks.tick() => self.observer.tick(self.seams.clock.wall_ms()),
+            }
         }
+    }
+
+    /// Waits until the last record is safe.
+    async fn last_word(&mut self) -> Result<(), Failure> {
+        match self.last_ack.take() {
+            Some(ack) => acknowledged(ack).await,
+            None => Ok(()),
+        }
+    }
+
+    fn promise(&self, broken: Input) -> Promise {
+        Promise::new(&self.inputs, broken)
     }
 
     fn emit(&mut self, event: Event, durable: bool) {
@@ -196,24 +222,14 @@ impl Runner<'_> {
                 } => self.apply(pair, target, job, facts),
                 Command::Attach { target, job } => self.attach(target, job),
                 Command::After { timer, delay } => {
-                    let inputs = self.inputs.clone();
+                    let promise = self.promise(Input::Timer(timer));
                     self.tasks.spawn(async move {
                         tokio::time::sleep(delay).await;
-                        drop(inputs.send(Input::Timer(timer)));
+                        promise.keep(Input::Timer(timer));
                     });
                 }
                 Command::Lock { targets } => self.lock(targets),
-                Command::Confirm { pairs } => {
-                    let labels: Vec<String> = pairs
-                        .into_iter()
-                        .map(|pair| self.plan.label(pair))
-                        .collect();
-                    let (inputs, person) = (self.inputs.clone(), self.seams.confirm.clone());
-                    self.tasks.spawn(async move {
-                        let yes = person.confirm(&labels).await;
-                        drop(inputs.send(Input::Confirmed(yes)));
-                    });
-                }
+                Command::Confirm { pairs } => self.confirm(&pairs),
                 Command::Finished(code) => exit = Some(code),
             }
         }
@@ -222,12 +238,23 @@ impl Runner<'_> {
         exit
     }
 
+    fn confirm(&mut self, pairs: &[crate::model::id::PairId]) {
+        let labels: Vec<String> = pairs.iter().map(|pair| self.plan.label(*pair)).collect();
+        let promise = self.promise(Input::Confirmed(false));
+        let person = self.seams.confirm.clone();
+        self.tasks.spawn(async move {
+            let yes = person.confirm(&labels).await;
+            promise.keep(Input::Confirmed(yes));
+        });
+    }
+
     fn read(&mut self, target: Target, facts: Vec<crate::facts::fact::Fact>) {
-        let (inputs, hosts, clock) = (
-            self.inputs.clone(),
-            self.seams.hosts.clone(),
-            self.seams.clock.clone(),
-        );
+        let (hosts, clock) = (self.seams.hosts.clone(), self.seams.clock.clone());
+        let promise = self.promise(Input::Read {
+            target: target.clone(),
+            result: Err(died(HostErrorKind::Protocol)),
+            took_ms: 0,
+        });
         self.tasks.spawn(async move {
             let began = clock.monotonic();
             let result = match hosts.host(&target).await {
@@ -236,11 +263,11 @@ impl Runner<'_> {
             };
             let took_ms = u64::try_from(clock.monotonic().saturating_sub(began).as_millis())
                 .unwrap_or(u64::MAX);
-            drop(inputs.send(Input::Read {
+            promise.keep(Input::Read {
                 target,
                 result,
                 took_ms,
-            }));
+            });
         });
     }
 
@@ -253,20 +280,22 @@ impl Runner<'_> {
     ) {
         // `StepStarted` is the last durable record before this; nothing is sent before it is safe.
         let ack = self.last_ack.take();
-        let (inputs, hosts, output) = (
-            self.inputs.clone(),
-            self.seams.hosts.clone(),
-            self.output.clone(),
-        );
+        let (hosts, output) = (self.seams.hosts.clone(), self.output.clone());
+        // How far it came is not known then: its job is looked for.
+        let promise = self.promise(Input::Applied {
+            pair,
+            result: Err(died(HostErrorKind::Lost)),
+        });
         self.tasks.spawn(async move {
-            if let Some(ack) = ack
-                && let Err(failure) = acknowledged(ack).await
-            {
-                drop(inputs.send(Input::JournalFailed {
+            let recorded = match ack {
+                Some(ack) => acknowledged(ack).await,
+                None => Err(Failure::new("its start was not put on record")),
+            };
+            if let Err(failure) = recorded {
+                return promise.keep(Input::JournalFailed {
                     failure,
                     unstarted: Some(pair),
-                }));
-                return;
+                });
             }
             let say = move |text: &str| {
                 drop(output.send(Event::StepOutput {
@@ -278,27 +307,33 @@ impl Runner<'_> {
                 Ok(host) => host.apply(&job, &facts, &say).await,
                 Err(error) => Err(error),
             };
-            drop(inputs.send(Input::Applied { pair, result }));
+            promise.keep(Input::Applied { pair, result });
         });
     }
 
     fn attach(&mut self, target: Target, job: crate::model::id::JobId) {
-        let (inputs, hosts) = (self.inputs.clone(), self.seams.hosts.clone());
+        let hosts = self.seams.hosts.clone();
+        let promise = self.promise(Input::Attached {
+            target: target.clone(),
+            job: job.clone(),
+            result: Err(died(HostErrorKind::Lost)),
+        });
         self.tasks.spawn(async move {
             let result = match hosts.host(&target).await {
                 Ok(host) => host.attach(&job, false, &|_| {}).await,
                 Err(error) => Err(error),
             };
-            drop(inputs.send(Input::Attached {
+            promise.keep(Input::Attached {
                 target,
                 job,
                 result,
-            }));
+            });
         });
     }
 
     fn lock(&mut self, targets: Vec<Target>) {
-        let (inputs, guard) = (self.inputs.clone(), self.guard.clone());
+        let promise = self.promise(Input::Locked(Err(died_failure())));
+        let guard = self.guard.clone();
         let locks = self.seams.locks.clone();
         self.tasks.spawn(async move {
             let result = match locks {
@@ -310,7 +345,7 @@ impl Runner<'_> {
                     *slot = Some(held);
                 }
             });
-            drop(inputs.send(Input::Locked(result)));
+            promise.keep(Input::Locked(result));
         });
     }
 }

@@ -1,20 +1,26 @@
 //! From the frames a script of facts gave back to one answer per fact. Believes nothing: what is missing, cut off or
 //! does not fit is an error of its fact, never a guess. The text formats are in the files beside, by topic.
 
-mod files;
+mod align;
+mod digests;
 mod host;
 mod k3s;
+mod kernel;
 mod net;
 mod packages;
 mod reply;
 mod state;
+mod stats;
 mod system;
+mod texts;
 
 use super::digest_cache::DigestCache;
 use super::fact::{Answer, Fact, FactError, FactValue};
 use super::frame::Frame;
-use files::{Digests, Stats, Texts};
+use digests::Digests;
 use reply::Reply;
+use stats::Stats;
+use texts::Texts;
 
 /// Answers to `facts`, one each and in their order, from the frames of a script for the same facts. Frames of other
 /// fragments may be among them. New digests go to `digests`.
@@ -67,9 +73,9 @@ impl Parser<'_> {
                 .map(FactValue::Content),
             Fact::Os => system::os(&self.reply, &self.texts).map(FactValue::Os),
             Fact::Boot => system::boot(&self.reply, &self.texts).map(FactValue::Boot),
-            Fact::Cgroup => system::cgroup(&self.texts).map(FactValue::Cgroup),
-            Fact::Sysctl { name } => system::sysctl(&self.texts, name).map(FactValue::Text),
-            Fact::Module { name } => system::module(&self.reply, name).map(FactValue::Module),
+            Fact::Cgroup => kernel::cgroup(&self.texts).map(FactValue::Cgroup),
+            Fact::Sysctl { name } => kernel::sysctl(&self.texts, name).map(FactValue::Text),
+            Fact::Module { name } => kernel::module(&self.reply, name).map(FactValue::Module),
             Fact::Package { name } => packages::package(&self.reply, name).map(FactValue::Package),
             Fact::PackageManager => {
                 packages::manager(&self.reply, &self.stats).map(FactValue::PackageManager)
@@ -96,3 +102,6 @@ impl Parser<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

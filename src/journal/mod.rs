@@ -32,8 +32,8 @@ pub trait Journal: Send + Sync {
     /// All records of a run, in order.
     fn read(&self, run: &RunId) -> Result<Vec<Record>, JournalError>;
 
-    /// Removes all but the newest `keep` ended runs (never one that has not ended and is not superseded by a resume);
-    /// returns those removed.
+    /// Removes all but the newest `keep` ended runs (never one that has not ended and is not superseded by a resume,
+    /// nor those that such a one goes on with); returns those removed.
     fn prune(&self, keep: usize) -> Result<Vec<RunId>, JournalError>;
 }
 

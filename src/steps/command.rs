@@ -301,7 +301,8 @@ impl Kind for Command {
             .chain(&self.creates.0)
             .chain(&self.removes.0);
         Touches {
-            paths: paths.cloned().collect(),
+            paths: Vec::new(),
+            trees: paths.cloned().collect(),
             units: touches.units.clone(),
             packages: touches.packages,
             kernel: touches.kernel,

@@ -178,7 +178,10 @@ impl Kind for Directory {
     }
 
     fn touches(&self) -> Touches {
-        Touches::paths([self.path.clone()])
+        match self.state {
+            Presence::Present => Touches::paths([self.path.clone()]),
+            Presence::Absent => Touches::trees([self.path.clone()]),
+        }
     }
 }
 

@@ -109,7 +109,7 @@ impl Kind for Link {
     }
 
     fn touches(&self) -> Touches {
-        Touches::paths([self.path.clone()])
+        Touches::trees([self.path.clone()])
     }
 }
 

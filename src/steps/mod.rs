@@ -91,8 +91,11 @@ pub enum Decision<D> {
 /// What an apply may have changed: facts that intersect it are read again.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Touches {
-    /// These paths, all below them, and (as their entries change) their parent folders.
+    /// What is at these paths, and (as their entries change) the folders above. What lies below a folder stays as it is:
+    /// making `/srv/a` says nothing new of `/srv/a/b`.
     pub paths: Vec<AbsPath>,
+    /// These paths and all below them: removed trees, links to folders, what a program works in.
+    pub trees: Vec<AbsPath>,
     /// These units.
     pub units: Vec<String>,
     /// Packages.
@@ -114,6 +117,14 @@ impl Touches {
         }
     }
 
+    /// These paths and all below them.
+    pub fn trees(trees: impl IntoIterator<Item = AbsPath>) -> Self {
+        Self {
+            trees: trees.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
     /// Anything at all.
     pub fn everything() -> Self {
         Self {
@@ -130,10 +141,8 @@ impl Touches {
         if let Some(path) = fact.path() {
             // A digest or content may be read through links, so what lies elsewhere can matter too; only `everything`
             // covers that. A path's parents matter because making a file changes its folder's stat.
-            return self
-                .paths
-                .iter()
-                .any(|touched| path.is_below(touched) || touched.is_below(path));
+            return self.all_paths().any(|touched| touched.is_below(path))
+                || self.trees.iter().any(|tree| path.is_below(tree));
         }
         match fact {
             Fact::Unit { name } => {
@@ -163,10 +172,13 @@ impl Touches {
         }
     }
 
+    fn all_paths(&self) -> impl Iterator<Item = &AbsPath> {
+        self.paths.iter().chain(&self.trees)
+    }
+
     fn paths_touch(&self, prefix: &str) -> bool {
         AbsPath::new(prefix).is_ok_and(|prefix| {
-            self.paths
-                .iter()
+            self.all_paths()
                 .any(|path| path.is_below(&prefix) || prefix.is_below(path))
         })
     }
@@ -256,5 +268,37 @@ impl<K: Kind> Wish for K {
     fn fingerprint_text(&self) -> String {
         // `Text` serialises tainted values as a mark only; a changed secret shows as drift, not as a changed plan.
         serde_json::to_string(self).unwrap_or_else(|error| format!("unserialisable: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_folder_says_nothing_new_of_what_lies_below_it_but_a_removed_tree_does() {
+        let path = |text| AbsPath::new(text).unwrap();
+        let stat = |text| Fact::Stat { path: path(text) };
+        let made = Touches::paths([path("/srv/a")]);
+        assert!(made.intersects(&stat("/srv/a")));
+        assert!(made.intersects(&stat("/srv")));
+        assert!(!made.intersects(&stat("/srv/a/b")));
+        assert!(!made.intersects(&stat("/srv/ab")));
+        let removed = Touches::trees([path("/srv/a")]);
+        assert!(removed.intersects(&stat("/srv/a/b")));
+        assert!(removed.intersects(&stat("/srv")));
+        assert!(!removed.intersects(&stat("/srv/ab")));
+    }
+
+    #[test]
+    fn what_changes_by_itself_is_always_doubtful() {
+        let exec = Fact::Exec {
+            argv: vec!["true".into()],
+            timeout: crate::model::units::TimeSpan::parse("1s").unwrap(),
+            sensitive: false,
+        };
+        assert!(Touches::default().intersects(&exec));
+        assert!(!Touches::default().intersects(&Fact::Os));
+        assert!(Touches::everything().intersects(&Fact::Os));
     }
 }

@@ -221,6 +221,8 @@ fn content_comes_only_when_it_differs_and_never_beyond_its_cap() {
     let tree = tree();
     let large = vec![b'x'; 10 << 20];
     fs::write(tree.path().join("large"), &large).unwrap();
+    let middle = vec![b'y'; 1 << 20];
+    fs::write(tree.path().join("middle"), &middle).unwrap();
     for shell in shells() {
         let mut machine = Machine::new(tree.path());
         let same = sha256(&fs::read(tree.path().join("nul")).unwrap());
@@ -236,7 +238,7 @@ fn content_comes_only_when_it_differs_and_never_beyond_its_cap() {
                 99,
             ),
             content("/empty", None, 0),
-            content("/large", None, u64::MAX),
+            content("/middle", None, u64::MAX),
         ];
         let delimited = machine.read(&shell, &facts);
         let bytes = |n: usize| match &delimited[n].1 {
@@ -250,7 +252,7 @@ fn content_comes_only_when_it_differs_and_never_beyond_its_cap() {
         assert_eq!(bytes(4), None);
         assert_eq!(bytes(5), None);
         assert_eq!(bytes(6).unwrap(), b"");
-        assert_eq!(bytes(7).unwrap(), large);
+        assert_eq!(bytes(7).unwrap(), middle);
         // Alone, a file beyond the cap is neither hashed nor sent.
         let frames = machine.frames(&shell, &[content("/large", None, 1 << 20)]);
         assert!(format!("{frames:?}").len() < 10_000);
@@ -322,8 +324,8 @@ fn a_file_that_changes_while_it_is_read_never_gives_bytes_that_do_not_match() {
         // Between the digest and the bytes the file gets another content.
         let (text, delimiter) = machine.text_of(std::slice::from_ref(&fact));
         let text = text.replace(
-            "head -c \"$2\" \"$3\"",
-            "printf grown >>\"$3\"; head -c \"$2\" \"$3\"",
+            "head -c \"$3\" \"$4\"",
+            "printf grown >>\"$4\"; head -c \"$3\" \"$4\"",
         );
         let out = crate::shells::run(&shell, &[], &text);
         let given = machine.parse(&[fact], &out, &delimiter);
@@ -419,4 +421,38 @@ pub fn as_nobody() -> Option<Vec<String>> {
         eprintln!("cannot become another user: what root may always read is not tested");
     }
     works.then(|| words.iter().map(|word| (*word).to_owned()).collect())
+}
+
+#[test]
+fn more_paths_than_one_command_takes_are_asked_in_several() {
+    let tree = tempfile::tempdir().unwrap();
+    let long = "n".repeat(180);
+    let mut facts = Vec::new();
+    for n in 0..400 {
+        let name = format!("/{long} '{n}");
+        if n % 3 != 0 {
+            fs::write(tree.path().join(&name[1..]), name.as_bytes()).unwrap();
+        }
+        facts.push(stat(&name));
+        facts.push(digest(&name));
+        facts.push(content(&name, None, 500));
+    }
+    for shell in shells() {
+        let given = Machine::new(tree.path()).read(&shell, &facts);
+        for (n, three) in given.chunks(3).enumerate() {
+            let name = format!("/{long} '{n}");
+            let there = n % 3 != 0;
+            for (fact, answer) in three {
+                match answer {
+                    Ok(FactValue::Digest(found)) => assert_eq!(*found, sha256(name.as_bytes())),
+                    Ok(FactValue::Content(found)) => {
+                        assert_eq!(found.bytes.as_deref(), Some(name.as_bytes()));
+                    }
+                    Ok(FactValue::Stat(found)) => assert_eq!(found.size, name.len() as u64),
+                    other => assert_eq!(*other, Err(FactError::NotFound), "{fact:?}"),
+                }
+                assert_eq!(answer.is_ok(), there, "{}: {fact:?}", shell.name);
+            }
+        }
+    }
 }

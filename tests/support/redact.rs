@@ -22,7 +22,10 @@ impl Redactor {
                 rule(&format!(r"\bhmco-boot {version}\b"), "hmco-boot <VERSION>"),
                 rule(r"\b\d{4}-\d\d-\d\d\b", "<DATE>"),
                 rule(r"\b\d\d:\d\d:\d\d\b", "<CLOCK>"),
+                // With the blanks of the column it stands in, as wide as the time is long.
                 rule(r"\b\d+(\.\d+)? ?(ms|s)\b", "<TIME>"),
+                rule(r"<TIME> +", "<TIME> "),
+                rule(r"\bTOOK +", "TOOK "),
             ],
         }
     }

@@ -181,8 +181,8 @@ pub fn delimiter() -> Delimiter {
     Delimiter::new(bytes)
 }
 
-/// Standard output of a shell that evaluates the text. The shell runs with `-eu` and a variable and trap of its own,
-/// which must survive.
+/// Standard output of a shell that evaluates the text. The shell runs with `-eu` and has a variable and a folder of its
+/// own, which must survive.
 pub fn run(shell: &Shell, prefix: &[String], text: &str) -> Vec<u8> {
     let argv: Vec<&String> = prefix.iter().chain(&shell.argv).collect();
     let mut command = Command::new(argv[0]);
@@ -190,7 +190,7 @@ pub fn run(shell: &Shell, prefix: &[String], text: &str) -> Vec<u8> {
         .args(&argv[1..])
         .args([
             "-c",
-            r#"T=mine; eval "$(cat)" </dev/null; [ "$T" = mine ] || echo 'the variable T was changed'"#,
+            r#"set -eu; T=mine; here=$PWD; eval "$(cat)" </dev/null; [ "$T $PWD" = "mine $here" ]; set -u; echo"#,
         ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -207,6 +207,7 @@ pub fn run(shell: &Shell, prefix: &[String], text: &str) -> Vec<u8> {
         .write_all(text.as_bytes())
         .unwrap();
     let out = child.wait_with_output().unwrap();
+    assert!(out.status.success(), "{}: {}", shell.name, out.status);
     assert_eq!(
         String::from_utf8_lossy(&out.stderr),
         "",

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::decide::{ReadyToApply, Step, cannot_read};
-use super::{Command, Phase, Purpose, Scheduler};
+use super::{Busy, Command, Phase, Purpose, Scheduler};
 use crate::facts::fact::Fact;
 use crate::model::action::{Job, JobEnd, JobStatus};
 use crate::model::event::{DiffLine, Event, Side};
 use crate::model::id::{JobId, PairId, Target};
 use crate::model::outcome::{Failure, Outcome};
+use crate::model::playbook::Retry;
+use crate::model::units::TimeSpan;
 use crate::plan::{Pair, Work};
 use crate::steps::{Decision, Want, Wish};
 use crate::transport::{Applied, HostError, HostErrorKind};
@@ -37,7 +39,7 @@ impl Scheduler {
             },
         );
         if let Some(state) = self.targets.get_mut(target) {
-            state.busy = true;
+            state.busy = Busy::Job(ready.pair);
             state.round = 0;
         }
         self.executions += 1;
@@ -49,8 +51,16 @@ impl Scheduler {
                 expected.forget(&info.target, |fact| touches.intersects(fact));
             }
         }
+        if let Some(gate) = &info.gate {
+            // What was read before the apply says nothing about the gate; it is read in the same execution.
+            self.forget_gate(info, gate);
+        }
         let mut facts = self.facts_ahead(target, super::target::LOOK_AHEAD);
         facts.extend(self.forgotten(info));
+        if let Some(state) = self.targets.get_mut(target) {
+            // What others wait for comes along, so that a busy target does not keep them waiting to its end.
+            facts.append(&mut state.wanted);
+        }
         let facts = facts.into_iter().collect();
         self.emit(Event::StepDecided {
             pair: ready.pair,
@@ -101,7 +111,8 @@ impl Scheduler {
         match result {
             Ok(applied) => {
                 self.release(pair);
-                self.learn(index, &info.target, applied.answers, false);
+                self.reached(index);
+                self.learn(&info.target, applied.answers);
                 self.job_ended(pair, applied.end);
             }
             Err(error) if error.kind == HostErrorKind::Lost => {
@@ -135,7 +146,14 @@ impl Scheduler {
     fn not_applied(&mut self, pair: PairId, index: usize, error: HostError) {
         match error.kind {
             HostErrorKind::Unreachable { transient } => {
-                if !(transient && self.retry(pair, &error.failure)) {
+                let (attempts, pause) = self.options.reach;
+                let pause = TimeSpan(pause);
+                let policy = Retry {
+                    attempts,
+                    delay: pause,
+                    max_delay: pause,
+                };
+                if !(transient && self.retry_or(pair, Some(policy), &error.failure)) {
                     self.set_phase(pair, Phase::Ready);
                     self.give_up_on(index, error.failure);
                 }
@@ -160,19 +178,26 @@ impl Scheduler {
         job: &JobId,
         result: Result<JobEnd, HostError>,
     ) {
-        let recovering = self.plan.pairs.iter().find(|info| {
-            info.target == *target
-                && self.is_phase(
-                    info.id,
-                    |phase| matches!(phase, Phase::Recovering { job: own, .. } if own == job),
-                )
-        });
-        let Some(pair) = recovering.map(|info| info.id) else {
-            return self.leftover_attached(target, job, result);
+        let index = self.index_of(target);
+        let recovers =
+            |phase: &Phase| matches!(phase, Phase::Recovering { job: own, .. } if own == job);
+        let pair = match self.targets.get(index).map(|state| &state.busy) {
+            Some(Busy::Leftover(awaited)) if awaited == job => {
+                return self.leftover_attached(index, target, job, result);
+            }
+            Some(Busy::Job(pair)) if self.is_phase(*pair, recovers) => *pair,
+            _ => return,
         };
+        if let Err(error) = &result
+            && self.may_try_again(index, error)
+        {
+            // The target stays busy: nothing else may happen there before the job's end is known.
+            return self.after(self.options.reach.1, Purpose::Attach(pair));
+        }
         self.release(pair);
         match result {
             Ok(end) => {
+                self.reached(index);
                 self.emit(Event::LeftoverJob {
                     target: target.clone(),
                     job: job.clone(),
@@ -181,7 +206,6 @@ impl Scheduler {
                 self.job_ended(pair, end);
             }
             Err(error) => {
-                let index = self.index_of(target);
                 let unknown = Failure::new("the connection was lost while it was applied; its job may still run there")
                     .evidence(error.failure.message.clone())
                     .hint("when the target is back, run `hmco-boot resume`: it awaits the job and looks again");
@@ -191,15 +215,35 @@ impl Scheduler {
         }
     }
 
+    /// The pause after a failed attach is over.
+    pub(super) fn attach_again(&mut self, pair: PairId) {
+        let (Some(info), Some(state)) = (self.plan.pair(pair), self.pairs.get(pair.index())) else {
+            return;
+        };
+        if let Phase::Recovering { job, .. } = &state.phase {
+            self.out.push(Command::Attach {
+                target: info.target.clone(),
+                job: job.clone(),
+            });
+        }
+    }
+
     fn leftover_attached(
         &mut self,
+        index: usize,
         target: &Target,
         job: &JobId,
         result: Result<JobEnd, HostError>,
     ) {
-        self.leftover_ended(target, job);
+        self.executions = self.executions.saturating_sub(1);
+        self.dirty.insert(index);
+        if let Some(state) = self.targets.get_mut(index) {
+            state.busy = Busy::Free;
+        }
         match result {
             Ok(end) => {
+                self.reached(index);
+                self.leftover_ended(index, target, job);
                 let credited = self
                     .options
                     .prior_jobs
@@ -211,8 +255,14 @@ impl Scheduler {
                 }
             }
             Err(error) => {
-                let index = self.index_of(target);
-                self.give_up_on(index, error.failure);
+                if self.stop.is_none() && self.may_try_again(index, &error) {
+                    if let Some(state) = self.targets.get_mut(index) {
+                        state.leftovers.push(job.clone());
+                    }
+                    self.pause(index);
+                } else {
+                    self.give_up_on(index, error.failure);
+                }
             }
         }
     }
@@ -284,7 +334,13 @@ impl Scheduler {
 
     /// Plans another try, where the step's policy has one left. False where not.
     pub(super) fn retry(&mut self, pair: PairId, failure: &Failure) -> bool {
-        let Some(policy) = self.plan.pair(pair).and_then(|info| info.retry) else {
+        self.retry_or(pair, None, failure)
+    }
+
+    /// The same, with a policy for steps that have none.
+    fn retry_or(&mut self, pair: PairId, otherwise: Option<Retry>, failure: &Failure) -> bool {
+        let policy = self.plan.pair(pair).and_then(|info| info.retry);
+        let Some(policy) = policy.or(otherwise) else {
             return false;
         };
         let Some(state) = self.pairs.get_mut(pair.index()) else {

@@ -133,7 +133,18 @@ impl Scheduler {
             return self.enter_gate(info, true);
         }
         if self.lock != Lock::Held {
+            self.wants_lock = true;
             return Step::Parked;
+        }
+        let index = self.index_of(&info.target);
+        if let Some(why) = self.targets.get(index).and_then(|s| s.unsure.clone()) {
+            let failure = Failure::new(format!(
+                "could not find out whether a job of an earlier run is still on {}",
+                info.target
+            ))
+            .evidence(why)
+            .hint("see that hmco-boot's folder there can be read, then run `hmco-boot resume`");
+            return self.end_step(info.id, Outcome::Failed(failure));
         }
         if info.kind.disruptive {
             match self.consent {
@@ -178,16 +189,14 @@ impl Scheduler {
         self.out.push(super::Command::Confirm { pairs });
     }
 
-    /// Whether it is a pair's turn in its series (a rollout goes in order, also over targets that are as wished): fewer than its limit of those before it are still open.
-    fn has_turn(&self, info: &Pair) -> bool {
+    /// Whether it is a pair's turn in its series (a rollout goes in order, also over targets that are as wished): fewer
+    /// than its limit of those before it are still open.
+    pub(super) fn has_turn(&self, info: &Pair) -> bool {
         let Some(series) = info.serial.and_then(|_| self.series.get(&info.series)) else {
             return true;
         };
-        let before = series.pairs.iter().take_while(|pair| **pair != info.id);
-        let open = before
-            .filter(|pair| self.is_phase(**pair, |phase| !matches!(phase, Phase::Done(_))))
-            .count();
-        u32::try_from(open).is_ok_and(|open| open < series.limit.unwrap_or(1).max(1))
+        let mut first = series.open.iter().take(series.limit);
+        first.any(|pair| *pair == info.id)
     }
 
     /// Facts that a pair's conditions look at.
@@ -315,6 +324,7 @@ fn payload(actions: &[Action]) -> usize {
         .iter()
         .map(|action| match action {
             Action::WriteFile { content, .. } => content.expose().len(),
+            Action::Run(program) => program.stdin.as_ref().map_or(0, |text| text.expose().len()),
             _ => 0,
         })
         .sum()

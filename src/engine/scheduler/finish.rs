@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::graph::NodeIndex;
 
-use super::{Command, Lock, Phase, Scheduler, Stop};
+use super::{Busy, Command, Lock, Phase, Scheduler, Stop};
 use crate::model::event::{CancelLevel, Event};
 use crate::model::id::{PairId, StepAddr, Target};
 use crate::model::outcome::{ExitCode, Failure, Outcome};
@@ -17,11 +17,14 @@ type Cause = (StepAddr, Target);
 impl Scheduler {
     /// A pair ended: record it, and let those that wait for it know. What it blocks ends with it.
     pub(super) fn finish(&mut self, pair: PairId, outcome: Outcome) {
-        let mut ending = vec![(pair, outcome)];
-        while let Some((pair, outcome)) = ending.pop() {
-            if !self.end(pair, outcome.clone()) {
-                continue;
-            }
+        self.finish_all(vec![(pair, outcome)]);
+    }
+
+    /// Ends several pairs that end for one reason, before what they block.
+    pub(super) fn finish_all(&mut self, pairs: Vec<(PairId, Outcome)>) {
+        let mut ended = pairs;
+        ended.retain(|(pair, outcome)| self.end(*pair, outcome.clone()));
+        while let Some((pair, outcome)) = ended.pop() {
             let plan = self.plan.clone();
             let Some(info) = plan.pair(pair) else {
                 continue;
@@ -42,11 +45,12 @@ impl Scheduler {
                 }
                 self.wake_parked();
             }
-            ending.extend(
-                blocked
-                    .into_iter()
-                    .map(|(pair, (step, target))| (pair, Outcome::Blocked { step, target })),
-            );
+            for (pair, (step, target)) in blocked {
+                let outcome = Outcome::Blocked { step, target };
+                if self.end(pair, outcome.clone()) {
+                    ended.push((pair, outcome));
+                }
+            }
         }
     }
 
@@ -62,6 +66,13 @@ impl Scheduler {
         let target = state.target;
         if let Some(state) = self.targets.get_mut(target) {
             state.active.remove(&pair);
+            state.open.remove(&pair);
+        }
+        if let Some(info) = self.plan.pair(pair)
+            && info.serial.is_some()
+            && let Some(series) = self.series.get_mut(&info.series)
+        {
+            series.open.remove(&pair);
         }
         self.open -= 1;
         // The runner knows the time.
@@ -74,7 +85,11 @@ impl Scheduler {
     }
 
     /// Counts an ended vertex at those that wait for it. Gives the pairs that it blocks.
-    fn propagate(&mut self, vertex: NodeIndex, failed: Option<&Cause>) -> Vec<(PairId, Cause)> {
+    pub(super) fn propagate(
+        &mut self,
+        vertex: NodeIndex,
+        failed: Option<&Cause>,
+    ) -> Vec<(PairId, Cause)> {
         let plan = self.plan.clone();
         let mut queue = vec![(vertex, failed.cloned())];
         let mut blocked = Vec::new();
@@ -115,25 +130,24 @@ impl Scheduler {
         Some((kind, cause))
     }
 
-    /// With `serial`, a target that did not end well stops those after it: a rollout must not eat a cluster.
+    /// With `serial`, a target that did not end well stops those after it: a rollout must not eat a cluster. One that
+    /// has been started goes on to its own end.
     fn later_in_series(&self, failed: &Pair) -> Vec<PairId> {
-        let unstarted =
-            |phase: &Phase| matches!(phase, Phase::Waiting | Phase::Ready | Phase::Retrying);
-        let pairs = self
-            .series
-            .get(&failed.series)
-            .map(|series| series.pairs.as_slice())
-            .unwrap_or_default();
-        let later = pairs.iter().skip_while(|pair| **pair != failed.id).skip(1);
-        later
-            .copied()
-            .filter(|pair| self.is_phase(*pair, unstarted))
-            .collect()
+        let unstarted = |pair: &PairId| {
+            self.pairs.get(pair.index()).is_some_and(|state| {
+                state.attempts == 0 && matches!(state.phase, Phase::Waiting | Phase::Ready)
+            })
+        };
+        let series = self.series.get(&failed.series).into_iter();
+        let later = series.flat_map(|series| series.open.range(failed.id..));
+        later.copied().filter(unstarted).collect()
     }
 
     /// Nothing new starts. What is between apply and verdict goes on; all else ends as interrupted for `reason`.
     pub(super) fn halt(&mut self, stop: Stop, reason: &str) {
-        self.stop = Some(stop);
+        if (self.stop.as_ref()).is_none_or(|before| stop.rank() < before.rank()) {
+            self.stop = Some(stop);
+        }
         let waiting: Vec<PairId> = (0..self.pairs.len())
             .filter_map(|at| u32::try_from(at).ok().map(PairId))
             .filter(|pair| {
@@ -149,11 +163,9 @@ impl Scheduler {
             })
             .collect();
         for pair in waiting {
-            let text = match self.pairs.get(pair.index()).map(|state| &state.phase) {
-                Some(Phase::Gating { changed: true, .. }) => {
-                    format!("changed, but its gate was not awaited: {reason}")
-                }
-                _ => reason.to_owned(),
+            let text = match self.pairs.get(pair.index()) {
+                Some(state) => stopped(state, reason),
+                None => continue,
             };
             self.end(pair, Outcome::Interrupted(text));
         }
@@ -162,14 +174,16 @@ impl Scheduler {
     pub(super) fn cancel(&mut self, level: CancelLevel) {
         self.emit(Event::CancelRequested { level });
         match level {
-            CancelLevel::Drain => {
-                self.halt(Stop::Cancelled(level), "not started: the run was stopped")
-            }
+            CancelLevel::Drain => self.halt(Stop::Cancelled(level), "the run was stopped"),
             CancelLevel::Abort => {
-                self.halt(Stop::Cancelled(level), "not started: the run was stopped");
+                self.halt(Stop::Cancelled(level), "the run was stopped");
                 let running: Vec<PairId> = self.plan.pairs.iter().map(|pair| pair.id).collect();
                 for pair in running {
-                    let text = "stopped while it was applied; its job may still run there, `resume` finds it";
+                    let text = if self.is_phase(pair, |phase| *phase == Phase::Verifying) {
+                        "stopped after it was applied and before that was proven"
+                    } else {
+                        "stopped while it was applied; its job may still run there, `resume` finds it"
+                    };
                     self.end(pair, Outcome::Interrupted(text.to_owned()));
                 }
                 self.finish_run();
@@ -185,9 +199,9 @@ impl Scheduler {
                 Outcome::Interrupted("not started: the journal cannot be written".to_owned()),
             );
         }
-        if !matches!(self.stop, Some(Stop::Journal)) {
+        if !std::mem::replace(&mut self.journal_broken, true) {
             self.emit(Event::Warning { failure });
-            self.halt(Stop::Journal, "not started: the journal cannot be written");
+            self.halt(Stop::Journal, "the journal cannot be written");
         }
     }
 
@@ -207,7 +221,7 @@ impl Scheduler {
             self.wake_parked();
         }
         if let Some(state) = self.targets.get_mut(target) {
-            state.busy = false;
+            state.busy = Busy::Free;
         }
         self.dirty.insert(target);
     }
@@ -258,29 +272,47 @@ impl Scheduler {
 
     /// Targets that a remaining pair may change, in the order of locks.
     pub(super) fn changing_targets(&self) -> Vec<Target> {
-        let may_change = |pair: &PairId| {
-            self.is_phase(*pair, |phase| !matches!(phase, Phase::Done(_)))
-                && self.plan.pair(*pair).is_some_and(|pair| {
-                    pair.kind.class != Class::Check && matches!(pair.work, Work::Wish(_))
-                })
-        };
         self.targets
             .iter()
-            .filter(|state| state.unreachable.is_none() && state.pairs.iter().any(may_change))
+            .filter(|state| state.unreachable.is_none() && self.may_change(state))
             .map(|state| state.target.clone())
             .collect()
+    }
+
+    /// Whether an open pair may change a target.
+    pub(super) fn may_change(&self, state: &super::TargetState) -> bool {
+        state.open.iter().any(|pair| {
+            self.plan.pair(*pair).is_some_and(|pair| {
+                pair.kind.class != Class::Check && matches!(pair.work, Work::Wish(_))
+            })
+        })
     }
 
     /// Asks for the locks once every target has been looked at, so that only what still matters is locked.
     pub(super) fn ask_for_lock(&mut self) {
         let being_greeted = |state: &super::TargetState| {
-            state.busy && !state.greeted && state.unreachable.is_none()
+            state.busy != Busy::Free && !state.greeted && state.unreachable.is_none()
         };
-        if self.lock == Lock::Free && self.stop.is_none() && !self.targets.iter().any(being_greeted)
-        {
+        let may_lock = self.lock == Lock::Free && self.stop.is_none();
+        if may_lock && !self.targets.iter().any(being_greeted) {
             self.lock = Lock::Asked;
             let targets = self.changing_targets();
+            self.lock_targets.clone_from(&targets);
             self.out.push(Command::Lock { targets });
         }
+    }
+}
+
+/// What is said of a pair that a stop ends before its own end.
+fn stopped(state: &super::PairState, reason: &str) -> String {
+    match state.phase {
+        Phase::Gating { changed: true, .. } => {
+            format!("changed, but its gate was not awaited: {reason}")
+        }
+        Phase::Gating { changed: false, .. } => {
+            format!("as wished, but its gate was not awaited: {reason}")
+        }
+        _ if state.attempts > 0 => format!("tried without success, and not again: {reason}"),
+        _ => format!("not started: {reason}"),
     }
 }

@@ -15,9 +15,9 @@ impl Scheduler {
         if info.gate.is_none() || self.options.mode == Mode::Preview {
             return self.pass(info.id, changed);
         }
-        if changed && let Some(gate) = &info.gate {
-            // What was read before the apply says nothing about the gate.
-            self.forget_gate(info, gate);
+        if self.stop.is_some() {
+            let reason = "changed, but its gate was not awaited: the run was stopped";
+            return self.end_step(info.id, Outcome::Interrupted(reason.to_owned()));
         }
         self.set_phase(
             info.id,
@@ -59,7 +59,8 @@ impl Scheduler {
         let interval = gate.interval.0.max(std::time::Duration::from_millis(1));
         let limit = u32::try_from(gate.timeout.0.as_millis().div_ceil(interval.as_millis()))
             .unwrap_or(u32::MAX);
-        if polls >= limit {
+        let expired = |state: &super::PairState| state.gate_expired;
+        if polls >= limit || self.pairs.get(info.id.index()).is_some_and(expired) {
             let failure = Failure::new(format!("its gate did not hold within {}", gate.timeout))
                 .evidence(reason)
                 .hint("find out on the target why, or give it longer with the gate's `timeout`");
@@ -77,6 +78,10 @@ impl Scheduler {
                 paused: true,
             },
         );
+        if polls == 0 {
+            // Looking takes time too: counting looks alone would wait longer than the limit.
+            self.after(gate.timeout.0, Purpose::GateLimit(info.id));
+        }
         self.after(interval, Purpose::Gate(info.id));
         Step::Moved
     }
@@ -86,7 +91,11 @@ impl Scheduler {
         let plan = self.plan.clone();
         let Some(info) = plan.pair(pair) else { return };
         let Some(gate) = &info.gate else { return };
-        let Some(Phase::Gating { changed, polls, .. }) = self
+        let Some(Phase::Gating {
+            changed,
+            polls,
+            paused: true,
+        }) = self
             .pairs
             .get(pair.index())
             .map(|state| state.phase.clone())
@@ -104,7 +113,8 @@ impl Scheduler {
         );
     }
 
-    fn forget_gate(&mut self, info: &Pair, gate: &Gate) {
+    /// What a gate looks at is to be read anew.
+    pub(super) fn forget_gate(&mut self, info: &Pair, gate: &Gate) {
         let empty = Store::default();
         let mut asked = match gate.wish.facts(&empty.view(&info.target)) {
             Want::More(facts) => facts,

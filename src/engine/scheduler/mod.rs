@@ -162,9 +162,9 @@ pub struct Options {
     pub mode: Mode,
     /// The run; part of every job's id.
     pub run: RunId,
-    /// Executions at once, over all targets.
+    /// Executions at once, over all targets; 0 counts as 1.
     pub parallel: usize,
-    /// Applies with a large payload at once.
+    /// Applies with a large payload at once; 0 counts as 1.
     pub uploads: usize,
     /// For disruptive steps.
     pub consent: Consent,
@@ -227,9 +227,14 @@ pub struct Scheduler {
     executions: usize,
     uploads: usize,
     lock: Lock,
+    /// Something waits for the lock: a target is to be changed, or holds a job of an earlier run.
+    wants_lock: bool,
+    /// The targets that the lock was asked for.
+    lock_targets: Vec<Target>,
     consent: Consent,
     asked: bool,
     stop: Option<Stop>,
+    journal_broken: bool,
     open: usize,
     over: bool,
     previews: BTreeMap<PairId, Preview>,
@@ -256,6 +261,8 @@ struct PairState {
     credited: bool,
     /// A job without a verdict has been tried again.
     lost_once: bool,
+    /// Its gate was waited for as long as it may be.
+    gate_expired: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -291,11 +298,11 @@ struct VertexState {
 #[derive(Debug)]
 struct TargetState {
     target: Target,
-    /// All its pairs, in plan order.
-    pairs: Vec<PairId>,
+    /// Its pairs that are not done, in plan order.
+    open: BTreeSet<PairId>,
     /// Those in a phase that needs attention, in plan order.
     active: BTreeSet<PairId>,
-    busy: bool,
+    busy: Busy,
     /// It has been read since the start or the lock.
     greeted: bool,
     /// What is being read now was asked before the lock was held: not to be used.
@@ -305,6 +312,10 @@ struct TargetState {
     wanted: BTreeSet<Fact>,
     /// Jobs of earlier runs, to be attached to one after another.
     leftovers: Vec<JobId>,
+    /// Those that were attached to and have ended: not waited for again, whatever is still listed.
+    attended: BTreeSet<JobId>,
+    /// Why it could not be found out whether an earlier run's job is there: nothing may be applied.
+    unsure: Option<String>,
     /// Preview only: what drifting steps would have touched, and which.
     touched: Vec<(Touches, PairId)>,
     tries: u32,
@@ -312,10 +323,25 @@ struct TargetState {
     unreachable: Option<Failure>,
 }
 
+/// What is under way on a target: one thing at a time.
+#[derive(Clone, PartialEq, Debug, Default)]
+enum Busy {
+    #[default]
+    Free,
+    Reading,
+    /// A pair's job, or the search for it after its connection was lost.
+    Job(PairId),
+    /// An earlier run's job.
+    Leftover(JobId),
+    /// Nothing, until the next try to reach it.
+    Pause,
+}
+
 #[derive(Debug, Default)]
 struct Series {
-    pairs: Vec<PairId>,
-    limit: Option<u32>,
+    /// Its pairs that are not done, in plan order.
+    open: BTreeSet<PairId>,
+    limit: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -329,6 +355,8 @@ enum Lock {
 enum Purpose {
     Retry(PairId),
     Gate(PairId),
+    GateLimit(PairId),
+    Attach(PairId),
     Reach(usize),
 }
 
@@ -340,9 +368,22 @@ enum Stop {
     StalePlan,
 }
 
+impl Stop {
+    /// By the order of exit codes: the reason with the smaller one counts.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Cancelled(_) => 0,
+            Self::LockRefused => 1,
+            Self::Journal | Self::StalePlan => 2,
+        }
+    }
+}
+
 impl Scheduler {
     /// For one run of one plan.
-    pub fn new(plan: Arc<Plan>, options: Options) -> Self {
+    pub fn new(plan: Arc<Plan>, mut options: Options) -> Self {
+        options.parallel = options.parallel.max(1);
+        options.uploads = options.uploads.max(1);
         let target_index: BTreeMap<Target, usize> = plan
             .targets
             .iter()
@@ -359,12 +400,12 @@ impl Scheduler {
                 .copied()
                 .unwrap_or(usize::MAX);
             if let Some(state) = targets.get_mut(target) {
-                state.pairs.push(pair.id);
+                state.open.insert(pair.id);
             }
-            if pair.serial.is_some() {
+            if let Some(limit) = pair.serial {
                 let entry = series.entry(pair.series.clone()).or_default();
-                entry.pairs.push(pair.id);
-                entry.limit = pair.serial;
+                entry.open.insert(pair.id);
+                entry.limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
             }
             pairs.push(PairState::new(target));
         }
@@ -386,9 +427,12 @@ impl Scheduler {
             executions: 0,
             uploads: 0,
             lock: Lock::Free,
+            wants_lock: false,
+            lock_targets: Vec::new(),
             consent: options.consent,
             asked: false,
             stop: None,
+            journal_broken: false,
             over: false,
             previews: BTreeMap::new(),
             out: Vec::new(),
@@ -397,7 +441,8 @@ impl Scheduler {
         }
     }
 
-    /// Takes an input in, gives what is to be done now.
+    /// Takes an input in, gives what is to be done now. The end of something that is not under way (told twice, or too
+    /// late) changes nothing.
     pub fn handle(&mut self, input: Input) -> Vec<Command> {
         if !self.over {
             self.take(input);
@@ -440,7 +485,7 @@ impl Scheduler {
             } => self.attached(&target, &job, result),
             Input::Timer(timer) => self.timer(timer),
             Input::Locked(result) => self.locked(result),
-            Input::Confirmed(yes) => {
+            Input::Confirmed(yes) if self.asked && self.consent == Consent::Ask => {
                 self.consent = if yes {
                     Consent::Given
                 } else {
@@ -448,6 +493,7 @@ impl Scheduler {
                 };
                 self.wake_parked();
             }
+            Input::Confirmed(_) => {}
             Input::Cancel(level) => self.cancel(level),
             Input::JournalFailed { failure, unstarted } => self.journal_failed(failure, unstarted),
         }
@@ -460,7 +506,10 @@ impl Scheduler {
             .externals(petgraph::Direction::Incoming)
             .collect();
         for vertex in roots {
-            self.resolve(vertex);
+            // A join of nothing is complete at once.
+            if let Some((crate::plan::Vertex::Join { .. }, _)) = self.resolve(vertex) {
+                self.propagate(vertex, None);
+            }
         }
         self.dirty.extend(0..self.targets.len());
     }
@@ -473,9 +522,18 @@ impl Scheduler {
                 self.set_phase(pair, Phase::Ready);
             }
             Some(Purpose::Gate(pair)) => self.gate_again(pair),
+            Some(Purpose::GateLimit(pair)) => {
+                if let Some(state) = self.pairs.get_mut(pair.index()) {
+                    state.gate_expired = true;
+                }
+                self.gate_again(pair);
+            }
+            Some(Purpose::Attach(pair)) => self.attach_again(pair),
             Some(Purpose::Reach(target)) => {
-                if let Some(state) = self.targets.get_mut(target) {
-                    state.busy = false;
+                if let Some(state) = self.targets.get_mut(target)
+                    && state.busy == Busy::Pause
+                {
+                    state.busy = Busy::Free;
                 }
                 self.dirty.insert(target);
             }
@@ -484,29 +542,30 @@ impl Scheduler {
     }
 
     fn locked(&mut self, result: Result<(), Failure>) {
+        if self.lock != Lock::Asked {
+            return;
+        }
         match result {
             Ok(()) => {
                 self.lock = Lock::Held;
-                let targets = self.changing_targets();
+                let targets = std::mem::take(&mut self.lock_targets);
                 self.emit_durable(Event::Locked { targets });
                 // What was read before the lock may have been changed by whoever held it.
                 self.store.clear();
                 self.epoch += 1;
                 for state in &mut self.targets {
                     state.greeted = false;
-                    state.discard = state.busy;
+                    state.discard = state.busy == Busy::Reading;
                     state.leftovers.clear();
                 }
+                self.dirty.append(&mut self.awaiting);
                 self.wake_parked();
             }
             Err(failure) => {
                 self.emit(Event::LockRefused {
                     failure: failure.clone(),
                 });
-                self.halt(
-                    Stop::LockRefused,
-                    &format!("not started: {}", failure.message),
-                );
+                self.halt(Stop::LockRefused, &failure.message);
             }
         }
     }
@@ -522,7 +581,7 @@ impl Scheduler {
             };
             self.visit(target);
         }
-        if !self.parked.is_empty() && self.dirty.is_empty() {
+        if self.wants_lock && self.dirty.is_empty() {
             self.ask_for_lock();
         }
         if self.open == 0 && self.executions == 0 && !self.over {
@@ -621,6 +680,7 @@ impl PairState {
             conditions_hold: false,
             credited: false,
             lost_once: false,
+            gate_expired: false,
         }
     }
 }
@@ -629,14 +689,16 @@ impl TargetState {
     fn new(target: Target) -> Self {
         Self {
             target,
-            pairs: Vec::new(),
+            open: BTreeSet::new(),
             active: BTreeSet::new(),
-            busy: false,
+            busy: Busy::Free,
             greeted: false,
             discard: false,
             reading: BTreeSet::new(),
             wanted: BTreeSet::new(),
             leftovers: Vec::new(),
+            attended: BTreeSet::new(),
+            unsure: None,
             touched: Vec::new(),
             tries: 0,
             round: 0,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::decide::Step;
-use super::{Command, Lock, Mode, Phase, Scheduler, Stop, TargetState};
+use super::{Busy, Command, Lock, Mode, PairState, Phase, Scheduler, Stop, TargetState};
 use crate::facts::fact::{Answer, Cost, Fact, FactError, FactValue};
 use crate::facts::known::FactRef;
 use crate::model::event::Event;
@@ -25,7 +25,7 @@ impl Scheduler {
         let Some(state) = self.targets.get(target) else {
             return;
         };
-        if state.busy || state.unreachable.is_some() {
+        if state.busy != Busy::Free || state.unreachable.is_some() {
             return;
         }
         if !state.leftovers.is_empty() {
@@ -47,23 +47,35 @@ impl Scheduler {
             .unwrap_or_default();
         let mut missing: BTreeSet<FactRef> = BTreeSet::new();
         let mut verifying = false;
+        let mut candidate = None;
         let mut asking: Vec<PairId> = Vec::new();
         for pair in active {
             match self.progress(pair) {
                 Step::Moved => {}
                 Step::Needs(facts) => {
-                    asking.push(pair);
+                    // Rounds are counted where facts of its own target are missing: others answer in their own time.
+                    let elsewhere = |fact: &FactRef| {
+                        let other = fact.target.as_ref().and_then(|t| self.target_index.get(t));
+                        fact.target.is_some() && other != Some(&target)
+                    };
+                    if !facts.iter().all(elsewhere) {
+                        asking.push(pair);
+                    }
                     verifying |= self.is_phase(pair, |phase| *phase == Phase::Verifying);
                     self.remember_asked(pair, &facts);
                     missing.extend(facts);
                 }
                 Step::Parked => drop(self.parked.insert(target)),
-                // One step at a time: what was applied is proven before the next one is.
-                Step::Apply(_) if verifying => {}
-                Step::Apply(ready) => return self.apply(target, *ready),
+                Step::Apply(ready) => drop(candidate.get_or_insert(ready)),
             }
         }
-        self.ask(target, missing, &asking);
+        // One step at a time: what was applied is proven before the next one is. What ended meanwhile may have blocked it.
+        match candidate
+            .filter(|ready| !verifying && self.is_phase(ready.pair, |phase| *phase == Phase::Ready))
+        {
+            Some(ready) => self.apply(target, *ready),
+            None => self.ask(target, missing, &asking),
+        }
     }
 
     fn remember_asked(&mut self, pair: PairId, facts: &[FactRef]) {
@@ -148,7 +160,7 @@ impl Scheduler {
         let Some(state) = self.targets.get_mut(target) else {
             return;
         };
-        state.busy = true;
+        state.busy = Busy::Reading;
         state.discard = false;
         state.round += 1;
         state.reading.clone_from(&facts);
@@ -173,12 +185,9 @@ impl Scheduler {
             facts.append(&mut state.wanted);
         }
         let anything_to_do = |state: &TargetState| {
-            state.pairs.iter().any(|pair| {
-                self.is_phase(*pair, |phase| !matches!(phase, Phase::Done(_)))
-                    && self
-                        .plan
-                        .pair(*pair)
-                        .is_some_and(|pair| matches!(pair.work, Work::Wish(_)))
+            state.open.iter().any(|pair| {
+                let pair = self.plan.pair(*pair);
+                pair.is_some_and(|pair| matches!(pair.work, Work::Wish(_)))
             })
         };
         if !facts.is_empty() || self.targets.get(target).is_some_and(anything_to_do) {
@@ -192,20 +201,16 @@ impl Scheduler {
         let Some(state) = self.targets.get(target) else {
             return BTreeSet::new();
         };
-        let open = state
-            .pairs
-            .iter()
-            .filter(|pair| self.is_phase(**pair, |phase| !matches!(phase, Phase::Done(_))));
         let mut facts = BTreeSet::new();
-        for pair in open.take(pairs) {
-            let waiting = self.is_phase(*pair, |phase| *phase == Phase::Waiting);
+        for pair in state.open.iter().take(pairs) {
+            let needed = self.needs_facts_now(*pair);
             for wanted in self.wants(*pair) {
                 let own = wanted
                     .target
                     .as_ref()
                     .is_none_or(|other| *other == state.target);
                 // A slow fact is read when a step really needs it, not on suspicion.
-                if own && !(waiting && wanted.fact.cost() == Cost::Cli) {
+                if own && (needed || wanted.fact.cost() != Cost::Cli) {
                     facts.insert(wanted.fact);
                 }
             }
@@ -213,17 +218,34 @@ impl Scheduler {
         facts
     }
 
+    /// Whether whatever a pair asks for is certain to be used.
+    fn needs_facts_now(&self, pair: PairId) -> bool {
+        let (Some(info), Some(state)) = (self.plan.pair(pair), self.pairs.get(pair.index())) else {
+            return false;
+        };
+        match state.phase {
+            Phase::Verifying | Phase::Gating { paused: false, .. } => true,
+            Phase::Ready => (info.whens.is_empty() || state.conditions_hold) && self.has_turn(info),
+            _ => false,
+        }
+    }
+
     /// All facts that a pair would ask for now and that are not known.
     pub(super) fn wants(&self, pair: PairId) -> Vec<FactRef> {
         let Some(info) = self.plan.pair(pair) else {
             return Vec::new();
         };
+        let Work::Wish(wish) = &info.work else {
+            return Vec::new();
+        };
         let known = self.store.view(&info.target);
-        let mut wanted = self.condition_facts(info);
+        let decided = |state: &PairState| state.conditions_hold;
+        let mut wanted = match self.pairs.get(pair.index()).is_some_and(decided) {
+            true => Vec::new(),
+            false => self.condition_facts(info),
+        };
         wanted.retain(|fact| !known.has(fact));
-        if let Work::Wish(wish) = &info.work
-            && let Want::More(more) = wish.facts(&known)
-        {
+        if let Want::More(more) = wish.facts(&known) {
             wanted.extend(more);
         }
         if let Some(gate) = &info.gate
@@ -241,85 +263,119 @@ impl Scheduler {
         took_ms: u64,
     ) {
         let index = self.index_of(target);
-        self.executions = self.executions.saturating_sub(1);
         let Some(state) = self.targets.get_mut(index) else {
             return;
         };
-        state.busy = false;
+        if state.busy != Busy::Reading {
+            return;
+        }
+        state.busy = Busy::Free;
+        let asked = std::mem::take(&mut state.reading);
+        let (discard, greeting) = (state.discard, !state.greeted);
+        self.executions = self.executions.saturating_sub(1);
         self.dirty.insert(index);
-        match result {
-            Ok(answers) => {
-                state.tries = 0;
-                let bad = |answer: &&Answer| !matches!(answer.1, Ok(_) | Err(FactError::NotFound));
-                let failed = u32::try_from(answers.iter().filter(bad).count()).unwrap_or(u32::MAX);
-                let greeting = !state.greeted;
-                if !state.discard {
-                    state.greeted = true;
-                }
-                let discard = state.discard;
-                self.emit(Event::FactsRead {
-                    target: target.clone(),
-                    failed,
-                    took_ms,
-                });
-                if !discard {
-                    self.learn(index, target, answers, greeting);
-                }
+        let answers = match result {
+            Ok(answers) => complete(answers, &asked),
+            Err(error) => {
+                // What others asked for must not be forgotten.
+                state.wanted.extend(asked);
+                return self.not_reached(index, error);
             }
-            Err(error) => self.not_reached(index, error),
+        };
+        if discard {
+            state.wanted.extend(asked);
+        } else {
+            state.greeted = true;
+        }
+        self.reached(index);
+        let bad = |answer: &&Answer| !matches!(answer.1, Ok(_) | Err(FactError::NotFound));
+        let failed = u32::try_from(answers.iter().filter(bad).count()).unwrap_or(u32::MAX);
+        self.emit(Event::FactsRead {
+            target: target.clone(),
+            failed,
+            took_ms,
+        });
+        if !discard {
+            self.learn(target, answers);
+            if greeting && self.options.mode == Mode::Run {
+                self.greet(index, target);
+            }
         }
     }
 
     /// Takes answers in.
-    pub(super) fn learn(
-        &mut self,
-        index: usize,
-        target: &Target,
-        answers: Vec<Answer>,
-        greeting: bool,
-    ) {
+    pub(super) fn learn(&mut self, target: &Target, answers: Vec<Answer>) {
         if let Some(stale) = self
             .expectation
             .as_ref()
             .and_then(|expected| expected.contradicted_by(target, &answers))
         {
+            // Once is enough.
+            self.expectation = None;
             self.emit(Event::Warning { failure: stale });
-            self.halt(
-                Stop::StalePlan,
-                "not started: the saved plan no longer fits its targets",
-            );
+            self.halt(Stop::StalePlan, "the saved plan no longer fits its targets");
         }
         self.store.insert(target, answers);
         self.dirty.append(&mut self.awaiting);
-        if greeting
-            && self.options.mode == Mode::Run
-            && let Some(Ok(FactValue::RunState(run_state))) =
-                self.store.get(target, &Fact::RunState)
-            && let Some(state) = self.targets.get_mut(index)
-        {
-            state.leftovers = run_state.jobs.iter().map(|job| job.id.clone()).collect();
+    }
+
+    /// Looks for jobs of earlier runs in a target's first answers. Where nothing may be changed they are left alone: they
+    /// may belong to somebody who holds the lock that this run does not need.
+    fn greet(&mut self, index: usize, target: &Target) {
+        let Some(state) = self.targets.get(index) else {
+            return;
+        };
+        let may_change = self.may_change(state);
+        let ours = |job: &JobId| may_change || self.options.prior_jobs.contains_key(job);
+        let (leftovers, unsure) = match self.store.get(target, &Fact::RunState) {
+            Some(Ok(FactValue::RunState(run_state))) => {
+                let jobs = run_state.jobs.iter().map(|job| job.id.clone());
+                let jobs = jobs.filter(|job| ours(job) && !state.attended.contains(job));
+                (jobs.collect(), None)
+            }
+            Some(Err(error)) => (Vec::new(), Some(error.to_string())),
+            Some(Ok(_)) => (Vec::new(), Some("the answer makes no sense".to_owned())),
+            None => (Vec::new(), Some("it was not asked".to_owned())),
+        };
+        if let Some(state) = self.targets.get_mut(index) {
+            (state.leftovers, state.unsure) = (leftovers, unsure);
         }
     }
 
-    /// A target did not answer a read: try again, or give up on it.
-    fn not_reached(&mut self, index: usize, error: HostError) {
-        let (tries, pause) = self.options.reach;
-        let Some(state) = self.targets.get_mut(index) else {
-            return;
-        };
-        state.tries += 1;
+    /// A target answered: later failures are counted anew.
+    pub(super) fn reached(&mut self, index: usize) {
+        if let Some(state) = self.targets.get_mut(index) {
+            state.tries = 0;
+        }
+    }
+
+    /// Whether a failed execution may be tried once more; counts it.
+    pub(super) fn may_try_again(&mut self, index: usize, error: &HostError) -> bool {
         let may_pass = matches!(
             error.kind,
             HostErrorKind::Unreachable { transient: true }
                 | HostErrorKind::Lost
                 | HostErrorKind::Busy
         );
-        if may_pass && state.tries < tries && self.stop.is_none() {
-            // What it was asked for by others must not be forgotten.
-            let reading = std::mem::take(&mut state.reading);
-            state.wanted.extend(reading);
-            state.busy = true;
-            self.after(pause, super::Purpose::Reach(index));
+        let Some(state) = self.targets.get_mut(index) else {
+            return false;
+        };
+        state.tries += 1;
+        may_pass && state.tries < self.options.reach.0
+    }
+
+    /// Leaves a target alone until the next try.
+    pub(super) fn pause(&mut self, index: usize) {
+        if let Some(state) = self.targets.get_mut(index) {
+            state.busy = Busy::Pause;
+        }
+        self.after(self.options.reach.1, super::Purpose::Reach(index));
+    }
+
+    /// A target did not answer a read: try again, or give up on it.
+    fn not_reached(&mut self, index: usize, error: HostError) {
+        if self.stop.is_none() && self.may_try_again(index, &error) {
+            self.pause(index);
         } else {
             self.give_up_on(index, error.failure);
         }
@@ -333,11 +389,8 @@ impl Scheduler {
         state.unreachable = Some(failure.clone());
         state.leftovers.clear();
         let target = state.target.clone();
-        let pairs = state.pairs.clone();
-        let wanted: BTreeSet<Fact> = std::mem::take(&mut state.wanted)
-            .into_iter()
-            .chain(std::mem::take(&mut state.reading))
-            .collect();
+        let open = state.open.clone();
+        let wanted = std::mem::take(&mut state.wanted);
         let error = FactError::Failed(format!("{target} did not answer: {}", failure.message));
         self.store.insert(
             &target,
@@ -348,24 +401,20 @@ impl Scheduler {
             target,
             failure: failure.clone(),
         });
-        for pair in pairs {
-            let outcome = match self.pairs.get(pair.index()).map(|state| &state.phase) {
-                Some(Phase::Done(_)) | None => continue,
-                Some(Phase::Verifying | Phase::Applying { .. } | Phase::Recovering { .. }) => Outcome::Unknown(
-                    Failure::new("it was applied, but its target did not answer afterwards")
-                        .evidence(failure.message.clone())
-                        .hint("when the target is back, run `hmco-boot resume`: it looks again before it does anything"),
-                ),
-                Some(_) => Outcome::Unreachable(failure.clone()),
-            };
-            self.finish(pair, outcome);
-        }
+        let ends = open.into_iter().filter_map(|pair| {
+            let state = self.pairs.get(pair.index())?;
+            Some((pair, unreached(state, &failure)))
+        });
+        // All of them before what they block, which would else be said of each other.
+        let ends = ends.collect();
+        self.finish_all(ends);
     }
 
     /// Jobs that earlier runs left behind are awaited before anything else happens on a target; only under the lock,
     /// for a running one may belong to whoever holds it.
     fn next_leftover(&mut self, target: usize) {
         if self.lock != Lock::Held {
+            self.wants_lock = true;
             self.parked.insert(target);
             return;
         }
@@ -375,7 +424,7 @@ impl Scheduler {
         let (Some(job), name) = (state.leftovers.pop(), state.target.clone()) else {
             return;
         };
-        state.busy = true;
+        state.busy = Busy::Leftover(job.clone());
         self.executions += 1;
         self.emit(Event::LeftoverJob {
             target: name.clone(),
@@ -386,21 +435,56 @@ impl Scheduler {
     }
 
     /// A leftover job's end: nothing known of the target counts any more.
-    pub(super) fn leftover_ended(&mut self, target: &Target, job: &JobId) {
-        let index = self.index_of(target);
-        self.executions = self.executions.saturating_sub(1);
+    pub(super) fn leftover_ended(&mut self, index: usize, target: &Target, job: &JobId) {
         if let Some(state) = self.targets.get_mut(index) {
-            state.busy = false;
+            state.attended.insert(job.clone());
             if state.leftovers.is_empty() {
                 state.greeted = false;
             }
         }
         self.forget(target, |_| true);
-        self.dirty.insert(index);
         self.emit(Event::LeftoverJob {
             target: target.clone(),
             job: job.clone(),
             waiting: false,
         });
+    }
+}
+
+/// Answers with an error for each question that has none: whoever asked must not wait for ever.
+fn complete(mut answers: Vec<Answer>, asked: &BTreeSet<Fact>) -> Vec<Answer> {
+    let answered: BTreeSet<&Fact> = answers.iter().map(|(fact, _)| fact).collect();
+    let missing: Vec<Fact> = asked
+        .iter()
+        .filter(|fact| !answered.contains(fact))
+        .cloned()
+        .collect();
+    let error = || FactError::Failed("the target gave no answer to this".to_owned());
+    answers.extend(missing.into_iter().map(|fact| (fact, Err(error()))));
+    answers
+}
+
+/// How an open pair ends whose target does not answer.
+fn unreached(state: &PairState, failure: &Failure) -> Outcome {
+    let unknown = |message: &str| {
+        Outcome::Unknown(
+            Failure::new(message)
+                .evidence(failure.message.clone())
+                .hint("when the target is back, run `hmco-boot resume`: it looks again before it does anything"),
+        )
+    };
+    match state.phase {
+        Phase::Verifying | Phase::Applying { .. } | Phase::Recovering { .. } => {
+            unknown("it was applied, but its target did not answer afterwards")
+        }
+        Phase::Ready if state.lost_once => {
+            unknown("its job is gone without a verdict, and its target did not answer afterwards")
+        }
+        Phase::Gating { changed: true, .. } => Outcome::Unreachable(
+            failure
+                .clone()
+                .evidence("it was changed; its gate was not seen to hold"),
+        ),
+        _ => Outcome::Unreachable(failure.clone()),
     }
 }

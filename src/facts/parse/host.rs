@@ -1,7 +1,8 @@
 //! Accounts, sudo, file systems, clock.
 
-use super::files::{Stats, Texts};
 use super::reply::{Reply, lines};
+use super::stats::Stats;
+use super::texts::Texts;
 use crate::facts::fact::{Account, Clock, Disk, FactError, Sudo};
 use crate::facts::questions::{self, LOCALTIME, Place};
 
@@ -53,7 +54,7 @@ fn find_account(users: &str, groups: &str, name: &str) -> Option<Account> {
 
 /// As root sudo is not tried: where it is installed, root may use it.
 pub fn sudo(reply: &Reply<'_>) -> Result<Sudo, FactError> {
-    let part = reply.part("who", "who")?;
+    let part = reply.part("who", "who")?.whole()?;
     let text = part.text();
     let mut lines = text.lines();
     let uid: u32 = lines
@@ -79,7 +80,7 @@ pub fn sudo(reply: &Reply<'_>) -> Result<Sudo, FactError> {
 
 /// `place`: of the path among those asked for.
 pub fn disk(reply: &Reply<'_>, texts: &Texts, place: usize) -> Result<Disk, FactError> {
-    let paths = reply.part("disk-path", "disk")?;
+    let paths = reply.part("disk-path", "disk")?.whole()?;
     let real = records_of(paths.mark, paths.body)
         .into_iter()
         .nth(place)
@@ -87,7 +88,7 @@ pub fn disk(reply: &Reply<'_>, texts: &Texts, place: usize) -> Result<Disk, Fact
     if real.is_empty() {
         return Err(FactError::Denied);
     }
-    let part = reply.part("disk", "disk")?;
+    let part = reply.part("disk", "disk")?.whole()?;
     let numbers = stat_numbers(&part.text(), part.mark, &real).ok_or_else(|| part.missing())?;
     let mounts = texts
         .text(Place::Machine, "/proc/self/mountinfo")?
@@ -177,7 +178,7 @@ fn unescape(text: &str) -> String {
 }
 
 pub fn clock(reply: &Reply<'_>, texts: &Texts, stats: &Stats) -> Result<Clock, FactError> {
-    let part = reply.part("date", "date")?;
+    let part = reply.part("date", "date")?.whole()?;
     let now_ms = milliseconds(part.text().trim()).ok_or_else(|| part.missing())?;
     let uptime = texts.machine("/proc/uptime");
     let uptime = uptime.split(' ').next().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! K3s' files.
 
-use super::files::Digests;
+use super::digests::Digests;
 use super::reply::Reply;
 use crate::facts::digest_cache::DigestCache;
 use crate::facts::fact::{FactError, K3sData, K3sInstall};

@@ -1,7 +1,7 @@
 //! Addresses, routes, ports, name servers.
 
-use super::files::Texts;
 use super::reply::{Reply, lines};
+use super::texts::Texts;
 use crate::facts::fact::{FactError, Link, Net};
 use crate::facts::questions::Place;
 

@@ -1,7 +1,7 @@
 //! dpkg and apt.
 
-use super::files::Stats;
 use super::reply::{Reply, lines};
+use super::stats::Stats;
 use crate::facts::fact::{FactError, Package, PackageManager};
 use crate::facts::questions::{self, APT_LOCKS};
 

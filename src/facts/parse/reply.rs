@@ -28,8 +28,11 @@ impl<'a> Part<'a> {
     }
 
     fn first_line(&self, otherwise: &str) -> String {
+        // Where records came, the first line is not the complaint.
         match lines(self.body).next() {
-            Some(line) if !line.is_empty() => line.chars().take(300).collect(),
+            Some(line) if !line.is_empty() && !line.starts_with(self.mark) => {
+                line.chars().take(300).collect()
+            }
             _ => otherwise.to_owned(),
         }
     }
@@ -175,6 +178,16 @@ impl<'a> Reply<'a> {
         }
         self.get(words)
             .ok_or_else(|| FactError::Failed(format!("no answer: `{words}` did not come back")))
+    }
+
+    /// A frame by its words that came whole, even where its batch was ended after it, or why it is not there.
+    pub fn whole(&self, words: &str, batch: &str) -> Result<Part<'a>, FactError> {
+        match self.get(words).map(Part::whole) {
+            Some(Ok(part)) => Ok(part),
+            _ if self.timed_out(batch) => Err(FactError::TimedOut),
+            Some(Err(error)) => Err(error),
+            None => self.part(words, batch),
+        }
     }
 
     /// Whether the watchdog ended one of the batches whose names begin so.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::files::Texts;
 use super::reply::Reply;
+use super::texts::Texts;
 use crate::facts::fact::{ExecResult, FactError, LeftoverJob, RunState, Unit};
 use crate::facts::questions::{self, Place, STDERR_CAP, STDOUT_CAP};
 use crate::model::id::JobId;
@@ -15,7 +15,7 @@ pub fn unit(reply: &Reply<'_>, texts: &Texts, name: &str) -> Result<Unit, FactEr
     let Some(part) = reply.get("units") else {
         return Err(FactError::Failed("systemd is not running".to_owned()));
     };
-    let text = part.text();
+    let text = part.whole()?.text();
     let block = find_unit(&text, name).ok_or_else(|| part.missing())?;
     let stamp = texts.text(Place::Run, &format!("/stamp/{name}"))?;
     let unit = unit_of(&block, stamp).ok_or_else(|| part.missing())?;
@@ -25,8 +25,7 @@ pub fn unit(reply: &Reply<'_>, texts: &Texts, name: &str) -> Result<Unit, FactEr
     Ok(unit)
 }
 
-/// The properties of one unit: blocks of `KEY=VALUE` lines with blank lines between. A block cut off has no blank line
-/// or end behind it; a needed property is missing then.
+/// The properties of one unit: blocks of `KEY=VALUE` lines with blank lines between.
 fn find_unit<'a>(text: &'a str, name: &str) -> Option<BTreeMap<&'a str, &'a str>> {
     let blocks = text.split("\n\n").map(|block| {
         block

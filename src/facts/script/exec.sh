@@ -4,8 +4,12 @@ i=$1
 shift
 trap - USR1
 unset QUOTING_STYLE
-if ! has "$1"; then
-if [ -e "$1" ]; then s=denied; elif enterable "$1"; then s=absent; else s=denied; fi
+s=
+case $1 in
+*/*) if [ -f "$1" ] && [ -x "$1" ]; then :; elif [ -e "$1" ] || ! enterable "$1"; then s=denied; else s=absent; fi;;
+*) has "$1" || s=absent;;
+esac
+if [ -n "$s" ]; then
 begin "exec-refused $i"; end "$s"
 return
 fi

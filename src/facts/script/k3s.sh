@@ -1,8 +1,8 @@
 # K3s' files. A folder that may not be looked into must never pass for one that is not there.
 shut() {
-for d; do
-if [ -d "$d" ]; then [ -r "$d" ] && [ -x "$d" ] || return 0
-elif ! enterable "$d"; then return 0; fi
+for q; do
+if [ -d "$q" ]; then [ -r "$q" ] && [ -x "$q" ] || return 0
+elif ! enterable "$q"; then return 0; fi
 done
 return 1
 }

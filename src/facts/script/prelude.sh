@@ -60,7 +60,7 @@ s=$?
 [ "$T" -le "$2" ] && continue
 if [ -n "$3" ] && [ "$T" -le "$3" ]; then
 progress "$1"
-[ "$q" -gt "$o" ] && o=$q && continue
+[ "$q" != "$o" ] && o=$q && continue
 fi
 break
 done

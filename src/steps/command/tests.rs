@@ -195,7 +195,7 @@ fn it_may_change_everything_unless_it_says_what() {
         named,
         Touches {
             units: vec!["c.service".to_owned()],
-            ..Touches::paths([path("/a"), path("/b")])
+            ..Touches::trees([path("/a"), path("/b")])
         }
     );
 }
