@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test may stop at the first surprise, and the measured one needs the time"
+    reason = "a test may stop at the first surprise"
 )]
 
 #[path = "plan/conditions.rs"]

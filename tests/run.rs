@@ -391,3 +391,24 @@ fn a_read_only_journal_starts_nothing() {
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(!project.root(0).join("data").exists());
 }
+
+#[test]
+fn a_run_that_has_no_step_here_says_so() {
+    let step = "[[step]]\nid = \"a\"\non = \"role:agent\"\n[step.directory]\npath = \"/a\"\n";
+    let project = Project::new(1, step);
+    for (args, told) in [
+        (
+            vec!["run", "main"],
+            "no step of main.toml has a target in inventory/test.toml",
+        ),
+        (
+            vec!["run", "main", "--limit", "n0"],
+            "nothing of main.toml is for a target in --limit n0",
+        ),
+    ] {
+        let output = project.run(&args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains(told), "{said}");
+    }
+}

@@ -63,14 +63,9 @@ pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError>
 fn view(plan: &Plan) -> GraphView {
     let mut nodes: Vec<GraphNode> = Vec::new();
     let mut at: BTreeMap<&StepAddr, usize> = BTreeMap::new();
-    let mut edges: BTreeMap<(&StepAddr, &StepAddr), bool> = BTreeMap::new();
     for pair in &plan.pairs {
         let index = *at.entry(&pair.step).or_insert_with(|| {
-            let group = pair
-                .step
-                .as_str()
-                .rsplit_once('/')
-                .map(|(group, _)| group.to_owned());
+            let group = pair.step.parent().map(str::to_owned);
             nodes.push(GraphNode {
                 id: pair.step.to_string(),
                 label: pair.step.to_string(),
@@ -85,21 +80,12 @@ fn view(plan: &Plan) -> GraphView {
             node.targets.push(pair.target.to_string());
         }
     }
-    for pair in &plan.pairs {
-        for before in plan
-            .needs(pair.id)
-            .into_iter()
-            .filter_map(|id| plan.pair(id))
-        {
-            *edges.entry((&before.step, &pair.step)).or_insert(false) |=
-                before.target != pair.target;
-        }
-    }
-    let edge = |((from, to), barrier): ((&StepAddr, &StepAddr), bool)| GraphEdge {
+    let edge = |((from, to), barrier): ((StepAddr, StepAddr), bool)| GraphEdge {
         from: from.to_string(),
         to: to.to_string(),
         barrier,
     };
+    let edges = plan.step_edges();
     GraphView {
         title: plan.title.clone(),
         nodes,

@@ -66,6 +66,10 @@ impl Session {
         let fingerprinter = Fingerprinter::new(key);
         let plan = planned(args, playbook, found, &inventory, &fingerprinter)
             .map_err(|refused| refused.shown(context, &loaded))?;
+        if plan.pairs.is_empty() {
+            let (what, hint) = empty(&plan, args, &inventory);
+            context.output.warn(&what, &hint);
+        }
         let arguments = RunArguments {
             inventory: Some(inventory.file.clone()),
             limit: args.limit.clone(),
@@ -149,6 +153,26 @@ impl Session {
             fingerprint: self.plan.fingerprint.clone(),
             pairs: self.plan.pairs.iter().zip(needed).map(info).collect(),
         }
+    }
+}
+
+/// A plan without steps ends well at once, and that must not look like a job done.
+fn empty(plan: &Plan, args: &PlanArgs, inventory: &Inventory) -> (String, String) {
+    match &args.limit {
+        Some(limit) => (
+            format!(
+                "nothing of {} is for a target in --limit {limit}",
+                plan.playbook
+            ),
+            "name other targets, or leave --limit out".to_owned(),
+        ),
+        None => (
+            format!(
+                "no step of {} has a target in {}",
+                plan.playbook, inventory.file
+            ),
+            "give the nodes the roles and groups that its steps select".to_owned(),
+        ),
     }
 }
 

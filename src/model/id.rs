@@ -80,6 +80,21 @@ impl StepAddr {
         Self::new(format!("{self}/{id}"))
     }
 
+    /// The address of the playbook step around it. An item's name may hold `/`, but no brackets.
+    pub fn parent(&self) -> Option<&str> {
+        let text = self.as_str();
+        let mut inside = false;
+        let slash = text.char_indices().rev().find(|(_, c)| {
+            match c {
+                ']' => inside = true,
+                '[' => inside = false,
+                _ => {}
+            }
+            *c == '/' && !inside
+        });
+        slash.and_then(|(at, _)| text.get(..at))
+    }
+
     /// The address of one item of this `each` step.
     pub fn item(&self, item: &str) -> Self {
         Self::new(format!("{self}[{item}]"))
@@ -123,5 +138,19 @@ impl PairId {
 impl fmt::Display for PairId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_of_an_address_is_the_playbook_step_around_it_whatever_items_are_called() {
+        let parent = |text: &str| StepAddr::new(text).parent().map(str::to_owned);
+        assert_eq!(parent("a"), None);
+        assert_eq!(parent("a[/dev/sda]"), None);
+        assert_eq!(parent("p/q/a[x]").as_deref(), Some("p/q"));
+        assert_eq!(parent("p[a/b]/c[d/e]").as_deref(), Some("p[a/b]"));
     }
 }

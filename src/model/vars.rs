@@ -2,6 +2,7 @@
 
 mod command_line;
 mod kinds;
+mod layers;
 mod resolve;
 #[cfg(test)]
 mod resolve_tests;
@@ -12,11 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::value::{Span, Value};
 
-pub use resolve::{Constants, Layers, resolve, unknown_names};
+pub use layers::{Constants, Layers};
+pub use resolve::{resolve, unknown_names};
 
-/// Names that templates have already; a playbook cannot declare a var of that name.
-pub const RESERVED_NAMES: [&str; 9] = [
-    "node", "nodes", "groups", "cluster", "item", "facts", "secret", "range", "dict",
+/// Names that templates have already; a playbook cannot declare a var of that name. (It can take the name of a function
+/// such as `range`, which is then the var.)
+pub const RESERVED_NAMES: [&str; 7] = [
+    "node", "nodes", "groups", "cluster", "item", "facts", "secret",
 ];
 
 /// `[vars.NAME]` of a playbook.

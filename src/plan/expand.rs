@@ -4,25 +4,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::build::Request;
-use super::items::{Group, Seat};
-use super::order::{
-    Edge, Growth, Leaf, Leaves, Order, Outer, Outermost, Place, Spot, expansion_order,
-};
+use super::growth::{Growth, Outer, Outermost, Place};
+use super::items::Seat;
+use super::order::{Edge, Leaves, Order, expansion_order};
 use super::targets::{Chosen, TargetId, Targets, both};
-use super::wish::{GateTable, Table, unknown_kind};
-use super::{DEFAULT_TIMEOUT, Pair, Vertex, When, Work};
-use crate::model::id::{PairId, StepAddr};
+use super::{Pair, When};
+use crate::model::id::StepAddr;
 use crate::model::mistake::Mistake;
 use crate::model::playbook::{self, Body, Playbook, Step};
 use crate::model::template::{self, Scope};
 use crate::model::value::Value;
 use crate::model::vars;
-use crate::steps::registry;
 
 /// Collects pairs and mistakes.
 pub(super) struct Builder<'a> {
     pub(super) request: &'a Request<'a>,
-    targets: &'a Targets<'a>,
+    pub(super) targets: &'a Targets<'a>,
     constants: &'a vars::Constants,
     limit: Option<BTreeSet<TargetId>>,
     pub mistakes: Vec<Mistake>,
@@ -314,123 +311,6 @@ impl<'a> Builder<'a> {
         }
         (self.mistakes.len() == before).then_some(rendered)
     }
-
-    /// The pairs of a step of a kind.
-    fn leaf(
-        &mut self,
-        step: &'a Step,
-        series: &StepAddr,
-        groups: Vec<Group>,
-        place: &mut Place<'_>,
-    ) -> Leaf {
-        let mut leaf = Leaf::default();
-        let Body::Kind { kind, span, table } = &step.body else {
-            return leaf;
-        };
-        let Some(info) = registry::kind(kind.as_str()) else {
-            self.mistakes.push(unknown_kind(kind.as_str(), *span));
-            return leaf;
-        };
-        let gate = GateTable::of(step).unwrap_or_else(|mistake| {
-            self.mistakes.push(mistake);
-            None
-        });
-        let mut tables = Tables {
-            wish: Table::new(info, table),
-            gate,
-        };
-        let mut spots: BTreeMap<TargetId, Vec<Spot>> = BTreeMap::new();
-        for group in groups {
-            for (target, seat) in group.seats {
-                let spot = match seat {
-                    Seat::LeftOut => self.left_out(target, place),
-                    Seat::Here(site) => {
-                        let Some((work, gate)) = self.work(&mut tables, &site) else {
-                            continue;
-                        };
-                        let id = PairId(u32::try_from(self.pairs.len()).unwrap_or(u32::MAX));
-                        let spot = self.pair_spot(id, target, place);
-                        let policy = &step.policy;
-                        self.pairs.push(Pair {
-                            id,
-                            step: group.address.clone(),
-                            series: series.clone(),
-                            target: self.targets.target(target),
-                            kind: info,
-                            work,
-                            whens: site.whens,
-                            serial: policy.serial,
-                            retry: policy.retry,
-                            timeout: policy.timeout.unwrap_or(DEFAULT_TIMEOUT),
-                            gate,
-                            vertex: spot.vertex.unwrap_or_default(),
-                        });
-                        spot
-                    }
-                };
-                spots.entry(target).or_default().push(spot);
-            }
-        }
-        for (target, spots) in spots {
-            leaf.spots.insert(target, self.order.spot(&spots));
-        }
-        leaf
-    }
-
-    fn left_out(&mut self, target: TargetId, place: &mut Place<'_>) -> Spot {
-        let before = place.before(&mut self.order, target);
-        let before = self.order.reduced(before);
-        let behind_chain = place.growth.is_behind_chain(&self.order, &before, target);
-        Spot {
-            vertex: self.order.join(before, 0),
-            real: false,
-            behind_chain,
-        }
-    }
-
-    fn pair_spot(&mut self, id: PairId, target: TargetId, place: &mut Place<'_>) -> Spot {
-        let vertex = self.order.graph.add_node(Vertex::Pair(id));
-        let before = place.before(&mut self.order, target);
-        let before = self.order.reduced(before);
-        let behind_chain = place.growth.is_behind_chain(&self.order, &before, target);
-        self.order.connect(&before, vertex);
-        Spot {
-            vertex: Some(vertex),
-            real: true,
-            behind_chain,
-        }
-    }
-
-    /// What a pair is to do, and what must hold after it; `None` after a mistake.
-    fn work(
-        &mut self,
-        tables: &mut Tables<'a>,
-        site: &Site,
-    ) -> Option<(Work, Option<super::Gate>)> {
-        if let Some(reason) = &site.skip {
-            return Some((Work::Skip(reason.clone()), None));
-        }
-        let wish = tables.wish.wish(&site.scope, self.request);
-        let gate = tables
-            .gate
-            .as_mut()
-            .map(|gate| gate.gate(&site.scope, self.request))
-            .transpose();
-        match (wish, gate) {
-            (Ok(wish), Ok(gate)) => Some((Work::Wish(wish), gate)),
-            (wish, gate) => {
-                self.mistakes.extend(wish.err().into_iter().flatten());
-                self.mistakes.extend(gate.err().into_iter().flatten());
-                None
-            }
-        }
-    }
-}
-
-/// The tables of a step of a kind.
-struct Tables<'a> {
-    wish: Table<'a>,
-    gate: Option<GateTable<'a>>,
 }
 
 /// A step's `needs` as leaves; unknown steps were refused by the loader.

@@ -7,13 +7,15 @@
 pub mod build;
 mod expand;
 mod fingerprint;
+mod growth;
 mod items;
 mod order;
+mod pairs;
 pub mod saved;
 mod targets;
 mod wish;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use petgraph::Direction;
@@ -149,41 +151,81 @@ impl Plan {
 
     /// For each pair, the steps it waits for directly, seen through joins; in plan order.
     pub fn needed_steps(&self) -> Vec<Vec<StepAddr>> {
-        let mut through: Vec<BTreeSet<PairId>> = vec![BTreeSet::new(); self.graph.node_count()];
+        let before = self.before();
+        let named = |pair: &Pair| {
+            let steps = before.get(pair.vertex.index()).into_iter().flatten();
+            steps
+                .filter_map(|(id, _)| Some(self.pair(*id)?.step.clone()))
+                .collect()
+        };
+        self.pairs.iter().map(named).collect()
+    }
+
+    /// Which step waits for which directly, seen through joins; true where a pair of it waits for another target.
+    pub fn step_edges(&self) -> BTreeMap<(StepAddr, StepAddr), bool> {
+        let before = self.before();
+        let mut edges = BTreeMap::new();
+        for pair in &self.pairs {
+            for (id, on) in before.get(pair.vertex.index()).into_iter().flatten() {
+                let Some(step) = self.pair(*id).map(|first| &first.step) else {
+                    continue;
+                };
+                *edges
+                    .entry((step.clone(), pair.step.clone()))
+                    .or_insert(false) |= *on != On::One(&pair.target);
+            }
+        }
+        edges
+    }
+
+    /// For each vertex, the steps it waits for and on which targets. One pair stands for its step: a join of 1,000
+    /// targets of one step says the step once.
+    fn before(&self) -> Vec<BTreeMap<PairId, On<'_>>> {
+        let mut found: Vec<BTreeMap<PairId, On<'_>>> =
+            vec![BTreeMap::new(); self.graph.node_count()];
         let order = petgraph::algo::toposort(&self.graph, None).unwrap_or_default();
-        // One pair stands for its step: a join of 1,000 targets of one step says the step once.
-        let first_of: BTreeMap<&StepAddr, PairId> = self
+        let first_of: HashMap<&StepAddr, PairId> = self
             .pairs
             .iter()
             .rev()
             .map(|pair| (&pair.step, pair.id))
             .collect();
         for vertex in order {
-            let mut steps = BTreeSet::new();
+            let mut steps: BTreeMap<PairId, On<'_>> = BTreeMap::new();
+            let mut add = |id: PairId, on| {
+                let known = steps.entry(id).or_insert(on);
+                if *known != on {
+                    *known = On::Several;
+                }
+            };
             for before in self.graph.neighbors_directed(vertex, Direction::Incoming) {
                 match self.graph.node_weight(before) {
-                    Some(Vertex::Pair(pair)) => {
-                        steps.extend(
-                            self.pair(*pair)
-                                .and_then(|pair| first_of.get(&pair.step))
-                                .copied(),
-                        );
+                    Some(Vertex::Pair(id)) => {
+                        if let Some(pair) = self.pair(*id)
+                            && let Some(first) = first_of.get(&pair.step)
+                        {
+                            add(*first, On::One(&pair.target));
+                        }
                     }
-                    _ => steps.extend(through.get(before.index()).into_iter().flatten().copied()),
+                    _ => {
+                        let through = found.get(before.index()).into_iter().flatten();
+                        through.for_each(|(id, on)| add(*id, *on));
+                    }
                 }
             }
-            if let Some(slot) = through.get_mut(vertex.index()) {
+            if let Some(slot) = found.get_mut(vertex.index()) {
                 *slot = steps;
             }
         }
-        let named = |pair: &Pair| {
-            let steps = through.get(pair.vertex.index()).into_iter().flatten();
-            steps
-                .filter_map(|id| Some(self.pair(*id)?.step.clone()))
-                .collect()
-        };
-        self.pairs.iter().map(named).collect()
+        found
     }
+}
+
+/// On which targets a step is waited for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum On<'a> {
+    One(&'a Target),
+    Several,
 }
 
 impl Pair {

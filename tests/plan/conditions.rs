@@ -62,7 +62,7 @@ fn the_condition_of_a_playbook_step_is_not_asked_where_no_step_inside_is() {
 
 #[test]
 fn a_skipped_step_with_each_is_skipped_as_one_and_its_items_are_not_looked_at() {
-    let each = "when = \"'disk' in node.labels\"\neach = \"{{ node.labels.disk.split('.') }}\"";
+    let each = "when = \"'disk' in node.labels\"\neach = \"{{ node.labels.disk | split('.') }}\"";
     let steps = step("a", "s1 | s2", each) + &step("b", "s1 | s2", "");
     let disks = "[node.n]\naddress = \"10.0.0.9\"\nlabels = { disk = \"sda.sdb\" }";
     assert_eq!(

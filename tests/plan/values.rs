@@ -196,7 +196,7 @@ fn the_controller_sees_all_nodes_but_is_none() {
 #[test]
 fn names_of_templates_cannot_be_vars() {
     for name in [
-        "node", "nodes", "groups", "cluster", "item", "facts", "secret", "range", "dict",
+        "node", "nodes", "groups", "cluster", "item", "facts", "secret",
     ] {
         let playbook = file(
             &format!("[vars.{name}]\ntype = \"string\"\ndefault = \"x\"\n"),
@@ -229,4 +229,11 @@ fn nodes_that_see_the_same_values_share_one_wish() {
         })
         .collect();
     assert_eq!(wishes.len(), 1);
+}
+
+#[test]
+fn a_var_may_have_the_name_of_a_function() {
+    let head = "[vars.range]\ntype = \"string\"\n[vars.a]\ntype = \"string\"\ndefault = \"{{ range }}!\"\n";
+    let project = main(&file(head, "\"{{ a }}\"")).var("range", "10.0.0.1-10.0.0.9");
+    assert_eq!(content(&project, "s1"), "10.0.0.1-10.0.0.9!");
 }

@@ -37,6 +37,7 @@ pub(super) fn step(low: &mut Lowering<'_>, table: &Value) -> Option<Step> {
     let on = table.get("on").and_then(|value| selector(low, value));
     if let Some(body) = &body {
         needs_targets(low, table, body);
+        policies(low, table, body);
     }
     let (id, span) = id?;
     Some(Step {
@@ -107,6 +108,22 @@ fn needs_targets(low: &mut Lowering<'_>, table: &Value, body: &Body) {
             format!("a `{kind}` step must say where, with `on`"),
             "add `on = \"all\"`, a node's name, or another selector above the kind's table",
         );
+    }
+}
+
+/// A playbook step has no policies of its own: taken and then ignored, they would be a promise that nobody keeps.
+fn policies(low: &mut Lowering<'_>, table: &Value, body: &Body) {
+    let Body::Playbook { .. } = body else { return };
+    for (key, _) in table.entries() {
+        let name = key.name.as_str();
+        if matches!(name, "serial" | "retry" | "timeout" | "gate") {
+            low.error(
+                "policy-of-playbook",
+                key.span,
+                format!("`{name}` is for one step, not for a whole playbook"),
+                format!("write `{name}` at the steps of that playbook that need it"),
+            );
+        }
     }
 }
 

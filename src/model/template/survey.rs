@@ -97,15 +97,15 @@ pub fn facts_named(expression: &str) -> Vec<String> {
     found.into_iter().collect()
 }
 
-/// The names that a template needs from outside: not those it sets itself, and not functions. Empty where it does not
-/// parse.
+/// The names that a template needs from outside: not those it sets itself. Functions are among them, for a var may have
+/// the name of one. Empty where it does not parse.
 pub fn names_used(text: &str) -> Arc<BTreeSet<String>> {
     kept::names(text, || {
         let env: &Environment<'_> = &ENVIRONMENT;
         let names = env
             .template_from_str(text)
             .map(|template| template.undeclared_variables(false));
-        outside(names.unwrap_or_default())
+        names.unwrap_or_default().into_iter().collect()
     })
 }
 
@@ -140,20 +140,13 @@ pub fn names_needed(value: &Value) -> BTreeSet<String> {
     names
 }
 
-/// The same for an expression.
+/// The names that an expression needs from outside.
 pub fn names_used_by_expression(expression: &str) -> BTreeSet<String> {
     let env: &Environment<'_> = &ENVIRONMENT;
     let names = env
         .compile_expression(expression)
         .map(|compiled| compiled.undeclared_variables(false));
-    outside(names.unwrap_or_default())
-}
-
-fn outside(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
-    names
-        .into_iter()
-        .filter(|name| !FUNCTIONS.contains(&name.as_str()))
-        .collect()
+    names.unwrap_or_default().into_iter().collect()
 }
 
 /// Mistakes of the templates inside a value that show without any values: what does not parse, and names that are not
@@ -221,6 +214,7 @@ fn unknown(
 ) -> Vec<Mistake> {
     names
         .difference(known)
+        .filter(|name| !FUNCTIONS.contains(&name.as_str()))
         .map(|name| {
             let at = code
                 .iter()

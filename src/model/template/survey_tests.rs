@@ -20,7 +20,10 @@ fn facts_secrets_and_names_are_found_without_rendering() {
     let used = names_used(
         "{% for i in names %}{{ i }}{{ port }}{{ secret(name) }}{{ range(2) }}{% endfor %}",
     );
-    assert_eq!(used.iter().collect::<Vec<_>>(), ["name", "names", "port"]);
+    assert_eq!(
+        used.iter().collect::<Vec<_>>(),
+        ["name", "names", "port", "range", "secret"]
+    );
 }
 
 #[test]
