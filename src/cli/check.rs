@@ -47,7 +47,8 @@ pub fn run(_args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError
         .any(|mistake| mistake.severity == Severity::Error);
     let summary = diagnostic::summary(&found);
     if context.output.format() == Format::Json {
-        context.output.json("check", &json!({ "mistakes": list }))?;
+        let shown = context.output.json("check", &json!({ "mistakes": list }));
+        CliError::unless_closed(shown)?;
         return Ok(if wrong {
             ExitCode::Usage
         } else {

@@ -151,10 +151,11 @@ pub async fn execute(
     let (format, settings) = context.reporter_options();
     let mut watcher = Watcher::new(reporter(format, settings, context.output.writer()));
     let ended = runner::run(session.plan.clone(), options, seams, started, &mut watcher).await;
-    watcher.finish()?;
+    let shown = watcher.finish();
     session.keep_digests(&machines, context);
     let ended = ended.map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
     close(journal)?;
+    shown?;
     Ok(ended.exit)
 }
 
