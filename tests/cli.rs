@@ -214,6 +214,30 @@ fn a_reader_that_goes_away_ends_a_command_quietly() {
 }
 
 #[test]
+fn an_answer_by_exit_code_does_not_depend_on_the_reader() {
+    let (temporary, work) = workplace();
+    assert!(
+        command(temporary.path(), &work)
+            .arg("init")
+            .status()
+            .unwrap()
+            .success()
+    );
+    let exit = |args: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = command(temporary.path(), &work)
+            .args(args)
+            .stdout(writer)
+            .status();
+        status.unwrap().code()
+    };
+    assert_eq!(exit(&["plan", "hello", "--exit-code"]), Some(4));
+    fs::write(work.join("playbooks/wrong.toml"), "titel = 1").unwrap();
+    assert_eq!(exit(&["check", "--output", "json"]), Some(2));
+}
+
+#[test]
 fn output_that_cannot_be_written_is_a_failure() {
     let (temporary, work) = workplace();
     let full = fs::File::options().write(true).open("/dev/full").unwrap();

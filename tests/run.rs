@@ -184,6 +184,22 @@ fn a_second_run_at_the_same_time_is_refused_and_told_who_runs() {
         told.contains(&run),
         "it names the run that holds the lock: {told}"
     );
+    assert!(
+        told.contains("exit 5") && !told.contains("exit 130"),
+        "it tells the exit code it ends with: {told}"
+    );
+    let list = project.expect(0, &["runs", "list"]);
+    assert!(list.contains("running"), "{list}");
+    let shown = project.expect(0, &["runs", "show", &run]);
+    assert!(
+        shown.contains("still running") && !shown.contains("resume"),
+        "{shown}"
+    );
+    // The newest run is the one that was refused; what is to be gone on with is the one that it met, and that lives.
+    let resumed = project.run(&["resume"]);
+    let told = String::from_utf8_lossy(&resumed.stderr);
+    assert_eq!(resumed.status.code(), Some(5), "{told}");
+    assert!(told.contains(&run), "{told}");
     let_go(&project);
     assert_eq!(first.end(), Some(0));
     assert_eq!(count(&project), 1);
@@ -231,7 +247,7 @@ fn a_killed_run_leaves_its_job_and_no_lock() {
     begun(&project);
     run.child.kill().unwrap();
     run.child.wait().unwrap();
-    let mut resumed = project.start(&["resume"]);
+    let mut resumed = project.start(&["resume", "2"]);
     resumed.until("leftover_job");
     let_go(&project);
     assert_eq!(resumed.end(), Some(0));

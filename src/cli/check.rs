@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::error::CliError;
 use super::output::Format;
-use super::{Context, project};
+use super::{Context, project, session};
 use crate::config::diagnostic;
 use crate::config::project::{Loaded, Options, Origin};
 use crate::model::mistake::{Mistake, Severity};
@@ -26,7 +26,8 @@ pub struct Args {}
 
 /// Reports the mistakes.
 pub fn run(_args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
-    let loaded = everything(context);
+    let mut loaded = everything(context);
+    loaded.iter_mut().for_each(plan_all);
     let mut seen = BTreeSet::new();
     let (mut drawn, mut found, mut list) = (String::new(), Vec::new(), Vec::new());
     for loaded in &loaded {
@@ -46,7 +47,8 @@ pub fn run(_args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError
         .any(|mistake| mistake.severity == Severity::Error);
     let summary = diagnostic::summary(&found);
     if context.output.format() == Format::Json {
-        context.output.json("check", &json!({ "mistakes": list }))?;
+        let shown = context.output.json("check", &json!({ "mistakes": list }));
+        CliError::unless_closed(shown)?;
         return Ok(if wrong {
             ExitCode::Usage
         } else {
@@ -95,6 +97,26 @@ fn everything(context: &Context<'_>) -> Vec<Loaded> {
             )
         })
         .collect()
+}
+
+/// Adds what only shows when the project's own playbooks are planned: `check` must not be content with what `plan` refuses.
+fn plan_all(loaded: &mut Loaded) {
+    if loaded.has_errors() {
+        return;
+    }
+    let read = loaded.as_far_as_read();
+    let Some(inventory) = &read.inventory else {
+        return;
+    };
+    let own = |path: &&String| read.origins.get(*path) != Some(&Origin::Shipped);
+    let found: Vec<Mistake> = read
+        .playbooks
+        .keys()
+        .filter(own)
+        .filter_map(|path| read.playbooks.get(path))
+        .flat_map(|playbook| session::mistakes_of_plan(read, inventory, playbook))
+        .collect();
+    loaded.mistakes.extend(found);
 }
 
 fn as_json(loaded: &Loaded, mistake: &Mistake) -> Json {

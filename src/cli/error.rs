@@ -89,6 +89,15 @@ impl CliError {
         }
     }
 
+    /// What a command showed, where its exit code answers too (`plan --exit-code | grep -q`): a reader that had enough
+    /// must not turn that answer into "all is well".
+    pub fn unless_closed(shown: Result<(), Self>) -> Result<(), Self> {
+        match shown {
+            Err(error) if error.kind == Kind::OutputClosed => Ok(()),
+            shown => shown,
+        }
+    }
+
     /// With an error and all that it names as its source.
     #[must_use]
     pub fn caused_by(mut self, error: &dyn Error) -> Self {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Context;
 use super::error::CliError;
+use super::output::Format;
 use super::run::PlanArgs;
 use super::session::Session;
 use crate::model::id::StepAddr;
@@ -46,6 +47,10 @@ pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError>
     let session = Session::open(&args.plan, context)?;
     let view = view(&session.plan);
     let text = match args.format {
+        GraphFormat::Text if context.output.format() == Format::Json => {
+            context.output.json("graph", &view)?;
+            return Ok(ExitCode::Done);
+        }
         GraphFormat::Text => {
             let lines = graph::text(&view, usize::from(context.output.width()));
             context.output.lines(&lines)?;

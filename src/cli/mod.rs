@@ -219,6 +219,9 @@ pub async fn dispatch(
         output,
     };
     let context = &mut context;
+    if !matches!(cli.command, Command::Init(_)) {
+        project::expect_folder(context)?;
+    }
     match cli.command {
         Command::Init(args) => init::run(&args, context),
         Command::Check(args) => check::run(&args, context),

@@ -31,7 +31,7 @@ pub enum Format {
 /// One of the two streams.
 struct Stream {
     writer: Box<dyn Write + Send>,
-    /// It is a terminal.
+    /// It is a terminal that can draw over what it shows.
     terminal: bool,
     /// Colour may be used on it.
     colour: bool,
@@ -55,16 +55,17 @@ impl Output {
     pub fn process(env: &dyn Environment) -> Self {
         let (out, err) = (io::stdout(), io::stderr());
         let (out_tty, err_tty) = (out.is_terminal(), err.is_terminal());
+        let dumb = env.var("TERM").is_some_and(|term| term == "dumb");
         let size = (out_tty || err_tty).then(terminal_size::terminal_size);
         Self {
             stdout: Stream {
                 writer: Box::new(out),
-                terminal: out_tty,
+                terminal: out_tty && !dumb,
                 colour: colour(env, out_tty),
             },
             stderr: Stream {
                 writer: Box::new(err),
-                terminal: err_tty,
+                terminal: err_tty && !dumb,
                 colour: colour(env, err_tty),
             },
             size: size.flatten().map(|(w, h)| (w.0, h.0)),

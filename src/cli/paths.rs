@@ -38,10 +38,16 @@ pub fn existing_state_dir(
     context: &Context<'_>,
     cluster: &str,
 ) -> Result<Option<StateDir>, CliError> {
-    if state_base(context)?.join(cluster).exists() {
-        state_dir(context, cluster).map(Some)
-    } else {
-        Ok(None)
+    let folder = state_base(context)?.join(cluster);
+    match folder.try_exists() {
+        Ok(false) => Ok(None),
+        Ok(true) => state_dir(context, cluster).map(Some),
+        // Not to be allowed to look is not the same as that there is nothing.
+        Err(error) => Err(
+            CliError::failed(format!("cannot look into {}", folder.display()))
+                .caused_by(&error)
+                .hint("run as the user it belongs to, or name another folder with --state-dir DIR"),
+        ),
     }
 }
 

@@ -72,7 +72,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     if let Some(path) = &args.out {
         save(&session, &ended.scheduler, &view, &context.cwd.join(path))?;
     }
-    show(&view, context)?;
+    CliError::unless_closed(show(&view, context))?;
     let waiting = |entry: &PlanEntry| {
         matches!(
             entry.decision,

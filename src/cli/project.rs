@@ -9,6 +9,18 @@ use crate::config::project::{Loaded, Options, Project};
 use crate::config::source::Sources;
 use crate::model::mistake::Mistake;
 
+/// Refuses a `--project` that is no folder: nothing said about what is in it would be true.
+pub fn expect_folder(context: &Context<'_>) -> Result<(), CliError> {
+    match &context.globals.project {
+        Some(named) if !context.cwd.join(named).is_dir() => Err(CliError::usage(format!(
+            "there is no folder {}",
+            named.display()
+        ))
+        .hint("name the project's folder with --project DIR, or make one with `hmco-boot init`")),
+        _ => Ok(()),
+    }
+}
+
 /// Reads the project, whatever is wrong with it.
 pub fn read(context: &Context<'_>, options: &Options) -> Loaded {
     let mut options = options.clone();
@@ -47,13 +59,19 @@ pub fn load(context: &mut Context<'_>, playbook: Option<&str>) -> Result<Loaded,
 
 /// The path of the playbook that the user calls `name`.
 pub fn find<'a>(project: &'a Project, name: &str) -> Result<&'a str, CliError> {
-    project.find_playbook(name).map_err(|near| {
-        let error = CliError::usage(format!("there is no playbook `{name}`"));
-        match near {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint("hmco-boot playbooks list shows those there are"),
-        }
-    })
+    // With a shell's completion of file names it comes as a path of the project.
+    let below = name.strip_prefix("./").unwrap_or(name);
+    let below = below.strip_prefix("playbooks/").unwrap_or(below);
+    let found = project.find_playbook(name);
+    found
+        .or_else(|near| project.find_playbook(below).map_err(|_| near))
+        .map_err(|near| {
+            let error = CliError::usage(format!("there is no playbook `{name}`"));
+            match near {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint("hmco-boot playbooks list shows those there are"),
+            }
+        })
 }
 
 /// The project's folder.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::error::{CliError, Kind};
 use super::run::{How, PlanArgs, execute};
+use super::runs::named;
 use super::session::Session;
 use super::{Context, paths, project};
 use crate::engine::resume;
-use crate::journal::Journal;
 use crate::journal::fold::RunFold;
 use crate::journal::sqlite::SqliteJournal;
-use crate::model::event::RunStarted;
+use crate::journal::{Journal, RunSummary};
+use crate::model::event::{Event, RunStarted};
 use crate::model::outcome::ExitCode;
 
 /// Arguments of `resume`.
@@ -22,7 +23,7 @@ Examples:
   hmco-boot resume
   hmco-boot resume 20260114-081530-k3f9")]
 pub struct Args {
-    /// The run, as `hmco-boot runs list` names it; by default the newest one that was cut off
+    /// The run, or the beginning of its name; by default the newest one that was cut off
     pub run: Option<String>,
     /// Go on even though the project's plan has changed since
     #[arg(long)]
@@ -74,6 +75,12 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     execute(&session, how, context).await
 }
 
+/// Whether the run ended because somebody else held the lock.
+fn lock_refused(run: &RunSummary) -> bool {
+    let end = run.finished.as_ref().map(|record| &record.event);
+    matches!(end, Some(Event::RunFinished { exit, .. }) if *exit == ExitCode::Locked)
+}
+
 /// How the run began, and how far its record goes. `None`: the newest run needs nothing more.
 fn recorded(
     args: &Args,
@@ -88,21 +95,27 @@ fn recorded(
     };
     let state = paths::existing_state_dir(context, cluster)?.ok_or_else(nothing)?;
     let journal = SqliteJournal::open_to_read(&state.journal_path())?.ok_or_else(nothing)?;
-    let runs = journal.runs()?;
+    let mut runs = journal.runs()?;
+    if args.run.is_none() {
+        // One that met another's lock did nothing: what matters is the run that it met. (Where it was to go on with one,
+        // it stands for that.)
+        runs.retain(|run| run.started.resumes.is_some() || !lock_refused(run));
+    }
     let chosen = match &args.run {
         None if runs.is_empty() => return Err(nothing()),
         None => match resume::newest_open(&runs) {
             Some(run) => run,
             None => return Ok(None),
         },
-        Some(name) => runs
-            .iter()
-            .find(|run| run.started.run.as_str() == name)
-            .ok_or_else(|| {
-                CliError::usage(format!("there is no run `{name}`"))
-                    .hint("hmco-boot runs list shows those there are")
-            })?,
+        Some(name) => named(&runs, name)?,
     };
+    if state.live_run().as_ref() == Some(&chosen.started.run) {
+        let run = &chosen.started.run;
+        let what = format!("run {run} is still running");
+        return Err(CliError::new(Kind::Locked, what).hint(format!(
+            "wait for it: `hmco-boot runs show {run}` says how far it is"
+        )));
+    }
     if let Some(later) = &chosen.resumed_by {
         return Err(
             CliError::usage(format!("run {} went on as {later}", chosen.started.run))

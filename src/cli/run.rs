@@ -15,7 +15,8 @@ use crate::engine::scheduler::{Consent, Options};
 use crate::journal::sqlite::SqliteJournal;
 use crate::model::id::{JobId, PairId, RunId};
 use crate::model::outcome::ExitCode;
-use crate::plan::saved::Expectation;
+use crate::model::shell::quote;
+use crate::plan::saved::{Expectation, SavedPlan};
 use crate::report::reporter;
 
 /// Which playbook, for whom: what shapes a plan.
@@ -68,14 +69,37 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     };
     if let Some(saved) = saved {
         if saved.fingerprint != session.plan.fingerprint {
-            return Err(CliError::usage(
-                "the saved plan is not the plan of the project as it is now",
-            )
-            .hint("make a new one with `hmco-boot plan --out`, look at it, and run that"));
+            return Err(other_plan(&saved, &session));
         }
         how.expectation = Some(Expectation::new(&saved, session.fingerprinter.clone()));
     }
     execute(&session, how, context).await
+}
+
+/// Why a saved plan is not the plan at hand: other arguments, or another project.
+fn other_plan(saved: &SavedPlan, session: &Session) -> CliError {
+    if saved.arguments != session.arguments {
+        let what = "the saved plan was made with other arguments";
+        let command = made_by(saved);
+        return CliError::usage(what).hint(format!("give those of `{command}`"));
+    }
+    CliError::usage("the saved plan is not the plan of the project as it is now")
+        .hint("make a new one with `hmco-boot plan --out`, look at it, and run that")
+}
+
+/// The command that a saved plan came from, as it would be typed.
+fn made_by(saved: &SavedPlan) -> String {
+    let mut words = vec!["hmco-boot plan".to_owned(), quote(&saved.playbook)];
+    if let Some(inventory) = &saved.arguments.inventory {
+        words.extend(["-i".to_owned(), quote(inventory)]);
+    }
+    if let Some(limit) = &saved.arguments.limit {
+        words.extend(["--limit".to_owned(), quote(limit)]);
+    }
+    for (name, value) in &saved.arguments.vars {
+        words.extend(["--var".to_owned(), quote(&format!("{name}={value}"))]);
+    }
+    words.join(" ")
 }
 
 /// How a plan is to be run.
@@ -127,7 +151,7 @@ pub async fn execute(
     let (format, settings) = context.reporter_options();
     let mut watcher = Watcher::new(reporter(format, settings, context.output.writer()));
     let ended = runner::run(session.plan.clone(), options, seams, started, &mut watcher).await;
-    watcher.finish()?;
+    let shown = watcher.finish();
     session.keep_digests(&machines, context);
     let ended = ended.map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
     if let Some(failure) = &ended.unrecorded {
@@ -140,6 +164,7 @@ pub async fn execute(
         );
     }
     close(journal)?;
+    shown?;
     Ok(ended.exit)
 }
 

@@ -79,6 +79,8 @@ fn list(state: Option<&StateDir>, context: &mut Context<'_>) -> Result<(), CliEr
         Some(journal) => journal.runs()?,
         None => Vec::new(),
     };
+    let alive = state.and_then(StateDir::live_run);
+    let row = |run| row(run, alive.as_ref());
     let rows: Vec<RunRow<'_>> = runs.iter().map(row).collect();
     let output = &mut *context.output;
     if output.format() == Format::Json {
@@ -95,8 +97,9 @@ fn list(state: Option<&StateDir>, context: &mut Context<'_>) -> Result<(), CliEr
     output.lines(&lines)
 }
 
-fn row(run: &RunSummary) -> RunRow<'_> {
+fn row<'a>(run: &'a RunSummary, alive: Option<&RunId>) -> RunRow<'a> {
     RunRow {
+        alive: alive == Some(&run.started.run),
         started: &run.started,
         at_ms: run.at_ms,
         finished: run.finished.as_ref(),
@@ -118,29 +121,33 @@ fn find(
     };
     let journal = journal(state)?.ok_or_else(none)?;
     let runs = journal.runs()?;
-    let names = runs.iter().map(|run| &run.started.run);
-    let wanted = which.run.as_deref().unwrap_or_default();
-    let found: Vec<&RunId> = names
-        .filter(|name| name.as_str().starts_with(wanted))
-        .collect();
-    let run = match (found.as_slice(), &which.run) {
-        ([only], _) => (*only).clone(),
-        ([newest, ..], None) => (*newest).clone(),
-        ([], None) => return Err(none()),
-        ([], Some(wanted)) => {
-            return Err(CliError::usage(format!("there is no run `{wanted}`"))
-                .hint("hmco-boot runs list shows those there are"));
-        }
-        (several, Some(wanted)) => match several.iter().find(|name| name.as_str() == wanted) {
-            Some(exact) => (*exact).clone(),
-            None => {
-                let what = count(several.len(), "run", "runs");
-                let what = format!("the names of {what} begin with `{wanted}`");
-                return Err(CliError::usage(what).hint("write more of the name"));
-            }
-        },
+    let run = match &which.run {
+        None => runs.first().ok_or_else(none)?,
+        Some(wanted) => named(&runs, wanted)?,
     };
+    let run = run.started.run.clone();
     Ok((journal, run))
+}
+
+/// The run whose name is `wanted`, or the only one whose name begins with it.
+pub fn named<'a>(runs: &'a [RunSummary], wanted: &str) -> Result<&'a RunSummary, CliError> {
+    let name = |run: &RunSummary| run.started.run.as_str().to_owned();
+    let begin = |run: &&RunSummary| name(run).starts_with(wanted);
+    let found: Vec<&RunSummary> = runs.iter().filter(begin).collect();
+    match found.as_slice() {
+        [only] => Ok(*only),
+        [] => Err(CliError::usage(format!("there is no run `{wanted}`"))
+            .hint("hmco-boot runs list shows those there are")),
+        several => several
+            .iter()
+            .find(|run| name(run) == wanted)
+            .copied()
+            .ok_or_else(|| {
+                let what = count(several.len(), "run", "runs");
+                CliError::usage(format!("the names of {what} begin with `{wanted}`"))
+                    .hint("write more of the name")
+            }),
+    }
 }
 
 fn show(
@@ -158,6 +165,7 @@ fn show(
     for record in &records {
         shown.apply(record);
     }
+    shown.alive = state.and_then(StateDir::live_run).as_ref() == Some(&run);
     let width = usize::from(context.output.width());
     let lines = list::show(&shown, &TimeZone::system(), width);
     context.output.lines(&lines)

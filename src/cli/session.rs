@@ -17,6 +17,7 @@ use crate::model::event::{EVENT_VERSION, PairInfo, RunArguments, RunStarted};
 use crate::model::fingerprint::Fingerprinter;
 use crate::model::id::{KindName, RunId, Target};
 use crate::model::inventory::Inventory;
+use crate::model::mistake::Mistake;
 use crate::model::outcome::Failure;
 use crate::model::playbook::Playbook;
 use crate::model::selector::Selector;
@@ -179,7 +180,7 @@ fn empty(plan: &Plan, args: &PlanArgs, inventory: &Inventory) -> (String, String
 /// Why there is no plan.
 enum Refused {
     Words(CliError),
-    Mistakes(Vec<crate::model::mistake::Mistake>),
+    Mistakes(Vec<Mistake>),
 }
 
 impl Refused {
@@ -223,6 +224,30 @@ fn planned(
         fingerprinter,
     };
     build(&request).map_err(Refused::Mistakes)
+}
+
+/// What is wrong with a playbook that only shows when its templates are rendered for the nodes of the inventory. Where it
+/// lacks a value that another playbook or `--var` would give it, nothing can be said.
+pub fn mistakes_of_plan(
+    project: &Project,
+    inventory: &Inventory,
+    playbook: &Playbook,
+) -> Vec<Mistake> {
+    let args = PlanArgs {
+        playbook: playbook.path.clone(),
+        limit: None,
+        vars: Vec::new(),
+    };
+    // The fingerprint is not used.
+    let fingerprinter = Fingerprinter::new([0; 32]);
+    match planned(&args, playbook, project, inventory, &fingerprinter) {
+        Err(Refused::Mistakes(mistakes))
+            if mistakes.iter().all(|mistake| mistake.code != "missing-var") =>
+        {
+            mistakes
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn parse_limit(text: &str) -> Result<Selector, CliError> {

@@ -225,8 +225,8 @@ impl<'a> Loader<'a> {
             FileError::Missing => {
                 let near = nearest(name, others.iter().map(String::as_str));
                 let hint = match near {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => "check the path; it is looked for in the project's folder".to_owned(),
+                    Some(near) => format!("did you mean `{near}` of the project?"),
+                    None => "check the path; it is looked for in the folder you are in".to_owned(),
                 };
                 ("missing-file", hint)
             }

@@ -126,6 +126,13 @@ impl StateDir {
         Ok(names.into_iter().filter_map(|(_, holder)| holder).collect())
     }
 
+    /// The run that goes on now, where one does: the one whose process holds the lock. Takes no lock and waits for none.
+    pub fn live_run(&self) -> Option<RunId> {
+        let names = self.holders(&self.path().join("lock")).ok()?;
+        let mut live = names.into_iter().filter(|(file, _)| files::is_locked(file));
+        live.find_map(|(_, holder)| holder?.run)
+    }
+
     fn try_lock(&self, path: &Path, mode: LockMode) -> Result<File, LockError> {
         let lock = files::open_or_create(path).map_err(|e| io(path, &e))?;
         let attempt = || match mode {

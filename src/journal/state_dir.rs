@@ -229,10 +229,10 @@ pub(super) fn of_io(doing: &str, path: &Path, error: &io::Error) -> Failure {
             "free some space on its file system"
         }
         io::ErrorKind::ReadOnlyFilesystem => {
-            "mount its file system for writing, or set XDG_STATE_HOME to a folder that can be written"
+            "mount its file system for writing, or name a folder that can be written with --state-dir"
         }
         io::ErrorKind::PermissionDenied => {
-            "run as the user it belongs to, or set XDG_STATE_HOME to a folder of this user"
+            "run as the user it belongs to, or name a folder of this user with --state-dir"
         }
         _ => "see that its folder exists and is sound",
     };
@@ -246,7 +246,7 @@ fn of_somebody_else(path: &Path, found: &Metadata, user: u32) -> Failure {
         found.uid()
     );
     Failure::new(message).hint(
-        "run hmco-boot as the user it belongs to (not through sudo), or set XDG_STATE_HOME to a folder of this user",
+        "run hmco-boot as the user it belongs to (not through sudo), or name a folder of this user with --state-dir",
     )
 }
 

@@ -119,8 +119,8 @@ pub fn wanted(state: &State, width: usize) -> usize {
     state.targets.len() + header + usize::from(columns.is_some())
 }
 
-/// The targets, in the plan's order; where not all fit, those that need eyes come first: what failed, what runs, what
-/// is read, what is open, what is done.
+/// The targets, in the plan's order; where not all fit, those that need eyes come first: what failed, what runs,
+/// what was stopped, what is read, what is open, what is done.
 fn by_weight(state: &State, room: usize) -> Vec<usize> {
     let mut order = (0..state.targets.len()).collect::<Vec<_>>();
     if order.len() > room {
@@ -133,6 +133,7 @@ fn by_weight(state: &State, room: usize) -> Vec<usize> {
 enum Class {
     Failed,
     Running,
+    Interrupted,
     Reading,
     Waiting,
     Done,
@@ -143,11 +144,14 @@ fn class(state: &State, target: &TargetState) -> Class {
         let pairs = target.pairs.iter().filter_map(|p| state.pairs.get(*p));
         pairs.into_iter().any(test)
     };
-    let bad = |p: &PairState| matches!(p.outcome(), Some(o) if !o.satisfies() && !matches!(o, Outcome::Blocked { .. }));
+    let bad = |p: &PairState| matches!(p.outcome(), Some(o) if !o.satisfies() && !matches!(o, Outcome::Blocked { .. } | Outcome::Interrupted(_)));
+    let stopped = |p: &PairState| matches!(p.outcome(), Some(Outcome::Interrupted(_)));
     if target.unreachable.is_some() || any(&bad) {
         Class::Failed
     } else if any(&PairState::is_active) {
         Class::Running
+    } else if any(&stopped) {
+        Class::Interrupted
     } else if target.reading.is_some() {
         Class::Reading
     } else if target.open > 0 {
@@ -165,6 +169,7 @@ fn not_shown(state: &State, rest: &[usize]) -> String {
     let word = |(class, n): (&Class, &usize)| {
         let word = match class {
             Class::Failed => "with failures",
+            Class::Interrupted => "interrupted",
             Class::Running => "running",
             Class::Reading => "reading",
             Class::Waiting => "waiting",

@@ -197,6 +197,8 @@ impl Narrator {
             Outcome::Changed => vec![head(ink, word, label).plain(took(took_ms))],
             Outcome::Skipped(why) => vec![head(ink, word, label).plain(why)],
             Outcome::Blocked { .. } | Outcome::Interrupted(_) if results => Vec::new(),
+            // Said once for the whole run.
+            Outcome::Interrupted(_) if state.lock_refused.is_some() => Vec::new(),
             Outcome::Blocked { step, target } => {
                 vec![head(ink, word, label).plain(format!("by {step}@{target}"))]
             }

@@ -26,6 +26,8 @@ pub struct RunRow<'a> {
     pub finished: Option<&'a Record>,
     /// The run that went on with it, where one did.
     pub resumed_by: Option<&'a RunId>,
+    /// The process that carries it out lives.
+    pub alive: bool,
 }
 
 #[derive(Serialize)]
@@ -40,6 +42,7 @@ struct RunJson<'a> {
     pairs: usize,
     resumes: Option<&'a RunId>,
     resumed_by: Option<&'a RunId>,
+    running: bool,
     finished: Option<&'a Event>,
 }
 
@@ -62,6 +65,7 @@ impl RunRow<'_> {
         match (self.end(), self.resumed_by) {
             (Some((ExitCode::Done, ..)), _) => (Ink::Good, "done".to_owned()),
             (Some((exit, ..)), None) => (Ink::Bad, exit_words(exit).to_owned()),
+            (None, None) if self.alive => (Ink::Strong, "running".to_owned()),
             (None, None) => (Ink::Warn, "no end recorded".to_owned()),
             (_, Some(_)) => (Ink::Soft, "resumed".to_owned()),
         }
@@ -135,6 +139,7 @@ pub fn run_json(row: &RunRow<'_>) -> io::Result<String> {
         pairs: row.started.pairs.len(),
         resumes: row.started.resumes.as_ref(),
         resumed_by: row.resumed_by,
+        running: row.alive && row.finished.is_none(),
         finished: row.finished.map(|r| &r.event),
     })
 }
@@ -156,18 +161,18 @@ pub fn show(state: &State, zone: &TimeZone, width: usize) -> Vec<Line> {
         lines.push(Line::new().plain(format!("limited to {limit}")));
     }
     lines.push(Line::new());
-    lines.extend(summary::lines(state, width));
+    lines.extend(summary::lines_of_record(state, width));
     for target in &state.targets {
         lines.push(Line::new());
         lines.push(Line::of(Ink::Strong, target.target.to_string()));
         for pair in target.pairs.iter().filter_map(|p| state.pairs.get(*p)) {
-            lines.extend(pair_lines(pair, width));
+            lines.extend(pair_lines(pair, state.lock_refused.is_some(), width));
         }
     }
     lines
 }
 
-fn pair_lines(pair: &PairState, width: usize) -> Vec<Line> {
+fn pair_lines(pair: &PairState, locked: bool, width: usize) -> Vec<Line> {
     let (ink, word) = match pair.outcome() {
         Some(outcome) => (Ink::of(outcome), outcome.word()),
         None if pair.attempts > 0 => (Ink::Warn, "begun"),
@@ -183,6 +188,7 @@ fn pair_lines(pair: &PairState, width: usize) -> Vec<Line> {
         head.push(Ink::Warn, format!("  {} attempts", pair.attempts));
     }
     match pair.outcome() {
+        Some(Outcome::Interrupted(_)) if locked => head.push(Ink::Soft, "  not started"),
         Some(Outcome::Skipped(why) | Outcome::Interrupted(why)) => {
             head.push(Ink::Soft, format!("  {why}"));
         }

@@ -1,6 +1,6 @@
 //! A dry run for people and programs: what would change where, what can only be decided later, and what is wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use serde::Serialize;
@@ -106,11 +106,15 @@ impl PlanView {
     pub fn lines(&self, width: usize, verbose: bool) -> Vec<Line> {
         let width = width.max(20);
         let mut lines = Line::of(Ink::Strong, &self.title).wrap(0, width);
+        let unreachable: BTreeSet<&String> =
+            self.targets_unreachable.iter().map(|(t, _)| t).collect();
         for entry in &self.entries {
-            let quiet = matches!(
-                entry.decision,
-                PlanDecision::Unchanged | PlanDecision::Skipped(_)
-            );
+            let quiet = match &entry.decision {
+                PlanDecision::Unchanged | PlanDecision::Skipped(_) => true,
+                // Said once for the whole target, below.
+                PlanDecision::Error(_) => unreachable.contains(&entry.target.to_string()),
+                PlanDecision::Drift(_) | PlanDecision::Later(_) => false,
+            };
             if verbose || !quiet {
                 lines.push(Line::new());
                 lines.extend(entry.lines(width));

@@ -8,7 +8,7 @@ pub use super::pair::{PairState, Phase};
 use super::text;
 use crate::model::event::{CancelLevel, Event, Record, RunStarted};
 use crate::model::id::{JobId, PairId, RunId, StepAddr, Target};
-use crate::model::outcome::{ExitCode, Failure};
+use crate::model::outcome::{ExitCode, Failure, Outcome};
 
 /// What is known of a run.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,9 @@ pub struct State {
     pub cancel: Option<CancelLevel>,
     /// How the run ended, where it ended by itself.
     pub end: Option<RunEnd>,
+    /// The process that carries the run out is known to live: it has no end because it goes on. No event says so;
+    /// whoever looks at a record and knows it sets it.
+    pub alive: bool,
     /// Time of the last record, in milliseconds since 1970.
     pub last_ms: i64,
     pub(super) cells: BTreeMap<(usize, usize), usize>,
@@ -179,7 +182,11 @@ impl State {
     /// it ended without a last event.
     pub fn exit(&self) -> Option<ExitCode> {
         let end = self.end?;
+        // A run that never got its lock, its journal or its saved plan says so by its end: what it did not start was
+        // interrupted by nobody.
+        let refused = matches!(end.exit, ExitCode::Locked | ExitCode::Failed);
         let outcomes = self.pairs.iter().filter_map(PairState::outcome);
+        let outcomes = outcomes.filter(|o| !(refused && matches!(o, Outcome::Interrupted(_))));
         let open = (self.open() > 0 && end.exit == ExitCode::Done).then_some(ExitCode::Failed);
         let codes = outcomes.map(ExitCode::of).chain(open).chain([end.exit]);
         Some(ExitCode::strongest(codes))

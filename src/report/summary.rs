@@ -15,6 +15,15 @@ const NAMES: usize = 6;
 
 /// The summary, wrapped to `width` columns.
 pub fn lines(state: &State, width: usize) -> Vec<Line> {
+    told(state, width, false)
+}
+
+/// The same at the head of all that is recorded of the run: what to do next is not to look there.
+pub fn lines_of_record(state: &State, width: usize) -> Vec<Line> {
+    told(state, width, true)
+}
+
+fn told(state: &State, width: usize, shown: bool) -> Vec<Line> {
     let width = width.clamp(20, 120);
     let mut lines = Vec::new();
     if state.run.is_none() {
@@ -40,7 +49,7 @@ pub fn lines(state: &State, width: usize) -> Vec<Line> {
             width,
         );
     }
-    next(state, &mut lines, width);
+    next(state, shown, &mut lines, width);
     lines
 }
 
@@ -56,6 +65,10 @@ fn nothing_to_change(state: &State) -> bool {
 fn verdict(state: &State) -> Line {
     let took = text::duration(state.elapsed_ms(state.last_ms));
     let Some(exit) = state.exit() else {
+        if state.alive {
+            return Line::of(Ink::Strong, "still running")
+                .plain(format!(": its last event came after {took}"));
+        }
         return Line::of(Ink::Warn, "not finished").plain(format!(
             ": the record of this run stops after {took}, without an end"
         ));
@@ -80,7 +93,10 @@ fn verdict(state: &State) -> Line {
         ExitCode::Usage => code("refused"),
         ExitCode::Unreachable => code("not all targets could be reached"),
         ExitCode::Drift => code("there are differences"),
-        ExitCode::Locked => code("not started: somebody else holds the lock"),
+        ExitCode::Locked => Line::of(Ink::Bad, "not started").plain(format!(
+            ": somebody else holds the lock (exit {})",
+            exit.number()
+        )),
         ExitCode::Interrupted => code("interrupted"),
     }
 }
@@ -121,6 +137,10 @@ fn causes(state: &State, lines: &mut Vec<Line>, width: usize) {
             continue;
         };
         if outcome.satisfies() || matches!(outcome, Outcome::Blocked { .. }) {
+            continue;
+        }
+        // The lock's own section says why.
+        if state.lock_refused.is_some() && matches!(outcome, Outcome::Interrupted(_)) {
             continue;
         }
         match causes.iter_mut().find(|c| c.outcome == outcome) {
@@ -253,7 +273,12 @@ fn unfinished(state: &State, lines: &mut Vec<Line>, width: usize) {
     if !begun.is_empty() {
         let names = begun.iter().map(|p| p.label()).collect::<Vec<_>>();
         let words = format!(
-            " begun and not seen to end (a target may have been changed): {}",
+            " {}: {}",
+            if state.alive {
+                "running"
+            } else {
+                "begun and not seen to end (a target may have been changed)"
+            },
             text::some_of(&names, NAMES)
         );
         let count = text::count(begun.len(), "step", "steps");
@@ -269,17 +294,20 @@ fn unfinished(state: &State, lines: &mut Vec<Line>, width: usize) {
     }
 }
 
-fn next(state: &State, lines: &mut Vec<Line>, width: usize) {
+fn next(state: &State, shown: bool, lines: &mut Vec<Line>, width: usize) {
     let Some(run) = &state.run else { return };
     let exit = state.exit();
-    if exit == Some(ExitCode::Done) {
-        return;
-    }
-    let resume = format!("hmco-boot resume {}", run.id);
-    let show = format!("hmco-boot runs show {}", run.id);
-    let mut rows = vec![(show, "all that is recorded of this run")];
+    let mut rows = Vec::new();
     if exit != Some(ExitCode::Locked) {
-        rows.insert(0, (resume, "try again what is left"));
+        let resume = format!("hmco-boot resume {}", run.id);
+        rows.push((resume, "try again what is left"));
+    }
+    if !shown {
+        let show = format!("hmco-boot runs show {}", run.id);
+        rows.push((show, "all that is recorded of this run"));
+    }
+    if exit == Some(ExitCode::Done) || (exit.is_none() && state.alive) || rows.is_empty() {
+        return;
     }
     lines.push(Line::new());
     lines.push(Line::new().plain("next:"));

@@ -90,6 +90,7 @@ fn runs_are_listed_and_shown() {
     };
     let parts = scripts.iter().enumerate().map(row).collect::<Vec<_>>();
     let rows = parts.iter().map(|(started, last, at)| RunRow {
+        alive: false,
         started,
         at_ms: START_MS,
         finished: matches!(last.event, Event::RunFinished { .. }).then_some(last),

@@ -29,9 +29,9 @@ Examples:
   hmco-boot init              here
   hmco-boot init homelab      in a new folder")]
 pub struct Args {
-    /// The project's folder; made where it is missing
-    #[arg(default_value = ".", value_hint = clap::ValueHint::DirPath)]
-    pub dir: PathBuf,
+    /// The project's folder; made where it is missing; by default the one you are in (or --project)
+    #[arg(value_hint = clap::ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
 }
 
 const INVENTORY: &str = "inventory/homelab.toml";
@@ -57,7 +57,10 @@ struct Left {
 
 /// Makes the files.
 pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
-    let dir = context.cwd.join(&args.dir);
+    let dir = match args.dir.as_ref().or(context.globals.project.as_ref()) {
+        Some(dir) => context.cwd.join(dir),
+        None => context.cwd.clone(),
+    };
     let mut report = Report {
         project: shown(&dir, &context.cwd),
         ..Report::default()

@@ -5,13 +5,15 @@ mod mermaid;
 mod svg;
 mod text;
 
+use serde::Serialize;
+
 pub use dot::dot;
 pub use mermaid::mermaid;
 pub use svg::svg;
 pub use text::text;
 
 /// What is drawn.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct GraphView {
     /// The heading.
     pub title: String,
@@ -22,7 +24,7 @@ pub struct GraphView {
 }
 
 /// A node: a step, for all its targets.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct GraphNode {
     /// Unique; only used to tie edges to nodes.
     pub id: String,
@@ -39,7 +41,7 @@ pub struct GraphNode {
 }
 
 /// `to` waits for `from`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct GraphEdge {
     /// The node that ends first.
     pub from: String,
