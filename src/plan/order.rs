@@ -237,13 +237,16 @@ impl Order {
             .collect()
     }
 
-    /// Whether one of `before` is `vertex`, or waits for it directly.
+    /// Whether one of `before` is `vertex`, or waits for it directly and lets nothing bad pass.
     pub fn stands_behind(&self, before: &[NodeIndex], vertex: NodeIndex) -> bool {
         before.contains(&vertex)
-            || self
-                .graph
-                .neighbors(vertex)
-                .any(|next| before.binary_search(&next).is_ok())
+            || self.graph.neighbors(vertex).any(|next| {
+                let strict = self
+                    .graph
+                    .node_weight(next)
+                    .is_some_and(|next| next.tolerates() == 0);
+                strict && before.binary_search(&next).is_ok()
+            })
     }
 }
 
