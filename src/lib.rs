@@ -74,9 +74,12 @@
 //! - `Host` is structured: `read` facts, `apply` a job, `attach` to one. The shell lies below it, so that a fake is a
 //!   machine in memory and not a shell that guesses what a script would have done.
 //! - Actions are a closed enum that `transport` carries out; the engine only passes them on.
-//! - Needing a playbook step means needing each of its steps, by the same rule per target as any other need. The rule for
-//!   "the step above" looks past a step that has no target in this plan, so an empty selector or `--limit` does not cut
-//!   the order in two.
+//! - Needing a playbook step means needing each of its steps, by the same rule per target as any other need; needing an
+//!   `each` step means its items on that target.
+//! - A target that `--limit` or an empty list of items leaves out passes the order on: leaving something out never lets
+//!   two other steps run in another order. Likewise a step without any target does not cut the order in two.
+//! - Vars are resolved where a step uses them, so a node's var may be missing where only cluster steps run, and a secret
+//!   that no step uses stays closed. Policies of a playbook step are refused: they belong to the steps inside.
 //! - `serial` goes in inventory order, also over targets that are as wished, and whatever ends badly stops those after it.
 //!   So the end of a rollout does not depend on which node answered first.
 //! - `plan` is the scheduler in another mode ([`engine::scheduler::Mode::Preview`]), which has no command that changes
