@@ -67,6 +67,14 @@ impl Session {
         let fingerprinter = Fingerprinter::new(key);
         let plan = planned(args, playbook, found, &inventory, &fingerprinter)
             .map_err(|refused| refused.shown(context, &loaded))?;
+        if plan.pairs.is_empty() {
+            let hint = match &args.limit {
+                Some(limit) => format!("`--limit {limit}` leaves no target of any step"),
+                None => "`hmco-boot playbooks show` says where its steps are to run".to_owned(),
+            };
+            let what = format!("{} has nothing to do here", args.playbook);
+            context.output.warn(&what, &hint);
+        }
         let arguments = RunArguments {
             inventory: Some(inventory.file.clone()),
             limit: args.limit.clone(),
