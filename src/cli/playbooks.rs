@@ -12,7 +12,7 @@ use crate::config::project::{Loaded, Options, Origin, short_name};
 use crate::config::{diagnostic, shipped};
 use crate::model::outcome::ExitCode;
 use crate::model::playbook::{Body, Playbook, Step};
-use crate::report::style::{Ink, Line};
+use crate::report::style::{Ink, Line, table};
 use crate::report::text::count;
 
 /// Arguments of `playbooks`.
@@ -108,30 +108,6 @@ fn origin_json(origin: Origin) -> &'static str {
         Origin::OwnInsteadOfShipped => "project_instead_of_shipped",
         Origin::Shipped => "shipped",
     }
-}
-
-/// Columns as wide as their widest cell.
-fn table<const N: usize>(rows: &[[(Ink, String); N]]) -> Vec<Line> {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, (ink, cell)) in widths.iter_mut().zip(row) {
-            *width = Line::of(*ink, cell).width().max(*width);
-        }
-    }
-    rows.iter()
-        .map(|row| {
-            let (mut line, mut start) = (Line::new(), 0);
-            for ((ink, cell), width) in row.iter().zip(widths) {
-                // No blanks for a cell that is empty: it may be the last.
-                if !cell.is_empty() {
-                    line.pad_to(start);
-                    line.push(*ink, cell);
-                }
-                start += width + 2;
-            }
-            line
-        })
-        .collect()
 }
 
 fn show(
@@ -283,7 +259,11 @@ fn eject(loaded: &Loaded, name: &str, context: &mut Context<'_>) -> Result<(), C
     let file = root.join("playbooks").join(path);
     if read.origins.get(path) != Some(&Origin::Shipped) {
         let what = format!("{} is there already", shown(&file, &context.cwd));
-        return Err(CliError::usage(what).hint("it is used in place of a shipped one; edit it"));
+        let hint = match read.origins.get(path) {
+            Some(Origin::OwnInsteadOfShipped) => "it is used in place of the shipped one; edit it",
+            _ => "it is the project's own; edit it",
+        };
+        return Err(CliError::usage(what).hint(hint));
     }
     let text = shipped::read(path).unwrap_or_default();
     write_new(&file, text).map_err(|error| {

@@ -109,22 +109,11 @@ pub fn runs(rows: &[RunRow<'_>], zone: &TimeZone, width: usize, unicode: bool) -
     });
     let head = heads.map(|h| (Ink::Soft, h.to_owned()));
     let table = [head].into_iter().chain(cells).collect::<Vec<_>>();
-    let mut widths = [0; 6];
-    for row in &table {
-        for (wide, (_, cell)) in widths.iter_mut().zip(row) {
-            *wide = text::width(cell).max(*wide);
-        }
-    }
-    let line = |row: &[(Ink, String); 6]| {
-        let (mut line, mut at) = (Line::new(), 0);
-        for ((ink, cell), wide) in row.iter().zip(widths) {
-            line.pad_to(at);
-            line.push(*ink, cell);
-            at += wide + 2;
-        }
-        line.fit(width, unicode)
-    };
-    table.iter().map(line).collect()
+    let table = super::style::table(&table);
+    table
+        .into_iter()
+        .map(|line| line.fit(width, unicode))
+        .collect()
 }
 
 /// A run of a list as one line of JSON (no line end).

@@ -49,19 +49,6 @@ pub enum Format {
     Json,
 }
 
-impl Format {
-    /// Reads the value of `--output`: `tty`, `plain`, `json`, or `auto`, which is the live view on a terminal that can
-    /// move its cursor (`live`) and lines elsewhere. `None` for any other word.
-    pub fn choose(word: &str, live: bool) -> Option<Self> {
-        match (word, live) {
-            ("tty", _) | ("auto", true) => Some(Self::Tty),
-            ("plain", _) | ("auto", false) => Some(Self::Plain),
-            ("json", _) => Some(Self::Json),
-            _ => None,
-        }
-    }
-}
-
 /// What the reader's side is like.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -17,18 +17,6 @@ pub enum ColourMode {
     Always,
 }
 
-impl ColourMode {
-    /// The mode for a writer: colours on a terminal, unless `NO_COLOR` is set to anything but nothing (`no_color`) or
-    /// the terminal is `dumb`.
-    pub fn choose(is_terminal: bool, no_color: bool, dumb: bool) -> Self {
-        if is_terminal && !no_color && !dumb {
-            Self::Always
-        } else {
-            Self::Never
-        }
-    }
-}
-
 /// What a piece of text is, for its look.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Ink {
@@ -210,6 +198,30 @@ impl Line {
     }
 }
 
+/// Columns as wide as their widest cell.
+pub fn table<const N: usize>(rows: &[[(Ink, String); N]]) -> Vec<Line> {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, (ink, cell)) in widths.iter_mut().zip(row) {
+            *width = Line::of(*ink, cell).width().max(*width);
+        }
+    }
+    rows.iter()
+        .map(|row| {
+            let (mut line, mut start) = (Line::new(), 0);
+            for ((ink, cell), width) in row.iter().zip(widths) {
+                // No blanks for a cell that is empty: it may be the last.
+                if !cell.is_empty() {
+                    line.pad_to(start);
+                    line.push(*ink, cell);
+                }
+                start += width + 2;
+            }
+            line
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,13 +244,5 @@ mod tests {
             line.render(ColourMode::Always),
             "\x1b[1m\x1b[31ma\\x1b[2Jb\x1b[0m"
         );
-    }
-
-    #[test]
-    fn colour_is_for_terminals_that_want_it() {
-        assert_eq!(ColourMode::choose(true, false, false), ColourMode::Always);
-        assert_eq!(ColourMode::choose(true, true, false), ColourMode::Never);
-        assert_eq!(ColourMode::choose(true, false, true), ColourMode::Never);
-        assert_eq!(ColourMode::choose(false, false, false), ColourMode::Never);
     }
 }
