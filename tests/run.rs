@@ -295,6 +295,14 @@ fn a_saved_plan_is_refused_when_a_target_or_the_project_has_changed() {
     let shown = project.expect(1, &["run", "main", "--plan", "p.plan"]);
     assert!(shown.contains("/data"), "it names the fact: {shown}");
     assert!(!project.root(0).join("data/file-0").exists());
+    let output = project.run(&["resume"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "a resume does not do what nobody looked at: {told}"
+    );
+    assert!(told.contains("p.plan"), "{told}");
 
     project.expect(0, &["plan", "main", "--out", "p.plan"]);
     project.expect(0, &["run", "main", "--plan", "p.plan"]);

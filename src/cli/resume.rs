@@ -123,6 +123,9 @@ fn recorded(
         );
     }
     let records = journal.read(&chosen.started.run)?;
+    if let Some(failure) = resume::never_began(&records) {
+        return Err(CliError::from_failure(Kind::Usage, &failure));
+    }
     let fold = RunFold::of(&records).map_err(|error| {
         CliError::failed("the record of the run makes no sense")
             .caused_by(&error)

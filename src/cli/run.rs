@@ -61,7 +61,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         .as_deref()
         .map(|path| plan::read_saved(&context.cwd.join(path)))
         .transpose()?;
-    let session = Session::open(&args.plan, context)?;
+    let mut session = Session::open(&args.plan, context)?;
     let mut how = How {
         yes: args.yes,
         command: format!("run {}", args.plan.playbook),
@@ -72,6 +72,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
             return Err(other_plan(&saved, &session));
         }
         how.expectation = Some(Expectation::new(&saved, session.fingerprinter.clone()));
+        session.arguments.saved_plan = args.saved.as_deref().map(|path| path.display().to_string());
     }
     execute(&session, how, context).await
 }

@@ -75,6 +75,7 @@ impl Session {
             inventory: Some(inventory.file.clone()),
             limit: args.limit.clone(),
             vars: args.vars.clone(),
+            saved_plan: None,
         };
         let playbook = args.playbook.clone();
         let state = Arc::new(state);

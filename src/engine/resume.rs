@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::journal::RunSummary;
 use crate::journal::fold::RunFold;
-use crate::model::event::{Event, RunStarted};
+use crate::model::event::{Event, Record, RunStarted};
 use crate::model::id::{JobId, PairId};
 use crate::model::outcome::{ExitCode, Failure};
 use crate::plan::{Pair, Plan};
@@ -35,6 +35,23 @@ pub fn prior_jobs(fold: &RunFold) -> BTreeMap<JobId, PairId> {
         .into_iter()
         .map(|(pair, _, job)| (job, pair))
         .collect()
+}
+
+/// Why there is nothing to go on with: the run was to do what a saved plan shows, and did nothing of it. Going on without
+/// that plan would do what nobody looked at.
+pub fn never_began(records: &[Record]) -> Option<Failure> {
+    let Event::RunStarted(started) = &records.first()?.event else {
+        return None;
+    };
+    let file = started.arguments.saved_plan.as_ref()?;
+    let began = |record: &Record| matches!(record.event, Event::StepStarted { .. });
+    (!records.iter().any(began)).then(|| {
+        Failure::new(format!(
+            "run {} was to do what {file} shows and changed nothing",
+            started.run
+        ))
+        .hint("make a new plan with `hmco-boot plan --out`, look at it, and run that")
+    })
 }
 
 /// Why the plan of today is not the plan of then.

@@ -200,6 +200,9 @@ pub struct RunArguments {
     pub limit: Option<String>,
     /// `--var`, as given. Vars of type `secret` hold a store's name, never a value.
     pub vars: Vec<(String, String)>,
+    /// `--plan`: the run was to do what this file shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved_plan: Option<String>,
 }
 
 /// One (step, target) of the plan, for reporters.
