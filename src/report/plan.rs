@@ -158,7 +158,9 @@ impl PlanView {
         let disruptive = disruptive.count();
         let mut parts = Vec::new();
         if disruptive > 0 {
-            parts.push((Ink::Warn, format!("{disruptive} disruptive")));
+            line.push(Ink::Plain, " (");
+            line.push(Ink::Warn, format!("{disruptive} disruptive"));
+            line.push(Ink::Plain, ")");
         }
         for (word, ink, says) in [
             ("error", Ink::Bad, "could not be decided"),
@@ -175,7 +177,8 @@ impl PlanView {
             parts.push((Ink::Bad, format!("{targets} not reached")));
         }
         for (at, (ink, words)) in parts.into_iter().enumerate() {
-            line.push(Ink::Plain, if at == 0 { ": " } else { ", " });
+            let nothing = at == 0 && n("change") == 0;
+            line.push(Ink::Plain, if nothing { ": " } else { ", " });
             line.push(ink, words);
         }
         line
