@@ -61,6 +61,7 @@ need_rust() {
   hash -r
   rust_will_do || {
     say "error: no Rust $(oldest_rust) or later with rustfmt and clippy"
+    say "hint: Debian 12 has one in its security updates (suite bookworm-security): add them to the apt sources and try again"
     return 1
   }
 }
