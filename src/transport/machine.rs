@@ -242,6 +242,9 @@ fn delimiter() -> Result<Delimiter, HostError> {
 
 /// The execution did not say that it had come to its end.
 fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
+    if let Some(refusal) = &execution.refusal {
+        return refusal.clone();
+    }
     let silent = !matches!(kind, HostErrorKind::Lost) && execution.frames.is_empty();
     let (kind, mut failure) = match execution.exit {
         Some(NOT_LOADED) if execution.sent && silent => (
@@ -265,6 +268,9 @@ fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
     };
     if let Some(exit) = execution.exit {
         failure = failure.evidence(format!("the shell ended with status {exit}"));
+    }
+    if let Some(words) = &execution.last_words {
+        failure = failure.evidence(words.clone());
     }
     for line in execution.stderr.lines() {
         failure = failure.evidence(line);
