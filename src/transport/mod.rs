@@ -11,6 +11,7 @@ pub mod local;
 pub mod machine;
 pub mod machines;
 pub mod shell;
+pub mod ssh;
 mod story;
 
 use std::future::Future;

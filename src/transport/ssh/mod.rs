@@ -1,0 +1,3 @@
+//! Machines over SSH.
+
+pub mod route;
