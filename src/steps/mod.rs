@@ -150,6 +150,27 @@ impl Touches {
             }
             Fact::Package { .. } | Fact::PackageManager => self.packages,
             Fact::Sysctl { .. } | Fact::Module { .. } | Fact::Cgroup => self.kernel,
+            // Loading a module brings its parameters; a package its file of them.
+            Fact::SysctlFiles => {
+                self.kernel
+                    || self.packages
+                    || self.paths_touch("/etc/sysctl.d")
+                    || self.paths_touch("/etc/sysctl.conf")
+                    || self.paths_touch("/usr/lib/sysctl.d")
+            }
+            Fact::Mounts => {
+                self.kernel
+                    || self.k3s
+                    || self.units.iter().any(|_| true)
+                    || self.paths_touch("/etc/fstab")
+            }
+            Fact::Swaps => {
+                self.kernel
+                    || self.packages
+                    || self.units.iter().any(|_| true)
+                    || self.paths_touch("/etc/fstab")
+                    || self.paths_touch("/etc/systemd")
+            }
             Fact::Os | Fact::Boot => {
                 self.kernel
                     || self.packages
