@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use crate::facts::fact::Fact;
 use crate::facts::known::{FactRef, Known, Unreadable};
 use crate::model::action::Action;
+use crate::model::artifact::{PinBook, PinProblem};
 use crate::model::event::DiffLine;
 use crate::model::path::AbsPath;
 
@@ -226,6 +227,12 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
         Vec::new()
     }
 
+    /// Looks up the artifacts it names ([`ArtifactRef::resolve`](crate::model::artifact::ArtifactRef::resolve)); what is
+    /// wrong with them, by the key. Called by the plan, before anything is decided.
+    fn pins(&mut self, _book: &PinBook) -> Vec<(&'static str, PinProblem)> {
+        Vec::new()
+    }
+
     /// Facts it wants.
     fn facts(&self, known: &Known<'_>) -> Want;
 
@@ -247,6 +254,10 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
 
 /// A wish of any kind, as plan and engine hold it.
 pub trait Wish: Debug + Send + Sync {
+    /// See [`Kind::pins`].
+    fn pins(&mut self, _book: &PinBook) -> Vec<(&'static str, PinProblem)> {
+        Vec::new()
+    }
     /// See [`Kind::facts`].
     fn facts(&self, known: &Known<'_>) -> Want;
     /// See [`Kind::decide`]; the actions of [`Kind::apply`] come with the drift.
@@ -260,6 +271,10 @@ pub trait Wish: Debug + Send + Sync {
 }
 
 impl<K: Kind> Wish for K {
+    fn pins(&mut self, book: &PinBook) -> Vec<(&'static str, PinProblem)> {
+        Kind::pins(self, book)
+    }
+
     fn facts(&self, known: &Known<'_>) -> Want {
         Kind::facts(self, known)
     }
