@@ -75,6 +75,7 @@ pub struct Machine<S> {
     settings: Settings,
     paths: Paths,
     digests: Mutex<DigestCache>,
+    claim: Mutex<Option<LockClaim>>,
 }
 
 impl<S: Shell> Machine<S> {
@@ -89,6 +90,7 @@ impl<S: Shell> Machine<S> {
             settings,
             paths,
             digests,
+            claim: Mutex::default(),
         }
     }
 
@@ -116,7 +118,25 @@ impl<S: Shell> Machine<S> {
         })
     }
 
-    async fn execute(
+    /// How to work on it, and where its paths are.
+    pub(super) fn settled(&self) -> (&Settings, &Paths) {
+        (&self.settings, &self.paths)
+    }
+
+    /// The claim by which its lock is held.
+    pub(super) fn claimed(&self) -> Option<LockClaim> {
+        self.claim
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Keeps in mind by which claim its lock is held.
+    pub(super) fn remember(&self, claim: Option<LockClaim>) {
+        *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = claim;
+    }
+
+    pub(super) async fn execute(
         &self,
         delimiter: &Delimiter,
         input: &Input<'_>,
@@ -125,7 +145,7 @@ impl<S: Shell> Machine<S> {
         execute(&self.shell, &self.settings.shell, delimiter, input, listen).await
     }
 
-    async fn read_facts(&self, facts: &[Fact]) -> Result<Vec<Answer>, HostError> {
+    pub(super) async fn read_facts(&self, facts: &[Fact]) -> Result<Vec<Answer>, HostError> {
         if facts.is_empty() {
             return Ok(Vec::new());
         }
@@ -151,6 +171,31 @@ impl<S: Shell> Machine<S> {
         facts: &[Fact],
         output: OutputSink<'_>,
     ) -> Result<Applied, HostError> {
+        match job::restarts(job) {
+            true => self.apply_and_restart(job, facts, output).await,
+            false => self.carry_out(job, facts, output).await.0,
+        }
+    }
+
+    /// Carries a job out, then reads facts. Also gives the boot in which it was started, if it was.
+    pub(super) async fn carry_out(
+        &self,
+        job: &Job,
+        facts: &[Fact],
+        output: OutputSink<'_>,
+    ) -> (Result<Applied, HostError>, Option<String>) {
+        let mut story = Story::default();
+        let result = self.tell(job, facts, output, &mut story).await;
+        (result, story.boot().map(str::to_owned))
+    }
+
+    async fn tell(
+        &self,
+        job: &Job,
+        facts: &[Fact],
+        output: OutputSink<'_>,
+        story: &mut Story,
+    ) -> Result<Applied, HostError> {
         job::check(job)?;
         let delimiter = delimiter()?;
         let payloads = actions::payloads(&job.actions, &self.paths);
@@ -162,7 +207,6 @@ impl<S: Shell> Machine<S> {
             &payloads,
             &self.facts_script(facts, &delimiter),
         );
-        let mut story = Story::default();
         let execution = self
             .execute(&delimiter, &input, &mut |frame| story.take(frame, output))
             .await?;
@@ -182,14 +226,6 @@ impl<S: Shell> Machine<S> {
             }
             _ => Err(cut_off(&execution, HostErrorKind::NotStarted)),
         }
-    }
-
-    async fn take_lock(&self, _claim: &LockClaim) -> Result<LockAnswer, HostError> {
-        Ok(LockAnswer::Taken)
-    }
-
-    async fn give_lock_back(&self, _run: &RunId) -> Result<(), HostError> {
-        Ok(())
     }
 
     async fn attach_job(
@@ -248,7 +284,7 @@ impl<S: Shell> Host for Machine<S> {
 }
 
 /// A new delimiter. Without randomness there is none that a file could not imitate.
-fn delimiter() -> Result<Delimiter, HostError> {
+pub(super) fn delimiter() -> Result<Delimiter, HostError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| HostError {
         kind: HostErrorKind::NotStarted,
@@ -258,7 +294,7 @@ fn delimiter() -> Result<Delimiter, HostError> {
 }
 
 /// The execution did not say that it had come to its end.
-fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
+pub(super) fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
     let silent = !matches!(kind, HostErrorKind::Lost) && execution.frames.is_empty();
     let (kind, mut failure) = match execution.exit {
         Some(NOT_LOADED) if execution.sent && silent => (

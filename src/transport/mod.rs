@@ -8,8 +8,10 @@ mod exec;
 pub mod fake;
 mod job;
 pub mod local;
+mod lock;
 pub mod machine;
 pub mod machines;
+mod restart;
 pub mod shell;
 mod story;
 
