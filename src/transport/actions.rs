@@ -87,6 +87,7 @@ pub(super) fn payloads<'a>(actions: &'a [Action], paths: &Paths) -> Vec<Payload<
             Action::MakeDirectory { .. } | Action::SetAttributes { .. } | Action::Place { .. } => {}
             // What these do may take the destination folder away, or put another in its place (a mount).
             Action::Symlink { .. } | Action::Remove { .. } | Action::Run(_) => settled = false,
+            Action::Reboot => {}
         }
     }
     payloads
@@ -205,6 +206,8 @@ fn line(number: usize, action: &Action, sha256: &str, paths: &Paths) -> String {
         }
         Action::Place { path, .. } => ("hb_place", vec![paths.full(path)]),
         Action::Run(program) => return run(number, program, paths),
+        // What comes after the verdict.
+        Action::Reboot => return String::new(),
     };
     let words = quote_all(words.iter().map(String::as_str));
     format!("{function} {words} >&5 2>&6\nhb_check {number} $? 0 ''\n")
