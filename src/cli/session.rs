@@ -222,6 +222,7 @@ fn planned(
         limit: limit.as_ref(),
         vars: &vars,
         secrets: &no_store,
+        pins: &project.pins.book(),
         fingerprinter,
     };
     build(&request).map_err(Refused::Mistakes)
