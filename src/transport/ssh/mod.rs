@@ -8,9 +8,13 @@
 mod auth;
 mod channel;
 mod client;
+pub mod config;
+pub mod files;
 mod handshake;
 mod keyring;
+pub mod known_hosts;
 mod pump;
+pub mod resolve;
 pub mod route;
 mod shell;
 mod sign;
