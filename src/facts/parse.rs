@@ -99,6 +99,9 @@ impl Parser<'_> {
             Fact::K3sInstall => k3s::install(&self.reply).map(FactValue::K3sInstall),
             Fact::K3sData => k3s::data(&self.reply, &self.digests).map(FactValue::K3sData),
             Fact::Log { .. } => state::log(&self.reply, index).map(FactValue::Text),
+            Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => Err(FactError::Failed(
+                "no machine's shell can answer this: it is asked of the controller".to_owned(),
+            )),
         }
     }
 }
