@@ -26,6 +26,7 @@ use crate::facts::known::{FactRef, Known, Unreadable};
 use crate::model::action::Action;
 use crate::model::event::DiffLine;
 use crate::model::path::AbsPath;
+use crate::model::units::TimeSpan;
 
 /// Which class a kind is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -185,6 +186,15 @@ impl Touches {
     }
 }
 
+/// How a check waits for what it checks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Poll {
+    /// Pause between two looks.
+    pub interval: TimeSpan,
+    /// How long to go on looking before the check fails.
+    pub timeout: TimeSpan,
+}
+
 /// A step kind. `Self` is a wish: the decoded, rendered table of one step for one target.
 pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema + 'static {
     /// What it found to differ, in terms its apply understands.
@@ -198,8 +208,10 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
     const CLASS: Class;
     /// What it works on.
     const SCOPE: Scope = Scope::Machine;
-    /// Applying it disturbs what runs on the target: asked for once, or `--yes`.
+    /// Applying it may disturb what runs on the target: asked for once, or `--yes`.
     const DISRUPTIVE: bool = false;
+    /// At most so many of its targets at once, whatever a playbook says; a playbook may say less.
+    const SERIAL: Option<u32> = None;
 
     /// What is wrong with the wish that its types cannot say, as (path of the key, message) pairs.
     fn validate(&self) -> Vec<(&'static str, String)> {
@@ -223,6 +235,18 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
     fn verifiable(&self) -> bool {
         true
     }
+
+    /// For a check ([`Class::Check`]) that waits: while it differs its facts are read again, and it fails only when the
+    /// time is over, with the last difference. A preview looks once.
+    fn poll(&self) -> Option<Poll> {
+        None
+    }
+
+    /// Whether bringing *this* difference about disturbs what runs on the target. Asked only where the kind may disturb
+    /// at all ([`Kind::DISRUPTIVE`]).
+    fn disrupts(&self, _drift: &Self::Drift) -> bool {
+        Self::DISRUPTIVE
+    }
 }
 
 /// A wish of any kind, as plan and engine hold it.
@@ -231,6 +255,14 @@ pub trait Wish: Debug + Send + Sync {
     fn facts(&self, known: &Known<'_>) -> Want;
     /// See [`Kind::decide`]; the actions of [`Kind::apply`] come with the drift.
     fn decide(&self, known: &Known<'_>) -> Result<Decision<Vec<Action>>, Unreadable>;
+    /// See [`Kind::poll`].
+    fn poll(&self) -> Option<Poll> {
+        None
+    }
+    /// See [`Kind::disrupts`]; false where nothing differs.
+    fn disrupts(&self, _known: &Known<'_>) -> bool {
+        true
+    }
     /// See [`Kind::touches`].
     fn touches(&self) -> Touches;
     /// See [`Kind::verifiable`].
@@ -256,6 +288,16 @@ impl<K: Kind> Wish for K {
             }
             Decision::Refused(failure) => Decision::Refused(failure),
         })
+    }
+
+    fn poll(&self) -> Option<Poll> {
+        Kind::poll(self)
+    }
+
+    fn disrupts(&self, known: &Known<'_>) -> bool {
+        let decision = Kind::decide(self, known);
+        K::DISRUPTIVE
+            && matches!(decision, Ok(Decision::Drift { drift, .. }) if Kind::disrupts(self, &drift))
     }
 
     fn touches(&self) -> Touches {

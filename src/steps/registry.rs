@@ -21,8 +21,10 @@ pub struct KindInfo {
     pub class: Class,
     /// What it works on.
     pub scope: Scope,
-    /// Whether applying it disturbs.
+    /// Whether applying it may disturb.
     pub disruptive: bool,
+    /// At most so many targets at once.
+    pub serial: Option<u32>,
     /// JSON schema of its table.
     pub schema: fn() -> schemars::Schema,
     /// Decodes a rendered table.
@@ -50,13 +52,14 @@ const KINDS: &[KindInfo] = &[
     info::<super::link::Link>(),
 ];
 
-const fn info<K: Kind>() -> KindInfo {
+pub(crate) const fn info<K: Kind>() -> KindInfo {
     KindInfo {
         name: K::NAME,
         summary: K::SUMMARY,
         class: K::CLASS,
         scope: K::SCOPE,
         disruptive: K::DISRUPTIVE,
+        serial: K::SERIAL,
         schema: schema::<K>,
         decode: decode::<K>,
         decode_rendered: decode_rendered::<K>,

@@ -18,7 +18,8 @@ use super::{Applied, BoxFuture, Host, HostError, HostErrorKind, OutputSink};
 use crate::facts::digest_cache::DigestCache;
 use crate::facts::fact::{Answer, Fact};
 use crate::model::action::{Job, JobEnd};
-use crate::model::id::JobId;
+use crate::model::id::{JobId, RunId};
+use crate::model::lock::{LockAnswer, LockClaim};
 use crate::model::outcome::Failure;
 
 /// The local machine as a [`Host`].
@@ -66,6 +67,14 @@ impl Host for LocalHost {
         output: OutputSink<'a>,
     ) -> BoxFuture<'a, Result<JobEnd, HostError>> {
         self.machine.attach(job, end, output)
+    }
+
+    fn lock<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<LockAnswer, HostError>> {
+        self.machine.lock(claim)
+    }
+
+    fn unlock<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), HostError>> {
+        self.machine.unlock(run)
     }
 }
 

@@ -15,7 +15,8 @@ use crate::facts::fact::{Answer, Fact};
 use crate::facts::frame::{Delimiter, Frame};
 use crate::facts::{parse, script};
 use crate::model::action::{Job, JobEnd};
-use crate::model::id::JobId;
+use crate::model::id::{JobId, RunId};
+use crate::model::lock::{LockAnswer, LockClaim};
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
 
@@ -183,6 +184,14 @@ impl<S: Shell> Machine<S> {
         }
     }
 
+    async fn take_lock(&self, _claim: &LockClaim) -> Result<LockAnswer, HostError> {
+        Ok(LockAnswer::Taken)
+    }
+
+    async fn give_lock_back(&self, _run: &RunId) -> Result<(), HostError> {
+        Ok(())
+    }
+
     async fn attach_job(
         &self,
         id: &JobId,
@@ -227,6 +236,14 @@ impl<S: Shell> Host for Machine<S> {
         output: OutputSink<'a>,
     ) -> BoxFuture<'a, Result<JobEnd, HostError>> {
         Box::pin(self.attach_job(job, end, output))
+    }
+
+    fn lock<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<LockAnswer, HostError>> {
+        Box::pin(self.take_lock(claim))
+    }
+
+    fn unlock<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(self.give_lock_back(run))
     }
 }
 

@@ -189,6 +189,22 @@ fn busy(message: String) -> HostError {
     }
 }
 
+/// A job's run does not hold the machine's lock: `by` does (run, holder), or nobody.
+pub(super) fn fenced(by: Option<(&str, &str)>) -> HostError {
+    let failure = match by {
+        Some((run, holder)) => Failure::new(format!(
+            "the lock on this machine was lost to run {run} ({holder}); nothing was done"
+        ))
+        .hint("wait until that run has ended, then `hmco-boot resume`: it looks again before it does anything"),
+        None => Failure::new("the lock on this machine is gone (it restarted?); nothing was done")
+            .hint("run `hmco-boot resume`: it takes the lock again and looks before it does anything"),
+    };
+    HostError {
+        kind: HostErrorKind::Fenced,
+        failure,
+    }
+}
+
 pub(super) fn not_started(message: String) -> HostError {
     HostError {
         kind: HostErrorKind::NotStarted,

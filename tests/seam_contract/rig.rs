@@ -353,6 +353,7 @@ pub fn job(id: &str, actions: impl IntoIterator<Item = Action>) -> Job {
         label: format!("{id}@test"),
         actions: actions.into_iter().collect(),
         timeout: TimeSpan(Duration::from_secs(60)),
+        fence: None,
     }
 }
 

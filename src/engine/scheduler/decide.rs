@@ -146,7 +146,8 @@ impl Scheduler {
             .hint("see that hmco-boot's folder there can be read, then run `hmco-boot resume`");
             return self.end_step(info.id, Outcome::Failed(failure));
         }
-        if info.kind.disruptive {
+        let known = self.store.view(&info.target);
+        if info.kind.disruptive && wish.disrupts(&known) {
             match self.consent {
                 Consent::Given => {}
                 Consent::Refused => {
