@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::network::{DnsReply, HttpReply, NetAnswer};
 use crate::model::id::JobId;
 
 /// An answer.
@@ -55,6 +56,12 @@ pub enum FactValue {
     Swaps(Swaps),
     /// To [`Fact::SysctlFiles`](super::fact::Fact::SysctlFiles), in no order.
     SysctlFiles(Vec<SysctlFile>),
+    /// To [`Fact::Http`](super::fact::Fact::Http).
+    Http(NetAnswer<HttpReply>),
+    /// To [`Fact::Dns`](super::fact::Fact::Dns).
+    Dns(NetAnswer<DnsReply>),
+    /// To [`Fact::Tcp`](super::fact::Fact::Tcp): the address that was reached.
+    Tcp(NetAnswer<String>),
 }
 
 /// What is at a path.
@@ -264,8 +271,26 @@ pub struct Unit {
     pub restarts: u32,
     /// NeedDaemonReload.
     pub need_daemon_reload: bool,
-    /// What `/run/hmco-boot/stamp/UNIT` holds: digest of the inputs and InvocationID of the start they were used by.
+    /// What `/run/hmco-boot/stamp/UNIT` holds: the inputs and the InvocationID of the start they were used by.
     pub stamp: Option<String>,
+    /// What `/var/lib/hmco-boot/stamp/UNIT` holds: the same, but it survives a reboot.
+    #[serde(default)]
+    pub stamp_kept: Option<String>,
+    /// Id: another name than the one asked for where that is an alias.
+    #[serde(default)]
+    pub id: String,
+    /// Type of a service: `simple`, `notify`, `oneshot`; empty for other units.
+    #[serde(default)]
+    pub service_type: String,
+    /// RemainAfterExit: active after its program has ended.
+    #[serde(default)]
+    pub remain_after_exit: bool,
+    /// CanReload.
+    #[serde(default)]
+    pub can_reload: bool,
+    /// systemd restarted it by itself less than ten seconds before this was read, or is about to.
+    #[serde(default)]
+    pub flapping: bool,
 }
 
 /// The file system that holds a path.

@@ -103,6 +103,9 @@ impl Parser<'_> {
             Fact::Mounts => mounts::mounts(&self.texts).map(FactValue::Mounts),
             Fact::Swaps => mounts::swaps(&self.reply, &self.texts).map(FactValue::Swaps),
             Fact::SysctlFiles => kernel::sysctl_files(&self.reply).map(FactValue::SysctlFiles),
+            Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => Err(FactError::Failed(
+                "no machine's shell can answer this: it is asked of the controller".to_owned(),
+            )),
         }
     }
 }

@@ -189,6 +189,7 @@ impl Touches {
             }
             // What changes by itself is always read again.
             Fact::Exec { .. } | Fact::Clock | Fact::Log { .. } | Fact::RunState => true,
+            Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => true,
             Fact::Stat { .. } | Fact::Digest { .. } | Fact::Content { .. } | Fact::Disk { .. } => {
                 false
             }
