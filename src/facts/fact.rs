@@ -117,6 +117,8 @@ pub enum Fact {
         /// At most this many lines, the last ones.
         lines: u32,
     },
+    /// What K3s trips over and no other fact tells: [`Readiness`]. Volatile.
+    Readiness,
 }
 
 /// What a fact costs to read.
@@ -159,6 +161,7 @@ impl Fact {
                 | Self::K3sCli { .. }
                 | Self::Log { .. }
                 | Self::PackageManager
+                | Self::Readiness
         )
     }
 
@@ -198,6 +201,9 @@ impl Fact {
             Self::K3sData => "K3s data".to_owned(),
             Self::K3sCli { args, .. } => format!("output of `k3s {}`", args.join(" ")),
             Self::Log { unit, .. } => format!("log of {unit}"),
+            Self::Readiness => {
+                "swap, iptables, firewall, supply voltage and holders of ports".to_owned()
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod k3s;
 mod kernel;
 mod net;
 mod packages;
+mod readiness;
 mod reply;
 mod state;
 mod stats;
@@ -99,6 +100,7 @@ impl Parser<'_> {
             Fact::K3sInstall => k3s::install(&self.reply).map(FactValue::K3sInstall),
             Fact::K3sData => k3s::data(&self.reply, &self.digests).map(FactValue::K3sData),
             Fact::Log { .. } => state::log(&self.reply, index).map(FactValue::Text),
+            Fact::Readiness => readiness::readiness(&self.reply).map(FactValue::Readiness),
         }
     }
 }
