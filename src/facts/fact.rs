@@ -130,6 +130,8 @@ pub enum Fact {
     Dns(DnsQuestion),
     /// Whether the controller can connect: [`FactValue::Tcp`]. Volatile.
     Tcp(TcpQuestion),
+    /// What K3s trips over and no other fact tells: [`Readiness`]. Volatile.
+    Readiness,
 }
 
 /// What a fact costs to read.
@@ -175,6 +177,7 @@ impl Fact {
                 | Self::Http(_)
                 | Self::Dns(_)
                 | Self::Tcp(_)
+                | Self::Readiness
         )
     }
 
@@ -227,6 +230,9 @@ impl Fact {
                 format!("DNS {} of {}", question.record.word(), question.name)
             }
             Self::Tcp(question) => format!("connection to {}:{}", question.host, question.port),
+            Self::Readiness => {
+                "swap, iptables, firewall, supply voltage and holders of ports".to_owned()
+            }
         }
     }
 }

@@ -190,6 +190,13 @@ impl Touches {
             // What changes by itself is always read again.
             Fact::Exec { .. } | Fact::Clock | Fact::Log { .. } | Fact::RunState => true,
             Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => true,
+            Fact::Readiness => {
+                self.kernel
+                    || self.packages
+                    || self.k3s
+                    || !self.units.is_empty()
+                    || self.paths_touch("/etc")
+            }
             Fact::Stat { .. } | Fact::Digest { .. } | Fact::Content { .. } | Fact::Disk { .. } => {
                 false
             }
@@ -258,6 +265,12 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
     /// What its apply may change.
     fn touches(&self) -> Touches;
 
+    /// What a person should know although the target is as wished: told as a warning of the run, with the step's name
+    /// and target in front of its message. Asked once, when the decision is `Unchanged`.
+    fn warning(&self, _known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+        None
+    }
+
     /// Whether a second decision after an apply proves anything. False only for an action that states no condition
     /// (`always = true`), which then counts as changed when its program succeeded.
     fn verifiable(&self) -> bool {
@@ -297,6 +310,10 @@ pub trait Wish: Debug + Send + Sync {
     }
     /// See [`Kind::touches`].
     fn touches(&self) -> Touches;
+    /// See [`Kind::warning`].
+    fn warning(&self, _known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+        None
+    }
     /// See [`Kind::verifiable`].
     fn verifiable(&self) -> bool;
     /// The wish as canonical JSON for the plan's fingerprint; may hold secrets, so only a keyed MAC of it is kept.
@@ -338,6 +355,10 @@ impl<K: Kind> Wish for K {
 
     fn touches(&self) -> Touches {
         Kind::touches(self)
+    }
+
+    fn warning(&self, known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+        Kind::warning(self, known)
     }
 
     fn verifiable(&self) -> bool {

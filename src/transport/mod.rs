@@ -3,6 +3,7 @@
 //! the same cases.
 
 mod actions;
+mod clock_offset;
 mod exec;
 #[doc(hidden)]
 pub mod fake;

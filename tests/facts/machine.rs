@@ -608,3 +608,34 @@ fn a_container_is_told_by_its_managers_file() {
     }
     assert_eq!(told, ["", "systemd-nspawn", "lxc"]);
 }
+
+#[test]
+fn swap_firewall_and_port_holders_are_told() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::create_dir_all(tree.path().join("etc/ufw")).unwrap();
+    fs::write(tree.path().join("etc/ufw/ufw.conf"), "# x\nENABLED=yes\n").unwrap();
+    fs::create_dir_all(tree.path().join("etc/NetworkManager/conf.d")).unwrap();
+    let conf = "[keyfile]\nunmanaged-devices=interface-name:cni*;interface-name:flannel*\n";
+    fs::write(tree.path().join("etc/NetworkManager/conf.d/k3s.conf"), conf).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for shell in shells() {
+        let Ok(FactValue::Readiness(found)) =
+            Machine::new(tree.path()).one(&shell, Fact::Readiness)
+        else {
+            panic!("{}", shell.name);
+        };
+        assert!(found.ufw && found.cni_unmanaged, "{found:?}");
+        let swaps = fs::read_to_string("/proc/swaps").unwrap();
+        assert_eq!(found.swaps.len(), swaps.lines().count() - 1);
+        if !said(&["ss", "-V"]).is_empty() {
+            let holder = found.holders.iter().find(|holder| holder.port == port);
+            let holder = holder.unwrap_or_else(|| panic!("{}: {found:?}", shell.name));
+            assert_eq!(holder.protocol, "tcp");
+        }
+        let Ok(FactValue::Readiness(real)) = real().one(&shell, Fact::Readiness) else {
+            panic!("{}", shell.name);
+        };
+        assert_eq!(real.swaps, found.swaps);
+    }
+}
