@@ -1,15 +1,11 @@
-//! The way to a machine: which addresses, users, keys and host keys, hop by hop. Pure data, and the rules that make it of
-//! an inventory. Connecting along it is `client.rs`.
+//! The way to a machine: which addresses, users, keys and host keys, hop by hop. Pure data; [`super::resolve`] makes it of
+//! an inventory and the caller's ssh_config, and `client.rs` connects along it.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use russh::keys::PublicKey;
 use zeroize::Zeroizing;
-
-use crate::model::id::NodeName;
-use crate::model::inventory::Ssh;
-use crate::model::outcome::Failure;
 
 /// The way to a machine.
 #[derive(Clone, Debug)]
@@ -92,55 +88,8 @@ pub struct Environment {
     pub user: String,
     /// `SSH_AUTH_SOCK`.
     pub agent: Option<PathBuf>,
-}
-
-/// The way to a node as its inventory says.
-///
-/// # Errors
-///
-/// What the inventory says cannot be used.
-pub fn resolve(node: &NodeName, ssh: &Ssh, environment: &Environment) -> Result<Route, Failure> {
-    let keys = ssh
-        .host_keys
-        .iter()
-        .map(|line| {
-            PublicKey::from_openssh(line).map_err(|error| {
-                Failure::new(format!("a host key of {node} cannot be read: {error}"))
-                    .evidence(line.clone())
-                    .hint(format!("hmco-boot hosts pin {node}"))
-            })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let host_keys = if keys.is_empty() {
-        HostKeys::Known {
-            files: Vec::new(),
-            keys: Vec::new(),
-            revoked: Vec::new(),
-        }
-    } else {
-        HostKeys::Pinned(keys)
-    };
-    let identities = ssh
-        .identity
-        .iter()
-        .map(|path| match path.strip_prefix("~/") {
-            Some(rest) => environment.home.join(rest),
-            None => PathBuf::from(path),
-        });
-    let hop = Hop {
-        name: node.to_string(),
-        address: ssh.address.clone(),
-        port: ssh.port.unwrap_or(22),
-        user: ssh.user.clone().unwrap_or_else(|| environment.user.clone()),
-        identities: identities.collect(),
-        identities_only: false,
-        agent: environment.agent.clone(),
-        host_keys,
-        password: None,
-        host_key_alias: None,
-    };
-    Ok(Route {
-        hops: vec![hop],
-        unsupported: Vec::new(),
-    })
+    /// The caller's number, for `%i`.
+    pub uid: u32,
+    /// This machine's host name, for `%l`.
+    pub host: String,
 }
