@@ -14,6 +14,7 @@ pub mod line;
 pub mod link;
 pub mod registry;
 pub mod shared;
+pub mod systemd_unit;
 
 use std::fmt::Debug;
 

@@ -51,6 +51,7 @@ const KINDS: &[KindInfo] = &[
     info::<super::file::File>(),
     info::<super::line::Line>(),
     info::<super::link::Link>(),
+    info::<super::systemd_unit::SystemdUnit>(),
 ];
 
 pub(crate) const fn info<K: Kind>() -> KindInfo {
