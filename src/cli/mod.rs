@@ -9,6 +9,7 @@ pub mod files;
 pub mod graph;
 pub mod init;
 pub mod live;
+mod locks;
 pub mod man;
 pub mod output;
 pub mod paths;
