@@ -7,6 +7,7 @@
 
 mod lock;
 mod state;
+mod systemd;
 mod tree;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::state::{FakeJob, State, error, gone};
+pub use self::systemd::FakeUnit;
 pub use self::tree::{FakeKind, FakeNode, FakeTree, Refusal};
 use super::job::{check, check_id};
 use super::{Applied, BoxFuture, Host, HostError, OutputSink};
@@ -121,7 +123,17 @@ impl FakeHost {
         self.state().answers.insert(fact, answer);
     }
 
-    /// What programs do, from now on.
+    /// Brings a unit, as a package would. The machine has systemd once its tree has `/run/systemd/system`.
+    pub fn put_unit(&self, name: &str, unit: FakeUnit) {
+        self.state().systemd.put(name, unit);
+    }
+
+    /// The unit of this name, where systemd has met it.
+    pub fn unit(&self, name: &str) -> Option<FakeUnit> {
+        self.state().systemd.unit(name).cloned()
+    }
+
+    /// What programs do that systemd does not, from now on.
     pub fn on_run(&self, run: impl Fn(&Program, &mut FakeTree) -> FakeRun + Send + Sync + 'static) {
         self.state().on_run = Arc::new(run);
     }

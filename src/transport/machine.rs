@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::actions::{self, Paths};
+use super::clock_offset::Watch;
 use super::exec::{Execution, Input, execute};
 use super::job;
 use super::shell::{NOT_LOADED, Shell};
@@ -155,14 +156,21 @@ impl<S: Shell> Machine<S> {
         text.push_str(&job::end_mark(&delimiter));
         let mut input = Input::new();
         input.script(&delimiter, &text);
-        let execution = self.execute(&delimiter, &input, &mut Some).await?;
+        let mut watch = Watch::start();
+        let mut listen = |frame: Frame| {
+            watch.frame(&frame);
+            Some(frame)
+        };
+        let execution = self.execute(&delimiter, &input, &mut listen).await?;
         if !execution.ended {
             return Err(cut_off(
                 &execution,
                 HostErrorKind::Unreachable { transient: true },
             ));
         }
-        Ok(parse::answers(facts, &execution.frames, &mut self.cache()))
+        let mut answers = parse::answers(facts, &execution.frames, &mut self.cache());
+        watch.complete(&mut answers);
+        Ok(answers)
     }
 
     async fn apply_job(
@@ -207,17 +215,21 @@ impl<S: Shell> Machine<S> {
             &payloads,
             &self.facts_script(facts, &delimiter),
         );
-        let execution = self
-            .execute(&delimiter, &input, &mut |frame| story.take(frame, output))
-            .await?;
+        let mut watch = Watch::start();
+        let mut listen = |frame: Frame| {
+            watch.frame(&frame);
+            story.take(frame, output)
+        };
+        let execution = self.execute(&delimiter, &input, &mut listen).await?;
         if let Some(refusal) = story.refusal(&job.id, &self.settings.run_dir) {
             return Err(refusal);
         }
         match story.end() {
-            Some(end) if execution.ended => Ok(Applied {
-                end,
-                answers: parse::answers(facts, &execution.frames, &mut self.cache()),
-            }),
+            Some(end) if execution.ended => {
+                let mut answers = parse::answers(facts, &execution.frames, &mut self.cache());
+                watch.complete(&mut answers);
+                Ok(Applied { end, answers })
+            }
             // The verdict, if there is one, is still on the machine, and comes with an attach.
             _ if story.started() => Err(cut_off(&execution, HostErrorKind::Lost)),
             // Nobody knows how far it came, unless the shell ended by itself without having started it.
@@ -295,6 +307,9 @@ pub(super) fn delimiter() -> Result<Delimiter, HostError> {
 
 /// The execution did not say that it had come to its end.
 pub(super) fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
+    if let Some(refusal) = &execution.refusal {
+        return refusal.clone();
+    }
     let silent = !matches!(kind, HostErrorKind::Lost) && execution.frames.is_empty();
     let (kind, mut failure) = match execution.exit {
         Some(NOT_LOADED) if execution.sent && silent => (
@@ -318,6 +333,9 @@ pub(super) fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
     };
     if let Some(exit) = execution.exit {
         failure = failure.evidence(format!("the shell ended with status {exit}"));
+    }
+    if let Some(words) = &execution.last_words {
+        failure = failure.evidence(words.clone());
     }
     for line in execution.stderr.lines() {
         failure = failure.evidence(line);

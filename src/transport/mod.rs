@@ -3,6 +3,7 @@
 //! the same cases.
 
 mod actions;
+mod clock_offset;
 mod exec;
 #[doc(hidden)]
 pub mod fake;
@@ -13,6 +14,7 @@ pub mod machine;
 pub mod machines;
 mod restart;
 pub mod shell;
+pub mod ssh;
 mod story;
 
 use std::future::Future;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lock::FakeLock;
+use super::systemd::Systemd;
 use super::{Calls, FakeRun, FakeTree, Fault};
 use crate::facts::fact::{
     Answer, Boot, Fact, FactError, FactValue, LeftoverJob, Os, RunState, Sudo,
@@ -22,6 +23,7 @@ pub(super) struct State {
     pub(super) tree: FakeTree,
     pub(super) answers: BTreeMap<Fact, Scripted>,
     pub(super) on_run: OnRun,
+    pub(super) systemd: Systemd,
     pub(super) boot: u64,
     pub(super) jobs: BTreeMap<JobId, FakeJob>,
     pub(super) seen: BTreeSet<JobId>,
@@ -45,6 +47,7 @@ impl State {
             tree: FakeTree::default(),
             answers: BTreeMap::new(),
             on_run: Arc::new(|_, _| FakeRun::exit(0, "")),
+            systemd: Systemd::default(),
             boot: 1,
             jobs: BTreeMap::new(),
             seen: BTreeSet::new(),
@@ -113,7 +116,8 @@ impl State {
                 retryable,
             };
             if let Action::Run(program) = action {
-                let run = (self.on_run.clone())(program, &mut self.tree);
+                let run = self.systemd.run(program, &mut self.tree);
+                let run = run.unwrap_or_else(|| (self.on_run.clone())(program, &mut self.tree));
                 stdout.push_str(&run.stdout);
                 stderr.push_str(&run.stderr);
                 match run.exit {
@@ -152,6 +156,7 @@ impl State {
         self.uptime = Duration::ZERO;
         self.jobs.clear();
         self.lock = None;
+        let has_systemd = Systemd::is_there(&self.tree);
         if let Ok(run) = AbsPath::new("/run") {
             // A refusal is impossible: a missing folder is fine, and this one may be a folder.
             if let Err(refusal) = self.tree.act(&Action::Remove {
@@ -160,6 +165,9 @@ impl State {
             }) {
                 tracing::debug!(refusal, "/run stays");
             }
+        }
+        if has_systemd {
+            self.systemd.reboot(&mut self.tree);
         }
     }
 
@@ -202,6 +210,7 @@ impl State {
                 ..Sudo::default()
             })),
             Fact::RunState => Ok(FactValue::RunState(self.run_state())),
+            Fact::Unit { name } => self.systemd.fact(name, &self.tree),
             other => Err(FactError::Failed(format!(
                 "the machine in memory was not told the answer to: {}",
                 other.describe()
