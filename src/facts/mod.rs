@@ -7,5 +7,5 @@ pub mod fact;
 pub mod frame;
 pub mod known;
 pub mod parse;
-mod questions;
+pub mod questions;
 pub mod script;

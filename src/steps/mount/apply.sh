@@ -1,0 +1,35 @@
+# mount|remount SOURCE PATH TYPE OPTIONS, unmount PATH TIMES, reload
+case $1 in
+  mount)
+    exec mount -t "$4" -o "$5" "$2" "$R$3"
+    ;;
+  remount)
+    # With source and folder, what /etc/fstab says is not looked at.
+    exec mount -t "$4" -o "remount,$5" "$2" "$R$3"
+    ;;
+  unmount)
+    n=$3
+    while [ "$n" -gt 0 ]; do
+      if ! umount "$R$2"; then
+        for p in /proc/[0-9]*; do
+          for f in "$p/cwd" "$p/root" "$p/fd/"*; do
+            case $(readlink "$f" 2>/dev/null) in
+              "$2" | "$2"/*)
+                comm=
+                { read -r comm < "$p/comm"; } 2>/dev/null || true
+                say "in use by process ${p#/proc/} ($comm)"
+                break
+                ;;
+            esac
+          done
+        done
+        exit 1
+      fi
+      n=$((n - 1))
+    done
+    ;;
+  reload)
+    # systemd makes units of /etc/fstab.
+    if [ -z "$R" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+    ;;
+esac
