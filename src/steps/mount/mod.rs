@@ -368,7 +368,7 @@ impl Kind for Mount {
                 "mounted: {} ({})",
                 top.source, top.fs_type
             )));
-            todo.run(&["unmount", self.path.as_str(), &mounts.len().to_string()]);
+            todo.run(&["unmount", self.path.as_str()]);
         }
         if let Some(new) = new {
             todo.diff.push(DiffLine::both(fstab::PATH));

@@ -59,8 +59,9 @@ pub fn file(path: &AbsPath, content: impl Into<String>) -> File {
         path: path.clone(),
         content: Some(Text::plain(content)),
         mode: Some(Mode(0o644)),
-        owner: Some("0".to_owned()),
-        group: Some("0".to_owned()),
+        // Made by root it is root's.
+        owner: None,
+        group: None,
         state: Presence::Present,
         replace: true,
         backup: false,
@@ -72,8 +73,6 @@ pub fn no_file(path: &AbsPath) -> File {
     File {
         content: None,
         mode: None,
-        owner: None,
-        group: None,
         state: Presence::Absent,
         ..file(path, "")
     }

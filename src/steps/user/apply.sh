@@ -13,8 +13,11 @@ is_login() {
 keep_login() {
   if is_login; then say "$name is the login that hmco-boot uses here: $1"; exit 1; fi
 }
+# Done already, where this is the second time: what it came to is looked at by whoever asked for it.
+there() { grep -q "^$name:" "$R/etc/passwd"; }
 case $verb in
   add)
+    if there; then exit 0; fi
     # A system user gets no login; others a shell that is there.
     case " $* " in
       *" --shell "*) ;;
@@ -30,6 +33,7 @@ case $verb in
     exec usermod "$@" "$name"
     ;;
   remove)
+    if ! there; then exit 0; fi
     keep_login "it is not removed"
     case " $* " in *" remove-home "*) home=--remove ;; *) home= ;; esac
     # shellcheck disable=SC2086
