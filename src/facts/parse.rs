@@ -9,6 +9,7 @@ mod kernel;
 mod mounts;
 mod net;
 mod packages;
+mod readiness;
 mod reply;
 mod state;
 mod stats;
@@ -106,6 +107,10 @@ impl Parser<'_> {
             Fact::Mounts => mounts::mounts(&self.texts).map(FactValue::Mounts),
             Fact::Swaps => mounts::swaps(&self.reply, &self.texts).map(FactValue::Swaps),
             Fact::SysctlFiles => kernel::sysctl_files(&self.reply).map(FactValue::SysctlFiles),
+            Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => Err(FactError::Failed(
+                "no machine's shell can answer this: it is asked of the controller".to_owned(),
+            )),
+            Fact::Readiness => readiness::readiness(&self.reply).map(FactValue::Readiness),
         }
     }
 }

@@ -151,6 +151,7 @@ pub fn clock(reply: &Reply<'_>, texts: &Texts, stats: &Stats) -> Result<Clock, F
             .unwrap_or_default(),
         synchronized,
         zone,
+        offset: None,
     })
 }
 

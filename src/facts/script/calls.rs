@@ -11,12 +11,16 @@ use crate::model::units::TimeSpan;
 const DPKG_FORMAT: &str = r"'${binary:Package}\t${Architecture}\t${Status}\t${Version}\n'";
 const UNIT_PROPERTIES: &str = "Id,Names,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,Result,\
 ExecMainStatus,MainPID,InvocationID,ActiveEnterTimestampMonotonic,ExecMainStartTimestampMonotonic,NRestarts,\
-NeedDaemonReload";
+NeedDaemonReload,Type,RemainAfterExit,CanReload";
+/// Whether systemd is what runs units here. Below a root it is not: a sandbox must not show or touch the units of the
+/// machine it lies on (its tests bring stand-ins, and this folder).
+const HAS_SYSTEMD: &str = "[ -d \"$R/run/systemd/system\" ]";
 /// Sockets without a peer: listening TCP (state 0A), bound UDP (07).
 const LISTENING: &str = "' 0+:0000 (0A|07) '";
 const JOBS: &str = include_str!("jobs.sh");
 const EXEC: &str = include_str!("exec.sh");
 const K3S: &str = include_str!("k3s.sh");
+const READINESS: &str = include_str!("readiness.sh");
 
 /// The names in facts that pass a check, quoted; each once.
 fn names<'a>(
@@ -160,11 +164,15 @@ pub(super) fn tools(request: &Request<'_>) -> String {
     );
     if !units.is_empty() {
         calls.push_str(&format!(
-            "if [ -d /run/systemd/system ]; then framed units \"$L\" systemctl show --no-pager -p {UNIT_PROPERTIES} \
+            "if {HAS_SYSTEMD}; then framed units \"$L\" systemctl show --no-pager -p {UNIT_PROPERTIES} \
 -- {units}; fi\n"
         ));
     }
     calls.push_str(&logs(request));
+    if any(request, |fact| matches!(fact, Fact::Readiness)) {
+        calls.push_str(&without_comments(READINESS));
+        calls.push_str("batch readiness \"$L\" '' readiness\n");
+    }
     calls
 }
 
@@ -175,7 +183,7 @@ fn logs(request: &Request<'_>) -> String {
             && is_unit_name(unit)
         {
             calls.push_str(&format!(
-                "[ -d /run/systemd/system ] && batch log-{n} \"$L\" '' log {n} {} {lines}\n",
+                "{HAS_SYSTEMD} && batch log-{n} \"$L\" '' log {n} {} {lines}\n",
                 quote(unit)
             ));
         }
