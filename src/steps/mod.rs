@@ -7,14 +7,23 @@
 //! [`Kind::apply`]; after the apply its facts are read again and it decides again: what still differs is a failure.
 
 pub mod assert;
+pub mod authorized_key;
+pub mod boot_cmdline;
 pub mod command;
 pub mod directory;
 pub mod file;
+pub mod hostname;
+pub mod kernel_module;
 pub mod line;
 pub mod link;
+pub mod mount;
+pub mod packages;
 pub mod registry;
 pub mod shared;
+pub mod swap;
+pub mod sysctl;
 pub mod systemd_unit;
+pub mod user;
 
 use std::fmt::Debug;
 

@@ -5,6 +5,7 @@
 //! What it does not have: permissions, mounts, time. A job ends only when asked to ([`FakeHost::hold_jobs`]) or at
 //! once; a program that does not end is [`FakeRun::endless`].
 
+mod facts;
 mod lock;
 mod state;
 mod systemd;

@@ -3,10 +3,14 @@
 pub mod attributes;
 pub mod diff;
 pub mod digest;
+pub mod fstab;
 pub mod list;
 pub mod place;
+pub mod scalar;
+pub mod script;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod whole;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::lock::FakeLock;
 use super::systemd::Systemd;
-use super::{Calls, FakeRun, FakeTree, Fault};
+use super::{Calls, FakeRun, FakeTree, Fault, facts};
 use crate::facts::fact::{
     Answer, Boot, Fact, FactError, FactValue, LeftoverJob, Os, RunState, Sudo,
 };
@@ -199,22 +199,31 @@ impl State {
                 cap,
                 ..
             } => self.tree.content_fact(path, unless_sha256.as_deref(), *cap),
-            Fact::Os => Ok(FactValue::Os(os())),
-            Fact::Boot => Ok(FactValue::Boot(Boot {
-                id: self.boot_id(),
-                cmdline: "root=/dev/fake".to_owned(),
-                ..Boot::default()
+            Fact::Os => Ok(FactValue::Os(Os {
+                hostname: facts::text(&self.tree, "/proc/sys/kernel/hostname")
+                    .map_or_else(|| os().hostname, |name| name.trim().to_owned()),
+                ..os()
             })),
+            Fact::Boot => {
+                let boot = Boot {
+                    id: self.boot_id(),
+                    cmdline: "root=/dev/fake".to_owned(),
+                    ..Boot::default()
+                };
+                Ok(FactValue::Boot(facts::boot(&self.tree, boot)))
+            }
             Fact::Sudo => Ok(FactValue::Sudo(Sudo {
                 is_root: true,
                 ..Sudo::default()
             })),
             Fact::RunState => Ok(FactValue::RunState(self.run_state())),
             Fact::Unit { name } => self.systemd.fact(name, &self.tree),
-            other => Err(FactError::Failed(format!(
-                "the machine in memory was not told the answer to: {}",
-                other.describe()
-            ))),
+            other => facts::of_tree(&self.tree, other).unwrap_or_else(|| {
+                Err(FactError::Failed(format!(
+                    "the machine in memory was not told the answer to: {}",
+                    other.describe()
+                )))
+            }),
         }
     }
 
