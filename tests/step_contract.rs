@@ -142,6 +142,7 @@ async fn apply(lab: &dyn Lab, id: &str, actions: Vec<Action>, facts: &[Fact]) ->
         label: id.to_owned(),
         actions,
         timeout: TimeSpan(Duration::from_secs(30)),
+        fence: None,
     };
     let applied = lab.host().apply(&job, facts, &|_| {}).await.unwrap();
     assert_eq!(

@@ -15,6 +15,7 @@ pub mod paths;
 pub mod plan;
 pub mod playbooks;
 pub mod project;
+pub mod reach;
 pub mod resume;
 pub mod run;
 pub mod runs;

@@ -48,6 +48,13 @@ pub enum FactValue {
     K3sInstall(K3sInstall),
     /// To [`Fact::K3sData`](super::fact::Fact::K3sData).
     K3sData(K3sData),
+    /// To [`Fact::Mounts`](super::fact::Fact::Mounts): in the kernel's order, so of two at one point the last one hides
+    /// the first.
+    Mounts(Vec<Mount>),
+    /// To [`Fact::Swaps`](super::fact::Fact::Swaps).
+    Swaps(Swaps),
+    /// To [`Fact::SysctlFiles`](super::fact::Fact::SysctlFiles), in no order.
+    SysctlFiles(Vec<SysctlFile>),
 }
 
 /// What is at a path.
@@ -139,6 +146,10 @@ pub struct Os {
     pub cpus: u32,
     /// Name of the init process: `systemd`.
     pub init: String,
+    /// Which container this is, as its manager says in /run/systemd/container (`systemd-nspawn`, `lxc`); empty on a
+    /// machine of its own, real or virtual. In a container the kernel, its modules and swap are the host's.
+    #[serde(default)]
+    pub container: String,
 }
 
 /// This boot.
@@ -398,4 +409,53 @@ pub struct K3sData {
     pub ca_sha256: Option<String>,
     /// Further entries of server/db: `etcd-old-1700000000` and such; sorted.
     pub old: Vec<String>,
+}
+
+/// A mounted file system, a line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Mount {
+    /// Mount point.
+    pub point: String,
+    /// Which folder of the file system is seen there; `/` but for bind mounts and subvolumes.
+    pub root: String,
+    /// Device or name.
+    pub source: String,
+    /// Type: `ext4`.
+    pub fs_type: String,
+    /// Options of this mount: `rw`, `noatime`.
+    pub options: Vec<String>,
+    /// Options of the file system: `rw`, `size=1048576k`.
+    pub super_options: Vec<String>,
+}
+
+/// Swap.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Swaps {
+    /// In use now, from /proc/swaps.
+    pub active: Vec<SwapArea>,
+    /// systemd's swap units that the next boot starts: those that `swap.target` pulls in (from fstab, by the partition
+    /// table, zram) and that are not masked. Sorted.
+    pub units: Vec<String>,
+}
+
+/// A place that is swapped to.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SwapArea {
+    /// Device or file: `/dev/zram0`, `/var/swap`.
+    pub name: String,
+    /// `partition` or `file`.
+    pub kind: String,
+    /// In bytes.
+    pub size: u64,
+    /// In bytes.
+    pub used: u64,
+}
+
+/// A file of kernel parameters, sysctl.d(5).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SysctlFile {
+    /// Its path.
+    pub path: String,
+    /// Its lines that are neither empty nor comments, without blanks around.
+    pub lines: Vec<String>,
 }

@@ -117,6 +117,12 @@ pub enum Fact {
         /// At most this many lines, the last ones.
         lines: u32,
     },
+    /// Everything that is mounted: [`FactValue::Mounts`].
+    Mounts,
+    /// What is swapped to, now and at the next boot: [`Swaps`].
+    Swaps,
+    /// The files that set kernel parameters at boot: [`FactValue::SysctlFiles`].
+    SysctlFiles,
 }
 
 /// What a fact costs to read.
@@ -198,6 +204,9 @@ impl Fact {
             Self::K3sData => "K3s data".to_owned(),
             Self::K3sCli { args, .. } => format!("output of `k3s {}`", args.join(" ")),
             Self::Log { unit, .. } => format!("log of {unit}"),
+            Self::Mounts => "mounts".to_owned(),
+            Self::Swaps => "swap".to_owned(),
+            Self::SysctlFiles => "files of sysctl settings".to_owned(),
         }
     }
 }

@@ -95,6 +95,9 @@ fn questions(files: &[(&str, Vec<u8>)]) -> Vec<Fact> {
             sensitive: false,
         },
         Fact::RunState,
+        Fact::Mounts,
+        Fact::Swaps,
+        Fact::SysctlFiles,
         Fact::K3sInstall,
         Fact::K3sData,
         Fact::K3sCli {

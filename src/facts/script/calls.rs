@@ -65,6 +65,14 @@ pub(super) fn machine(request: &Request<'_>) -> String {
         !modules.is_empty(),
         &format!("framed modules \"$L\" modules {modules}"),
     );
+    call(
+        any(request, |fact| matches!(fact, Fact::Swaps)),
+        "framed swap-units \"$L\" swap_units",
+    );
+    call(
+        any(request, |fact| matches!(fact, Fact::SysctlFiles)),
+        "framed sysctl-files \"$L\" sysctl_files",
+    );
     let net = any(request, |fact| matches!(fact, Fact::Net));
     call(net, "links");
     call(

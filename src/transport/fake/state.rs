@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::lock::FakeLock;
 use super::{Calls, FakeRun, FakeTree, Fault};
 use crate::facts::fact::{
     Answer, Boot, Fact, FactError, FactValue, LeftoverJob, Os, RunState, Sudo,
@@ -11,7 +13,6 @@ use crate::model::action::{Action, Job, JobEnd, JobStatus, OUTPUT_CAP, Program};
 use crate::model::id::JobId;
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
-use crate::transport::machine::DEFAULT_RUN_DIR;
 use crate::transport::{HostError, HostErrorKind};
 
 pub(super) type OnRun = Arc<dyn Fn(&Program, &mut FakeTree) -> FakeRun + Send + Sync>;
@@ -28,6 +29,8 @@ pub(super) struct State {
     pub(super) calls: Calls,
     pub(super) faults: VecDeque<Fault>,
     pub(super) always: Option<Fault>,
+    pub(super) uptime: Duration,
+    pub(super) lock: Option<FakeLock>,
 }
 
 pub(super) enum FakeJob {
@@ -49,6 +52,8 @@ impl State {
             calls: Calls::default(),
             faults: VecDeque::new(),
             always: None,
+            uptime: Duration::ZERO,
+            lock: None,
         }
     }
 
@@ -68,6 +73,9 @@ impl State {
             && !matches!(fault, Fault::LostDuring | Fault::LostAfter)
         {
             return Err(error(fault));
+        }
+        if let Some(fenced) = self.fence(job) {
+            return Err(fenced);
         }
         if !self.seen.insert(job.id.clone()) {
             return Err(host_error(
@@ -129,7 +137,30 @@ impl State {
             stderr,
             dropped: lost_out + lost_err,
         };
+        let restarts = end.status == JobStatus::Succeeded && job.actions.contains(&Action::Reboot);
         self.jobs.insert(id.clone(), FakeJob::Ended(end));
+        if restarts {
+            let lock = self.lock.take();
+            self.reboot();
+            self.lock = lock.map(FakeLock::anew);
+        }
+    }
+
+    /// A restart: what ran is gone, books included, for they are in memory.
+    pub(super) fn reboot(&mut self) {
+        self.boot += 1;
+        self.uptime = Duration::ZERO;
+        self.jobs.clear();
+        self.lock = None;
+        if let Ok(run) = AbsPath::new("/run") {
+            // A refusal is impossible: a missing folder is fine, and this one may be a folder.
+            if let Err(refusal) = self.tree.act(&Action::Remove {
+                path: run,
+                recursive: true,
+            }) {
+                tracing::debug!(refusal, "/run stays");
+            }
+        }
     }
 
     /// Gives the end of a job and removes its folder.
@@ -190,7 +221,7 @@ impl State {
         };
         RunState {
             boot_id: self.boot_id(),
-            lock: text(&format!("{DEFAULT_RUN_DIR}/lock")),
+            lock: self.lock_text(),
             jobs: self
                 .jobs
                 .iter()
@@ -295,7 +326,7 @@ pub(super) fn error(fault: Fault) -> HostError {
     host_error(kind, message.to_owned())
 }
 
-fn host_error(kind: HostErrorKind, message: String) -> HostError {
+pub(super) fn host_error(kind: HostErrorKind, message: String) -> HostError {
     HostError {
         kind,
         failure: Failure::new(message),
