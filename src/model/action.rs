@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::artifact::{Member, Pin};
 use super::id::{JobId, RunId};
 use super::path::AbsPath;
 use super::sensitive::Text;
@@ -60,6 +61,21 @@ pub enum Action {
     },
     /// Run a program.
     Run(Program),
+    /// Put a pinned file, or one out of a pinned `.tar.gz`, in its place: fetched by the node itself, or sent to it before
+    /// the job; held to size and sha256 there; then moved in as [`Action::WriteFile`] does. A symbolic link at `path` is
+    /// replaced, not followed.
+    Place {
+        /// What it is, where it comes from and who fetches it.
+        pin: Box<Pin>,
+        /// The file inside the archive; `None` = the fetched file itself.
+        member: Option<Member>,
+        /// Destination.
+        path: AbsPath,
+        /// Permissions.
+        mode: Mode,
+        /// Owner and group; `None` leaves what a new file gets.
+        owner: Ownership,
+    },
     /// Restart the machine. Only as the last action of a job: the verdict is written first, then the machine restarts;
     /// the apply ends when it answers with a new boot id. Refused by the machine that hmco-boot itself runs on.
     Reboot,

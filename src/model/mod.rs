@@ -2,6 +2,7 @@
 //! everything else in the crate may use this and it uses nothing else.
 
 pub mod action;
+pub mod artifact;
 pub mod event;
 pub mod fingerprint;
 pub mod id;

@@ -25,6 +25,7 @@ use serde::de::DeserializeOwned;
 use crate::facts::fact::Fact;
 use crate::facts::known::{FactRef, Known, Unreadable};
 use crate::model::action::Action;
+use crate::model::artifact::{PinBook, PinProblem};
 use crate::model::event::DiffLine;
 use crate::model::path::AbsPath;
 use crate::model::units::TimeSpan;
@@ -152,6 +153,27 @@ impl Touches {
             }
             Fact::Package { .. } | Fact::PackageManager => self.packages,
             Fact::Sysctl { .. } | Fact::Module { .. } | Fact::Cgroup => self.kernel,
+            // Loading a module brings its parameters; a package its file of them.
+            Fact::SysctlFiles => {
+                self.kernel
+                    || self.packages
+                    || self.paths_touch("/etc/sysctl.d")
+                    || self.paths_touch("/etc/sysctl.conf")
+                    || self.paths_touch("/usr/lib/sysctl.d")
+            }
+            Fact::Mounts => {
+                self.kernel
+                    || self.k3s
+                    || self.units.iter().any(|_| true)
+                    || self.paths_touch("/etc/fstab")
+            }
+            Fact::Swaps => {
+                self.kernel
+                    || self.packages
+                    || self.units.iter().any(|_| true)
+                    || self.paths_touch("/etc/fstab")
+                    || self.paths_touch("/etc/systemd")
+            }
             Fact::Os | Fact::Boot => {
                 self.kernel
                     || self.packages
@@ -169,6 +191,13 @@ impl Touches {
             // What changes by itself is always read again.
             Fact::Exec { .. } | Fact::Clock | Fact::Log { .. } | Fact::RunState => true,
             Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => true,
+            Fact::Readiness => {
+                self.kernel
+                    || self.packages
+                    || self.k3s
+                    || !self.units.is_empty()
+                    || self.paths_touch("/etc")
+            }
             Fact::Stat { .. } | Fact::Digest { .. } | Fact::Content { .. } | Fact::Disk { .. } => {
                 false
             }
@@ -219,6 +248,12 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
         Vec::new()
     }
 
+    /// Looks up the artifacts it names ([`ArtifactRef::resolve`](crate::model::artifact::ArtifactRef::resolve)); what is
+    /// wrong with them, by the key. Called by the plan, before anything is decided.
+    fn pins(&mut self, _book: &PinBook) -> Vec<(&'static str, PinProblem)> {
+        Vec::new()
+    }
+
     /// Facts it wants.
     fn facts(&self, known: &Known<'_>) -> Want;
 
@@ -230,6 +265,12 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
 
     /// What its apply may change.
     fn touches(&self) -> Touches;
+
+    /// What a person should know although the target is as wished: told as a warning of the run, with the step's name
+    /// and target in front of its message. Asked once, when the decision is `Unchanged`.
+    fn warning(&self, _known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+        None
+    }
 
     /// Whether a second decision after an apply proves anything. False only for an action that states no condition
     /// (`always = true`), which then counts as changed when its program succeeded.
@@ -252,6 +293,10 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
 
 /// A wish of any kind, as plan and engine hold it.
 pub trait Wish: Debug + Send + Sync {
+    /// See [`Kind::pins`].
+    fn pins(&mut self, _book: &PinBook) -> Vec<(&'static str, PinProblem)> {
+        Vec::new()
+    }
     /// See [`Kind::facts`].
     fn facts(&self, known: &Known<'_>) -> Want;
     /// See [`Kind::decide`]; the actions of [`Kind::apply`] come with the drift.
@@ -266,6 +311,10 @@ pub trait Wish: Debug + Send + Sync {
     }
     /// See [`Kind::touches`].
     fn touches(&self) -> Touches;
+    /// See [`Kind::warning`].
+    fn warning(&self, _known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+        None
+    }
     /// See [`Kind::verifiable`].
     fn verifiable(&self) -> bool;
     /// The wish as canonical JSON for the plan's fingerprint; may hold secrets, so only a keyed MAC of it is kept.
@@ -273,6 +322,10 @@ pub trait Wish: Debug + Send + Sync {
 }
 
 impl<K: Kind> Wish for K {
+    fn pins(&mut self, book: &PinBook) -> Vec<(&'static str, PinProblem)> {
+        Kind::pins(self, book)
+    }
+
     fn facts(&self, known: &Known<'_>) -> Want {
         Kind::facts(self, known)
     }
@@ -303,6 +356,10 @@ impl<K: Kind> Wish for K {
 
     fn touches(&self) -> Touches {
         Kind::touches(self)
+    }
+
+    fn warning(&self, known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+        Kind::warning(self, known)
     }
 
     fn verifiable(&self) -> bool {

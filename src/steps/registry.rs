@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::model::artifact::PinBook;
 use crate::model::mistake::Mistake;
 use crate::model::value::Value;
 
@@ -88,6 +89,31 @@ fn decode<K: Kind>(table: &Value) -> Decoded {
         .collect();
     if mistakes.is_empty() {
         Ok(Arc::new(wish))
+    } else {
+        Err(mistakes)
+    }
+}
+
+/// Looks up the artifacts that a wish, fresh from its decoder, names; `table` is where it was written.
+pub fn resolve(
+    wish: &mut Arc<dyn Wish>,
+    table: &Value,
+    book: &PinBook,
+) -> Result<(), Vec<Mistake>> {
+    let Some(wish) = Arc::get_mut(wish) else {
+        // Shared already, so it was resolved before.
+        return Ok(());
+    };
+    let mistakes: Vec<Mistake> = wish
+        .pins(book)
+        .into_iter()
+        .map(|(key, problem)| {
+            let span = table.get(key).map_or(table.span, |value| value.span);
+            Mistake::error(problem.code, span, problem.message).hint(problem.hint)
+        })
+        .collect();
+    if mistakes.is_empty() {
+        Ok(())
     } else {
         Err(mistakes)
     }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::actions::{self, Paths};
+use super::clock_offset::Watch;
 use super::exec::{Execution, Input, execute};
 use super::job;
 use super::shell::{NOT_LOADED, Shell};
@@ -75,6 +76,7 @@ pub struct Machine<S> {
     settings: Settings,
     paths: Paths,
     digests: Mutex<DigestCache>,
+    claim: Mutex<Option<LockClaim>>,
 }
 
 impl<S: Shell> Machine<S> {
@@ -89,6 +91,7 @@ impl<S: Shell> Machine<S> {
             settings,
             paths,
             digests,
+            claim: Mutex::default(),
         }
     }
 
@@ -116,7 +119,25 @@ impl<S: Shell> Machine<S> {
         })
     }
 
-    async fn execute(
+    /// How to work on it, and where its paths are.
+    pub(super) fn settled(&self) -> (&Settings, &Paths) {
+        (&self.settings, &self.paths)
+    }
+
+    /// The claim by which its lock is held.
+    pub(super) fn claimed(&self) -> Option<LockClaim> {
+        self.claim
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Keeps in mind by which claim its lock is held.
+    pub(super) fn remember(&self, claim: Option<LockClaim>) {
+        *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = claim;
+    }
+
+    pub(super) async fn execute(
         &self,
         delimiter: &Delimiter,
         input: &Input<'_>,
@@ -125,7 +146,7 @@ impl<S: Shell> Machine<S> {
         execute(&self.shell, &self.settings.shell, delimiter, input, listen).await
     }
 
-    async fn read_facts(&self, facts: &[Fact]) -> Result<Vec<Answer>, HostError> {
+    pub(super) async fn read_facts(&self, facts: &[Fact]) -> Result<Vec<Answer>, HostError> {
         if facts.is_empty() {
             return Ok(Vec::new());
         }
@@ -135,14 +156,21 @@ impl<S: Shell> Machine<S> {
         text.push_str(&job::end_mark(&delimiter));
         let mut input = Input::new();
         input.script(&delimiter, &text);
-        let execution = self.execute(&delimiter, &input, &mut Some).await?;
+        let mut watch = Watch::start();
+        let mut listen = |frame: Frame| {
+            watch.frame(&frame);
+            Some(frame)
+        };
+        let execution = self.execute(&delimiter, &input, &mut listen).await?;
         if !execution.ended {
             return Err(cut_off(
                 &execution,
                 HostErrorKind::Unreachable { transient: true },
             ));
         }
-        Ok(parse::answers(facts, &execution.frames, &mut self.cache()))
+        let mut answers = parse::answers(facts, &execution.frames, &mut self.cache());
+        watch.complete(&mut answers);
+        Ok(answers)
     }
 
     async fn apply_job(
@@ -150,6 +178,31 @@ impl<S: Shell> Machine<S> {
         job: &Job,
         facts: &[Fact],
         output: OutputSink<'_>,
+    ) -> Result<Applied, HostError> {
+        match job::restarts(job) {
+            true => self.apply_and_restart(job, facts, output).await,
+            false => self.carry_out(job, facts, output).await.0,
+        }
+    }
+
+    /// Carries a job out, then reads facts. Also gives the boot in which it was started, if it was.
+    pub(super) async fn carry_out(
+        &self,
+        job: &Job,
+        facts: &[Fact],
+        output: OutputSink<'_>,
+    ) -> (Result<Applied, HostError>, Option<String>) {
+        let mut story = Story::default();
+        let result = self.tell(job, facts, output, &mut story).await;
+        (result, story.boot().map(str::to_owned))
+    }
+
+    async fn tell(
+        &self,
+        job: &Job,
+        facts: &[Fact],
+        output: OutputSink<'_>,
+        story: &mut Story,
     ) -> Result<Applied, HostError> {
         job::check(job)?;
         let delimiter = delimiter()?;
@@ -162,18 +215,21 @@ impl<S: Shell> Machine<S> {
             &payloads,
             &self.facts_script(facts, &delimiter),
         );
-        let mut story = Story::default();
-        let execution = self
-            .execute(&delimiter, &input, &mut |frame| story.take(frame, output))
-            .await?;
+        let mut watch = Watch::start();
+        let mut listen = |frame: Frame| {
+            watch.frame(&frame);
+            story.take(frame, output)
+        };
+        let execution = self.execute(&delimiter, &input, &mut listen).await?;
         if let Some(refusal) = story.refusal(&job.id, &self.settings.run_dir) {
             return Err(refusal);
         }
         match story.end() {
-            Some(end) if execution.ended => Ok(Applied {
-                end,
-                answers: parse::answers(facts, &execution.frames, &mut self.cache()),
-            }),
+            Some(end) if execution.ended => {
+                let mut answers = parse::answers(facts, &execution.frames, &mut self.cache());
+                watch.complete(&mut answers);
+                Ok(Applied { end, answers })
+            }
             // The verdict, if there is one, is still on the machine, and comes with an attach.
             _ if story.started() => Err(cut_off(&execution, HostErrorKind::Lost)),
             // Nobody knows how far it came, unless the shell ended by itself without having started it.
@@ -182,14 +238,6 @@ impl<S: Shell> Machine<S> {
             }
             _ => Err(cut_off(&execution, HostErrorKind::NotStarted)),
         }
-    }
-
-    async fn take_lock(&self, _claim: &LockClaim) -> Result<LockAnswer, HostError> {
-        Ok(LockAnswer::Taken)
-    }
-
-    async fn give_lock_back(&self, _run: &RunId) -> Result<(), HostError> {
-        Ok(())
     }
 
     async fn attach_job(
@@ -248,7 +296,7 @@ impl<S: Shell> Host for Machine<S> {
 }
 
 /// A new delimiter. Without randomness there is none that a file could not imitate.
-fn delimiter() -> Result<Delimiter, HostError> {
+pub(super) fn delimiter() -> Result<Delimiter, HostError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| HostError {
         kind: HostErrorKind::NotStarted,
@@ -258,7 +306,10 @@ fn delimiter() -> Result<Delimiter, HostError> {
 }
 
 /// The execution did not say that it had come to its end.
-fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
+pub(super) fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
+    if let Some(refusal) = &execution.refusal {
+        return refusal.clone();
+    }
     let silent = !matches!(kind, HostErrorKind::Lost) && execution.frames.is_empty();
     let (kind, mut failure) = match execution.exit {
         Some(NOT_LOADED) if execution.sent && silent => (
@@ -282,6 +333,9 @@ fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
     };
     if let Some(exit) = execution.exit {
         failure = failure.evidence(format!("the shell ended with status {exit}"));
+    }
+    if let Some(words) = &execution.last_words {
+        failure = failure.evidence(words.clone());
     }
     for line in execution.stderr.lines() {
         failure = failure.evidence(line);

@@ -3,14 +3,18 @@
 //! the same cases.
 
 mod actions;
+mod clock_offset;
 mod exec;
 #[doc(hidden)]
 pub mod fake;
 mod job;
 pub mod local;
+mod lock;
 pub mod machine;
 pub mod machines;
+mod restart;
 pub mod shell;
+pub mod ssh;
 mod story;
 
 use std::future::Future;

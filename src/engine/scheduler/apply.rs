@@ -376,7 +376,10 @@ impl Scheduler {
             return Step::Needs(facts);
         }
         match wish.decide(&known) {
-            Ok(Decision::Unchanged) => self.enter_gate(info, true),
+            Ok(Decision::Unchanged) => {
+                self.warn(info, wish);
+                self.enter_gate(info, true)
+            }
             Ok(Decision::Drift { diff, .. }) => {
                 let mut failure = Failure::new("applied, but still differs");
                 failure.evidence = diff.iter().take(EVIDENCE_LINES).map(signed).collect();

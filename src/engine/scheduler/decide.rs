@@ -4,7 +4,8 @@ use super::{Consent, Lock, Mode, Phase, Preview, Scheduler};
 use crate::facts::fact::{NAMED, named_json};
 use crate::facts::known::{FactRef, Known, Store, Unreadable};
 use crate::model::action::Action;
-use crate::model::event::DiffLine;
+use crate::model::artifact::Fetch;
+use crate::model::event::{DiffLine, Event};
 use crate::model::id::PairId;
 use crate::model::outcome::{Failure, Outcome};
 use crate::model::template::{self, Scope};
@@ -94,6 +95,7 @@ impl Scheduler {
             Ok(Decision::Refused(failure)) => self.end_step(info.id, Outcome::Failed(failure)),
             Ok(Decision::Unchanged) => {
                 self.previews.insert(info.id, Preview::Unchanged);
+                self.warn(info, wish);
                 // An earlier attempt of this run whose verdict was lost may have done it.
                 let changed = self
                     .pairs
@@ -113,6 +115,14 @@ impl Scheduler {
                 self.end_step(info.id, Outcome::Changed)
             }
             Ok(Decision::Drift { diff, drift }) => self.drifted(info, wish, diff, drift),
+        }
+    }
+
+    /// Tells what a person should know of a pair that is as wished.
+    pub(super) fn warn(&mut self, info: &Pair, wish: &dyn Wish) {
+        if let Some(mut failure) = wish.warning(&self.store.view(&info.target)) {
+            failure.message = format!("{}: {}", self.plan.label(info.id), failure.message);
+            self.emit(Event::Warning { failure });
         }
     }
 
@@ -326,7 +336,10 @@ fn payload(actions: &[Action]) -> usize {
         .map(|action| match action {
             Action::WriteFile { content, .. } => content.expose().len(),
             Action::Run(program) => program.stdin.as_ref().map_or(0, |text| text.expose().len()),
+            Action::Place { pin, .. } if pin.fetch == Fetch::Controller => {
+                usize::try_from(pin.size).unwrap_or(usize::MAX)
+            }
             _ => 0,
         })
-        .sum()
+        .fold(0, usize::saturating_add)
 }

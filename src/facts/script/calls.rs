@@ -20,6 +20,7 @@ const LISTENING: &str = "' 0+:0000 (0A|07) '";
 const JOBS: &str = include_str!("jobs.sh");
 const EXEC: &str = include_str!("exec.sh");
 const K3S: &str = include_str!("k3s.sh");
+const READINESS: &str = include_str!("readiness.sh");
 
 /// The names in facts that pass a check, quoted; each once.
 fn names<'a>(
@@ -67,6 +68,14 @@ pub(super) fn machine(request: &Request<'_>) -> String {
     call(
         !modules.is_empty(),
         &format!("framed modules \"$L\" modules {modules}"),
+    );
+    call(
+        any(request, |fact| matches!(fact, Fact::Swaps)),
+        "framed swap-units \"$L\" swap_units",
+    );
+    call(
+        any(request, |fact| matches!(fact, Fact::SysctlFiles)),
+        "framed sysctl-files \"$L\" sysctl_files",
     );
     let net = any(request, |fact| matches!(fact, Fact::Net));
     call(net, "links");
@@ -148,6 +157,10 @@ pub(super) fn tools(request: &Request<'_>) -> String {
         ));
     }
     calls.push_str(&logs(request));
+    if any(request, |fact| matches!(fact, Fact::Readiness)) {
+        calls.push_str(&without_comments(READINESS));
+        calls.push_str("batch readiness \"$L\" '' readiness\n");
+    }
     calls
 }
 

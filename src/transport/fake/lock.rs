@@ -19,6 +19,14 @@ pub(super) struct FakeLock {
     until: Duration,
 }
 
+impl FakeLock {
+    /// Taken again after a restart.
+    pub(super) fn anew(mut self) -> Self {
+        self.until = self.lease;
+        self
+    }
+}
+
 impl State {
     /// Takes or renews it.
     pub(super) fn lock(&mut self, claim: &LockClaim) -> LockAnswer {
@@ -70,8 +78,8 @@ impl State {
                 lock.until = self.uptime + lock.lease;
                 None
             }
-            Some(lock) => Some(fenced(Some((lock.run.as_str(), &lock.holder)))),
-            None => Some(fenced(None)),
+            Some(lock) => Some(fenced(Some(lock.run.as_str()), &lock.holder)),
+            None => Some(fenced(None, "")),
         }
     }
 

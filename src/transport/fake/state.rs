@@ -144,7 +144,9 @@ impl State {
         let restarts = end.status == JobStatus::Succeeded && job.actions.contains(&Action::Reboot);
         self.jobs.insert(id.clone(), FakeJob::Ended(end));
         if restarts {
+            let lock = self.lock.take();
             self.reboot();
+            self.lock = lock.map(FakeLock::anew);
         }
     }
 
