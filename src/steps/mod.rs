@@ -9,12 +9,15 @@
 pub mod assert;
 pub mod command;
 pub mod directory;
+pub mod dns_check;
 pub mod file;
+pub mod http_check;
 pub mod line;
 pub mod link;
 pub mod registry;
 pub mod shared;
 pub mod systemd_unit;
+pub mod wait;
 
 use std::fmt::Debug;
 

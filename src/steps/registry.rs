@@ -48,10 +48,13 @@ const KINDS: &[KindInfo] = &[
     info::<super::assert::Assert>(),
     info::<super::command::Command>(),
     info::<super::directory::Directory>(),
+    info::<super::dns_check::DnsCheck>(),
     info::<super::file::File>(),
+    info::<super::http_check::HttpCheck>(),
     info::<super::line::Line>(),
     info::<super::link::Link>(),
     info::<super::systemd_unit::SystemdUnit>(),
+    info::<super::wait::Wait>(),
 ];
 
 pub(crate) const fn info<K: Kind>() -> KindInfo {

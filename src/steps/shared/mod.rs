@@ -5,6 +5,7 @@ pub mod diff;
 pub mod digest;
 pub mod list;
 pub mod place;
+pub mod service;
 #[cfg(test)]
 pub(crate) mod testing;
 
