@@ -11,8 +11,10 @@ pub mod authorized_key;
 pub mod boot_cmdline;
 pub mod command;
 pub mod directory;
+pub mod dns_check;
 pub mod file;
 pub mod hostname;
+pub mod http_check;
 pub mod kernel_module;
 pub mod line;
 pub mod link;
@@ -24,6 +26,7 @@ pub mod swap;
 pub mod sysctl;
 pub mod systemd_unit;
 pub mod user;
+pub mod wait;
 
 use std::fmt::Debug;
 

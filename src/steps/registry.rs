@@ -50,8 +50,10 @@ const KINDS: &[KindInfo] = &[
     info::<super::boot_cmdline::BootCmdline>(),
     info::<super::command::Command>(),
     info::<super::directory::Directory>(),
+    info::<super::dns_check::DnsCheck>(),
     info::<super::file::File>(),
     info::<super::hostname::Hostname>(),
+    info::<super::http_check::HttpCheck>(),
     info::<super::kernel_module::KernelModule>(),
     info::<super::line::Line>(),
     info::<super::link::Link>(),
@@ -61,6 +63,7 @@ const KINDS: &[KindInfo] = &[
     info::<super::sysctl::Sysctl>(),
     info::<super::systemd_unit::SystemdUnit>(),
     info::<super::user::User>(),
+    info::<super::wait::Wait>(),
 ];
 
 pub(crate) const fn info<K: Kind>() -> KindInfo {

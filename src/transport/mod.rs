@@ -4,6 +4,7 @@
 
 mod actions;
 mod clock_offset;
+pub mod controller;
 mod exec;
 #[doc(hidden)]
 pub mod fake;
