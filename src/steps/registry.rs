@@ -43,6 +43,7 @@ pub fn kind(name: &str) -> Option<&'static KindInfo> {
 }
 
 const KINDS: &[KindInfo] = &[
+    info::<super::artifact::Artifact>(),
     info::<super::assert::Assert>(),
     info::<super::command::Command>(),
     info::<super::directory::Directory>(),

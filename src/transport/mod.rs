@@ -12,6 +12,7 @@ pub mod machine;
 pub mod machines;
 pub mod shell;
 mod story;
+pub mod upload;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::{Calls, FakeRun, FakeTree, Fault};
+use super::{Calls, FakeRun, FakeTree, Fault, Refusal};
+use crate::artifact::{Artifacts, VerifiedFile, member};
 use crate::facts::fact::{
     Answer, Boot, Fact, FactError, FactValue, LeftoverJob, Os, RunState, Sudo,
 };
@@ -21,6 +22,9 @@ pub(super) struct State {
     pub(super) tree: FakeTree,
     pub(super) answers: BTreeMap<Fact, Scripted>,
     pub(super) on_run: OnRun,
+    pub(super) artifacts: Option<Arc<dyn Artifacts>>,
+    /// Files that jobs may place, by sha256: sent to it, or fetched by itself.
+    pub(super) delivered: BTreeMap<String, VerifiedFile>,
     pub(super) boot: u64,
     pub(super) jobs: BTreeMap<JobId, FakeJob>,
     pub(super) seen: BTreeSet<JobId>,
@@ -42,6 +46,8 @@ impl State {
             tree: FakeTree::default(),
             answers: BTreeMap::new(),
             on_run: Arc::new(|_, _| FakeRun::exit(0, "")),
+            artifacts: None,
+            delivered: BTreeMap::new(),
             boot: 1,
             jobs: BTreeMap::new(),
             seen: BTreeSet::new(),
@@ -115,7 +121,7 @@ impl State {
                 }
                 break;
             }
-            if let Err(refusal) = self.tree.act(action) {
+            if let Err(refusal) = self.act(action) {
                 stderr.push_str(&format!("hmco-boot: {refusal}\n"));
                 status = failed(1, false);
                 break;
@@ -130,6 +136,24 @@ impl State {
             dropped: lost_out + lost_err,
         };
         self.jobs.insert(id.clone(), FakeJob::Ended(end));
+    }
+
+    fn act(&mut self, action: &Action) -> Result<(), Refusal> {
+        let Action::Place {
+            pin,
+            member,
+            path,
+            mode,
+            owner,
+        } = action
+        else {
+            return self.tree.act(action);
+        };
+        let Some(file) = self.delivered.get(&pin.sha256) else {
+            return Err(format!("{} cannot be fetched", pin.url));
+        };
+        let bytes = member::read(file, member.as_ref()).map_err(|error| error.to_string())?;
+        self.tree.write_file(path, &bytes, mode.0, owner, false)
     }
 
     /// Gives the end of a job and removes its folder.
