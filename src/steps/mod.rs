@@ -6,6 +6,7 @@
 //! order: [`Kind::facts`] (again after each round, until [`Want::Done`]), [`Kind::decide`], and on drift
 //! [`Kind::apply`]; after the apply its facts are read again and it decides again: what still differs is a failure.
 
+pub mod artifact;
 pub mod assert;
 pub mod authorized_key;
 pub mod boot_cmdline;

@@ -45,6 +45,7 @@ pub fn kind(name: &str) -> Option<&'static KindInfo> {
 }
 
 const KINDS: &[KindInfo] = &[
+    info::<super::artifact::Artifact>(),
     info::<super::assert::Assert>(),
     info::<super::authorized_key::AuthorizedKey>(),
     info::<super::boot_cmdline::BootCmdline>(),

@@ -139,7 +139,7 @@ impl World {
         inventory["node"]
             .as_table_mut()
             .unwrap()
-            .retain(|name, _| self.nodes.contains(name));
+            .retain(|name, _| self.nodes.iter().any(|node| node == name));
         change(&mut inventory);
         self.write("inventory/test.toml", &inventory.to_string());
     }
