@@ -12,6 +12,7 @@ pub mod directory;
 pub mod file;
 pub mod line;
 pub mod link;
+pub mod preflight;
 pub mod registry;
 pub mod shared;
 

@@ -48,6 +48,7 @@ const KINDS: &[KindInfo] = &[
     info::<super::file::File>(),
     info::<super::line::Line>(),
     info::<super::link::Link>(),
+    info::<super::preflight::Preflight>(),
 ];
 
 const fn info<K: Kind>() -> KindInfo {
