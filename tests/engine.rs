@@ -93,6 +93,7 @@ fn plan_of(spec: &Spec) -> Arc<Plan> {
         limit: None,
         vars: &BTreeMap::new(),
         secrets: &|name| Err(format!("no secret {name}")),
+        pins: &hmco_boot::model::artifact::PinBook::default(),
         fingerprinter: &Fingerprinter::new([7; 32]),
     };
     let mut plan = build(&request).expect("a generated playbook plans");

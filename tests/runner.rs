@@ -28,6 +28,7 @@ use hmco_boot::model::event::{
     CancelLevel, EVENT_VERSION, Event, PairInfo, Record, RunArguments, RunStarted,
 };
 use hmco_boot::model::id::{JobId, KindName, PairId, RunId, Target};
+use hmco_boot::model::lock::{LockAnswer, LockClaim};
 use hmco_boot::model::outcome::{ExitCode, Failure, Outcome};
 use hmco_boot::plan::Plan;
 use hmco_boot::transport::fake::{FakeHost, Fault};
@@ -70,6 +71,14 @@ impl Host for Spied {
     ) -> BoxFuture<'a, Result<JobEnd, HostError>> {
         (self.spy)("attach");
         self.host.attach(job, end, output)
+    }
+
+    fn lock<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<LockAnswer, HostError>> {
+        self.host.lock(claim)
+    }
+
+    fn unlock<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), HostError>> {
+        self.host.unlock(run)
     }
 }
 

@@ -50,6 +50,7 @@ fn plan(files: &MemoryFiles, playbook: &str) -> Plan {
         limit: None,
         vars: &BTreeMap::new(),
         secrets: &|name| Ok(format!("the secret {name}")),
+        pins: &project.pins.book(),
         fingerprinter: &Fingerprinter::new([7; 32]),
     };
     build(&request).unwrap_or_else(|mistakes| panic!("{playbook}: {mistakes:#?}"))

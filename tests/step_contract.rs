@@ -22,7 +22,7 @@ use std::time::Duration;
 use hmco_boot::config::diagnostic::{self, Look};
 use hmco_boot::config::files::MemoryFiles;
 use hmco_boot::config::project::{Options, load_from};
-use hmco_boot::facts::fact::Fact;
+use hmco_boot::facts::fact::{Answer, Fact};
 use hmco_boot::facts::known::{FactRef, Store};
 use hmco_boot::model::action::{Action, Job, JobStatus};
 use hmco_boot::model::event::DiffLine;
@@ -117,6 +117,14 @@ fn target() -> Target {
     Target::Node("pi5-01".into())
 }
 
+/// Takes answers in: the node's, and the controller's, which one machine plays both of here.
+fn learn(store: &mut Store, answers: Vec<Answer>) {
+    for (fact, answer) in answers {
+        let whose = FactRef::from(fact.clone()).target;
+        store.insert(&whose.unwrap_or_else(target), [(fact, answer)]);
+    }
+}
+
 /// Reads in rounds until the wish can decide, as the engine does. Also gives the facts it asked for.
 async fn look(lab: &dyn Lab, wish: &dyn Wish) -> (Store, Vec<Fact>, Decision<Vec<Action>>) {
     let mut store = Store::default();
@@ -130,7 +138,7 @@ async fn look(lab: &dyn Lab, wish: &dyn Wish) -> (Store, Vec<Fact>, Decision<Vec
             .map(|FactRef { fact, .. }| fact)
             .collect();
         lab.expect(&facts);
-        store.insert(&target(), lab.host().read(&facts).await.unwrap());
+        learn(&mut store, lab.host().read(&facts).await.unwrap());
         asked.extend(facts);
     }
     assert_eq!(
@@ -149,6 +157,7 @@ async fn apply(lab: &dyn Lab, id: &str, actions: Vec<Action>, facts: &[Fact]) ->
         label: id.to_owned(),
         actions,
         timeout: TimeSpan(Duration::from_secs(30)),
+        fence: None,
     };
     let applied = lab.host().apply(&job, facts, &|_| {}).await.unwrap();
     assert_eq!(
@@ -158,7 +167,7 @@ async fn apply(lab: &dyn Lab, id: &str, actions: Vec<Action>, facts: &[Fact]) ->
         applied.end.stderr
     );
     let mut store = Store::default();
-    store.insert(&target(), applied.answers);
+    learn(&mut store, applied.answers);
     (store, job)
 }
 

@@ -8,6 +8,7 @@ pub mod error;
 pub mod files;
 pub mod graph;
 pub mod init;
+pub mod lab;
 pub mod live;
 pub mod man;
 pub mod output;
@@ -15,6 +16,7 @@ pub mod paths;
 pub mod plan;
 pub mod playbooks;
 pub mod project;
+pub mod reach;
 pub mod resume;
 pub mod run;
 pub mod runs;
@@ -135,6 +137,8 @@ pub enum Command {
     Runs(runs::Args),
     /// Look at playbooks, those that come with hmco-boot too
     Playbooks(playbooks::Args),
+    /// Rehearse on nodes that are made on this machine
+    Lab(lab::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -232,6 +236,7 @@ pub async fn dispatch(
         Command::Resume(args) => resume::run(&args, context).await,
         Command::Runs(args) => runs::run(&args, context),
         Command::Playbooks(args) => playbooks::run(&args, context),
+        Command::Lab(args) => lab::run(&args, context).await,
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),
     }

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::{CliError, Kind};
+use super::reach::BecomeArgs;
 use super::run::PlanArgs;
-use super::{Context, paths, project};
+use super::{Context, paths, project, reach};
 use crate::config::project::{Loaded, Project};
 use crate::engine::clock::{Clock, SystemClock};
 use crate::engine::runner::Locks;
@@ -91,7 +92,18 @@ impl Session {
     }
 
     /// The machines, with what is known of their files from earlier runs.
-    pub fn machines(&self, context: &mut Context<'_>) -> Arc<Machines> {
+    pub fn machines(
+        &self,
+        how: &BecomeArgs,
+        context: &mut Context<'_>,
+    ) -> Result<Arc<Machines>, CliError> {
+        let ssh = reach::ways(
+            &self.inventory,
+            &self.root,
+            &self.plan.targets,
+            how,
+            context,
+        )?;
         let mut digests = BTreeMap::new();
         for target in &self.plan.targets {
             match self.state.digest_cache(target) {
@@ -113,7 +125,13 @@ impl Session {
             root: rustix::process::geteuid().is_root(),
             own: self.state.path().join("run"),
         };
-        Arc::new(Machines::new(&self.inventory, &self.root, books, digests))
+        Ok(Arc::new(Machines::new(
+            &self.inventory,
+            &self.root,
+            books,
+            digests,
+            ssh,
+        )))
     }
 
     /// Keeps what the machines know of their files now.
@@ -222,6 +240,7 @@ fn planned(
         limit: limit.as_ref(),
         vars: &vars,
         secrets: &no_store,
+        pins: &project.pins.book(),
         fingerprinter,
     };
     build(&request).map_err(Refused::Mistakes)

@@ -1,7 +1,7 @@
 //! `hmco-boot.lock`: for everything that is fetched by URL, what its bytes must be. Pure; fetching and computing digests
 //! are `artifact`'s.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,8 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
 
 use super::edit::{EditError, line_ends_as};
 use super::syntax;
+use crate::model::artifact::{Artifact as Whole, Pin, PinBook};
+pub use crate::model::artifact::{Fetch, Member, PinArch};
 use crate::model::mistake::{Mistake, nearest};
 use crate::model::shape;
 use crate::model::value::{Data, FileId, Value};
@@ -44,31 +46,14 @@ pub struct Artifact {
     /// Who fetches it.
     #[serde(default)]
     pub fetch: Fetch,
-}
-
-/// Architectures of artifacts.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PinArch {
-    /// 64-bit ARM.
-    Arm64,
-    /// 32-bit ARM.
-    Armhf,
-    /// 64-bit x86.
-    Amd64,
-    /// The same bytes for all.
-    All,
-}
-
-/// Who fetches an artifact.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Fetch {
-    /// The node itself.
-    #[default]
-    Node,
-    /// This machine, which then sends it.
-    Controller,
+    /// Where the release's own list of checksums is: a URL, or a path beside `url`; may hold `{version}` and `{arch}`.
+    /// Missing: the usual names are tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksums: Option<String>,
+    /// Files inside the `.tar.gz` that playbooks place, by the name (the end of the path) they use; written by
+    /// `hmco-boot pins update`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<String, Member>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -79,6 +64,27 @@ struct File {
 }
 
 impl Pins {
+    /// What plans may use: per name all architectures, or which of them lack a digest.
+    pub fn book(&self) -> PinBook {
+        let mut names: BTreeMap<&str, Vec<&Artifact>> = BTreeMap::new();
+        for row in &self.artifacts {
+            names.entry(&row.name).or_default().push(row);
+        }
+        let mut book = PinBook::default();
+        for (name, rows) in names {
+            let open = rows.iter().filter(|row| row.pin().is_none());
+            let open: Vec<PinArch> = open.map(|row| row.arch).collect();
+            if open.is_empty() {
+                let pins = rows.iter().filter_map(|row| row.pin()).collect();
+                let name = name.to_owned();
+                book.add(Whole { name, pins });
+            } else {
+                book.add_open(name, open);
+            }
+        }
+        book
+    }
+
     /// The pin of a name for an architecture in Debian's words: its own, else the one for all. An error is the nearest
     /// name there is.
     pub fn find(&self, name: &str, arch: &str) -> Result<&Artifact, Option<&str>> {
@@ -100,15 +106,19 @@ impl Pins {
     }
 }
 
-impl PinArch {
-    /// The word in the file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Arm64 => "arm64",
-            Self::Armhf => "armhf",
-            Self::Amd64 => "amd64",
-            Self::All => "all",
-        }
+impl Artifact {
+    /// As plans use it; `None` until digest and size were computed once.
+    pub fn pin(&self) -> Option<Pin> {
+        Some(Pin {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            arch: self.arch,
+            url: self.url.clone(),
+            sha256: self.sha256.clone()?,
+            size: self.size?,
+            fetch: self.fetch,
+            members: self.members.clone(),
+        })
     }
 }
 
@@ -252,6 +262,8 @@ mod tests {
             sha256: Some("0a".repeat(32)),
             size: Some(70_000_000),
             fetch: Fetch::Node,
+            checksums: None,
+            members: BTreeMap::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::network::{DnsReply, HttpReply, NetAnswer};
 use crate::model::id::JobId;
 
 /// An answer.
@@ -48,6 +49,19 @@ pub enum FactValue {
     K3sInstall(K3sInstall),
     /// To [`Fact::K3sData`](super::fact::Fact::K3sData).
     K3sData(K3sData),
+    /// To [`Fact::Mounts`](super::fact::Fact::Mounts): in the kernel's order, so of two at one point the last one hides
+    /// the first.
+    Mounts(Vec<Mount>),
+    /// To [`Fact::Swaps`](super::fact::Fact::Swaps).
+    Swaps(Swaps),
+    /// To [`Fact::SysctlFiles`](super::fact::Fact::SysctlFiles), in no order.
+    SysctlFiles(Vec<SysctlFile>),
+    /// To [`Fact::Http`](super::fact::Fact::Http).
+    Http(NetAnswer<HttpReply>),
+    /// To [`Fact::Dns`](super::fact::Fact::Dns).
+    Dns(NetAnswer<DnsReply>),
+    /// To [`Fact::Tcp`](super::fact::Fact::Tcp): the address that was reached.
+    Tcp(NetAnswer<String>),
     /// To [`Fact::Readiness`](super::fact::Fact::Readiness).
     Readiness(Readiness),
 }
@@ -141,6 +155,10 @@ pub struct Os {
     pub cpus: u32,
     /// Name of the init process: `systemd`.
     pub init: String,
+    /// Which container this is, as its manager says in /run/systemd/container (`systemd-nspawn`, `lxc`); empty on a
+    /// machine of its own, real or virtual. In a container the kernel, its modules and swap are the host's.
+    #[serde(default)]
+    pub container: String,
 }
 
 /// This boot.
@@ -255,8 +273,26 @@ pub struct Unit {
     pub restarts: u32,
     /// NeedDaemonReload.
     pub need_daemon_reload: bool,
-    /// What `/run/hmco-boot/stamp/UNIT` holds: digest of the inputs and InvocationID of the start they were used by.
+    /// What `/run/hmco-boot/stamp/UNIT` holds: the inputs and the InvocationID of the start they were used by.
     pub stamp: Option<String>,
+    /// What `/var/lib/hmco-boot/stamp/UNIT` holds: the same, but it survives a reboot.
+    #[serde(default)]
+    pub stamp_kept: Option<String>,
+    /// Id: another name than the one asked for where that is an alias.
+    #[serde(default)]
+    pub id: String,
+    /// Type of a service: `simple`, `notify`, `oneshot`; empty for other units.
+    #[serde(default)]
+    pub service_type: String,
+    /// RemainAfterExit: active after its program has ended.
+    #[serde(default)]
+    pub remain_after_exit: bool,
+    /// CanReload.
+    #[serde(default)]
+    pub can_reload: bool,
+    /// systemd restarted it by itself less than ten seconds before this was read, or is about to.
+    #[serde(default)]
+    pub flapping: bool,
 }
 
 /// The file system that holds a path.
@@ -413,6 +449,55 @@ pub struct K3sData {
     pub ca_sha256: Option<String>,
     /// Further entries of server/db: `etcd-old-1700000000` and such; sorted.
     pub old: Vec<String>,
+}
+
+/// A mounted file system, a line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Mount {
+    /// Mount point.
+    pub point: String,
+    /// Which folder of the file system is seen there; `/` but for bind mounts and subvolumes.
+    pub root: String,
+    /// Device or name.
+    pub source: String,
+    /// Type: `ext4`.
+    pub fs_type: String,
+    /// Options of this mount: `rw`, `noatime`.
+    pub options: Vec<String>,
+    /// Options of the file system: `rw`, `size=1048576k`.
+    pub super_options: Vec<String>,
+}
+
+/// Swap.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Swaps {
+    /// In use now, from /proc/swaps.
+    pub active: Vec<SwapArea>,
+    /// systemd's swap units that the next boot starts: those that `swap.target` pulls in (from fstab, by the partition
+    /// table, zram) and that are not masked. Sorted.
+    pub units: Vec<String>,
+}
+
+/// A place that is swapped to.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SwapArea {
+    /// Device or file: `/dev/zram0`, `/var/swap`.
+    pub name: String,
+    /// `partition` or `file`.
+    pub kind: String,
+    /// In bytes.
+    pub size: u64,
+    /// In bytes.
+    pub used: u64,
+}
+
+/// A file of kernel parameters, sysctl.d(5).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SysctlFile {
+    /// Its path.
+    pub path: String,
+    /// Its lines that are neither empty nor comments, without blanks around.
+    pub lines: Vec<String>,
 }
 
 /// What K3s trips over and no other fact tells. What could not be asked (no such tool, not root) is empty.

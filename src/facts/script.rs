@@ -95,6 +95,8 @@ fn needs_machine(fact: &Fact) -> bool {
             | Fact::Disk { .. }
             | Fact::PackageManager
             | Fact::Log { .. }
+            | Fact::Swaps
+            | Fact::SysctlFiles
     )
 }
 

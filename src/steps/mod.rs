@@ -15,6 +15,7 @@ pub mod link;
 pub mod preflight;
 pub mod registry;
 pub mod shared;
+pub mod systemd_unit;
 
 use std::fmt::Debug;
 
@@ -25,8 +26,10 @@ use serde::de::DeserializeOwned;
 use crate::facts::fact::Fact;
 use crate::facts::known::{FactRef, Known, Unreadable};
 use crate::model::action::Action;
+use crate::model::artifact::{PinBook, PinProblem};
 use crate::model::event::DiffLine;
 use crate::model::path::AbsPath;
+use crate::model::units::TimeSpan;
 
 /// Which class a kind is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,6 +154,27 @@ impl Touches {
             }
             Fact::Package { .. } | Fact::PackageManager => self.packages,
             Fact::Sysctl { .. } | Fact::Module { .. } | Fact::Cgroup => self.kernel,
+            // Loading a module brings its parameters; a package its file of them.
+            Fact::SysctlFiles => {
+                self.kernel
+                    || self.packages
+                    || self.paths_touch("/etc/sysctl.d")
+                    || self.paths_touch("/etc/sysctl.conf")
+                    || self.paths_touch("/usr/lib/sysctl.d")
+            }
+            Fact::Mounts => {
+                self.kernel
+                    || self.k3s
+                    || self.units.iter().any(|_| true)
+                    || self.paths_touch("/etc/fstab")
+            }
+            Fact::Swaps => {
+                self.kernel
+                    || self.packages
+                    || self.units.iter().any(|_| true)
+                    || self.paths_touch("/etc/fstab")
+                    || self.paths_touch("/etc/systemd")
+            }
             Fact::Os | Fact::Boot => {
                 self.kernel
                     || self.packages
@@ -167,6 +191,7 @@ impl Touches {
             }
             // What changes by itself is always read again.
             Fact::Exec { .. } | Fact::Clock | Fact::Log { .. } | Fact::RunState => true,
+            Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => true,
             Fact::Readiness => {
                 self.kernel
                     || self.packages
@@ -192,6 +217,15 @@ impl Touches {
     }
 }
 
+/// How a check waits for what it checks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Poll {
+    /// Pause between two looks.
+    pub interval: TimeSpan,
+    /// How long to go on looking before the check fails.
+    pub timeout: TimeSpan,
+}
+
 /// A step kind. `Self` is a wish: the decoded, rendered table of one step for one target.
 pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema + 'static {
     /// What it found to differ, in terms its apply understands.
@@ -205,11 +239,19 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
     const CLASS: Class;
     /// What it works on.
     const SCOPE: Scope = Scope::Machine;
-    /// Applying it disturbs what runs on the target: asked for once, or `--yes`.
+    /// Applying it may disturb what runs on the target: asked for once, or `--yes`.
     const DISRUPTIVE: bool = false;
+    /// At most so many of its targets at once, whatever a playbook says; a playbook may say less.
+    const SERIAL: Option<u32> = None;
 
     /// What is wrong with the wish that its types cannot say, as (path of the key, message) pairs.
     fn validate(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Looks up the artifacts it names ([`ArtifactRef::resolve`](crate::model::artifact::ArtifactRef::resolve)); what is
+    /// wrong with them, by the key. Called by the plan, before anything is decided.
+    fn pins(&mut self, _book: &PinBook) -> Vec<(&'static str, PinProblem)> {
         Vec::new()
     }
 
@@ -236,14 +278,38 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
     fn verifiable(&self) -> bool {
         true
     }
+
+    /// For a check ([`Class::Check`]) that waits: while it differs its facts are read again, and it fails only when the
+    /// time is over, with the last difference. A preview looks once.
+    fn poll(&self) -> Option<Poll> {
+        None
+    }
+
+    /// Whether bringing *this* difference about disturbs what runs on the target. Asked only where the kind may disturb
+    /// at all ([`Kind::DISRUPTIVE`]).
+    fn disrupts(&self, _drift: &Self::Drift) -> bool {
+        Self::DISRUPTIVE
+    }
 }
 
 /// A wish of any kind, as plan and engine hold it.
 pub trait Wish: Debug + Send + Sync {
+    /// See [`Kind::pins`].
+    fn pins(&mut self, _book: &PinBook) -> Vec<(&'static str, PinProblem)> {
+        Vec::new()
+    }
     /// See [`Kind::facts`].
     fn facts(&self, known: &Known<'_>) -> Want;
     /// See [`Kind::decide`]; the actions of [`Kind::apply`] come with the drift.
     fn decide(&self, known: &Known<'_>) -> Result<Decision<Vec<Action>>, Unreadable>;
+    /// See [`Kind::poll`].
+    fn poll(&self) -> Option<Poll> {
+        None
+    }
+    /// See [`Kind::disrupts`]; false where nothing differs.
+    fn disrupts(&self, _known: &Known<'_>) -> bool {
+        true
+    }
     /// See [`Kind::touches`].
     fn touches(&self) -> Touches;
     /// See [`Kind::warning`].
@@ -257,6 +323,10 @@ pub trait Wish: Debug + Send + Sync {
 }
 
 impl<K: Kind> Wish for K {
+    fn pins(&mut self, book: &PinBook) -> Vec<(&'static str, PinProblem)> {
+        Kind::pins(self, book)
+    }
+
     fn facts(&self, known: &Known<'_>) -> Want {
         Kind::facts(self, known)
     }
@@ -273,6 +343,16 @@ impl<K: Kind> Wish for K {
             }
             Decision::Refused(failure) => Decision::Refused(failure),
         })
+    }
+
+    fn poll(&self) -> Option<Poll> {
+        Kind::poll(self)
+    }
+
+    fn disrupts(&self, known: &Known<'_>) -> bool {
+        let decision = Kind::decide(self, known);
+        K::DISRUPTIVE
+            && matches!(decision, Ok(Decision::Drift { drift, .. }) if Kind::disrupts(self, &drift))
     }
 
     fn touches(&self) -> Touches {

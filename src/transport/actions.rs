@@ -84,9 +84,10 @@ pub(super) fn payloads<'a>(actions: &'a [Action], paths: &Paths) -> Vec<Payload<
                     place: free.then_some((folder, file)),
                 });
             }
-            Action::MakeDirectory { .. } | Action::SetAttributes { .. } => {}
+            Action::MakeDirectory { .. } | Action::SetAttributes { .. } | Action::Place { .. } => {}
             // What these do may take the destination folder away, or put another in its place (a mount).
             Action::Symlink { .. } | Action::Remove { .. } | Action::Run(_) => settled = false,
+            Action::Reboot => {}
         }
     }
     payloads
@@ -112,6 +113,7 @@ pub(super) fn objection(action: &Action) -> Option<String> {
             Some("a symbolic link must have a text without NUL".to_owned())
         }
         Action::Run(program) => program_objection(program),
+        Action::Place { .. } => Some("artifacts cannot be placed yet".to_owned()),
         _ => None,
     }
 }
@@ -202,7 +204,10 @@ fn line(number: usize, action: &Action, sha256: &str, paths: &Paths) -> String {
             let (folder, name) = (paths.temporary(path).0, path.file_name().to_owned());
             ("hb_remove", vec![paths.full(path), folder, name, flag])
         }
+        Action::Place { path, .. } => ("hb_place", vec![paths.full(path)]),
         Action::Run(program) => return run(number, program, paths),
+        // What comes after the verdict.
+        Action::Reboot => return String::new(),
     };
     let words = quote_all(words.iter().map(String::as_str));
     format!("{function} {words} >&5 2>&6\nhb_check {number} $? 0 ''\n")

@@ -16,7 +16,8 @@ use crate::facts::fact::{Answer, Fact};
 use crate::facts::frame::{Delimiter, Frame};
 use crate::facts::{parse, script};
 use crate::model::action::{Job, JobEnd};
-use crate::model::id::JobId;
+use crate::model::id::{JobId, RunId};
+use crate::model::lock::{LockAnswer, LockClaim};
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
 
@@ -75,6 +76,7 @@ pub struct Machine<S> {
     settings: Settings,
     paths: Paths,
     digests: Mutex<DigestCache>,
+    claim: Mutex<Option<LockClaim>>,
 }
 
 impl<S: Shell> Machine<S> {
@@ -89,6 +91,7 @@ impl<S: Shell> Machine<S> {
             settings,
             paths,
             digests,
+            claim: Mutex::default(),
         }
     }
 
@@ -116,7 +119,25 @@ impl<S: Shell> Machine<S> {
         })
     }
 
-    async fn execute(
+    /// How to work on it, and where its paths are.
+    pub(super) fn settled(&self) -> (&Settings, &Paths) {
+        (&self.settings, &self.paths)
+    }
+
+    /// The claim by which its lock is held.
+    pub(super) fn claimed(&self) -> Option<LockClaim> {
+        self.claim
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Keeps in mind by which claim its lock is held.
+    pub(super) fn remember(&self, claim: Option<LockClaim>) {
+        *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = claim;
+    }
+
+    pub(super) async fn execute(
         &self,
         delimiter: &Delimiter,
         input: &Input<'_>,
@@ -125,7 +146,7 @@ impl<S: Shell> Machine<S> {
         execute(&self.shell, &self.settings.shell, delimiter, input, listen).await
     }
 
-    async fn read_facts(&self, facts: &[Fact]) -> Result<Vec<Answer>, HostError> {
+    pub(super) async fn read_facts(&self, facts: &[Fact]) -> Result<Vec<Answer>, HostError> {
         if facts.is_empty() {
             return Ok(Vec::new());
         }
@@ -158,6 +179,31 @@ impl<S: Shell> Machine<S> {
         facts: &[Fact],
         output: OutputSink<'_>,
     ) -> Result<Applied, HostError> {
+        match job::restarts(job) {
+            true => self.apply_and_restart(job, facts, output).await,
+            false => self.carry_out(job, facts, output).await.0,
+        }
+    }
+
+    /// Carries a job out, then reads facts. Also gives the boot in which it was started, if it was.
+    pub(super) async fn carry_out(
+        &self,
+        job: &Job,
+        facts: &[Fact],
+        output: OutputSink<'_>,
+    ) -> (Result<Applied, HostError>, Option<String>) {
+        let mut story = Story::default();
+        let result = self.tell(job, facts, output, &mut story).await;
+        (result, story.boot().map(str::to_owned))
+    }
+
+    async fn tell(
+        &self,
+        job: &Job,
+        facts: &[Fact],
+        output: OutputSink<'_>,
+        story: &mut Story,
+    ) -> Result<Applied, HostError> {
         job::check(job)?;
         let delimiter = delimiter()?;
         let payloads = actions::payloads(&job.actions, &self.paths);
@@ -169,7 +215,6 @@ impl<S: Shell> Machine<S> {
             &payloads,
             &self.facts_script(facts, &delimiter),
         );
-        let mut story = Story::default();
         let mut watch = Watch::start();
         let mut listen = |frame: Frame| {
             watch.frame(&frame);
@@ -240,10 +285,18 @@ impl<S: Shell> Host for Machine<S> {
     ) -> BoxFuture<'a, Result<JobEnd, HostError>> {
         Box::pin(self.attach_job(job, end, output))
     }
+
+    fn lock<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<LockAnswer, HostError>> {
+        Box::pin(self.take_lock(claim))
+    }
+
+    fn unlock<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(self.give_lock_back(run))
+    }
 }
 
 /// A new delimiter. Without randomness there is none that a file could not imitate.
-fn delimiter() -> Result<Delimiter, HostError> {
+pub(super) fn delimiter() -> Result<Delimiter, HostError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| HostError {
         kind: HostErrorKind::NotStarted,
@@ -253,7 +306,10 @@ fn delimiter() -> Result<Delimiter, HostError> {
 }
 
 /// The execution did not say that it had come to its end.
-fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
+pub(super) fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
+    if let Some(refusal) = &execution.refusal {
+        return refusal.clone();
+    }
     let silent = !matches!(kind, HostErrorKind::Lost) && execution.frames.is_empty();
     let (kind, mut failure) = match execution.exit {
         Some(NOT_LOADED) if execution.sent && silent => (
@@ -277,6 +333,9 @@ fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
     };
     if let Some(exit) = execution.exit {
         failure = failure.evidence(format!("the shell ended with status {exit}"));
+    }
+    if let Some(words) = &execution.last_words {
+        failure = failure.evidence(words.clone());
     }
     for line in execution.stderr.lines() {
         failure = failure.evidence(line);

@@ -245,6 +245,40 @@ impl Rig {
         .await
     }
 
+    /// More time passes than any lease lasts.
+    pub fn pretend_time(&self) {
+        match &self.world {
+            World::Fake(fake) => fake.pass(Duration::from_secs(100_000)),
+            World::Local { .. } => self.rewrite_lock("until ", "until 0"),
+        }
+    }
+
+    /// The lock is one of another boot.
+    pub fn pretend_reboot(&self) {
+        match &self.world {
+            World::Fake(fake) => fake.reboot(),
+            World::Local { .. } => self.rewrite_lock("boot ", "boot another"),
+        }
+    }
+
+    /// The newest state of the lock.
+    pub fn newest_lock(&self) -> PathBuf {
+        let number = |name: &String| name.strip_prefix("lock.")?.parse::<u32>().ok();
+        let newest = self.names("/run/hmco-boot").iter().filter_map(number).max();
+        self.at(&format!("/run/hmco-boot/lock.{}", newest.unwrap()))
+    }
+
+    fn rewrite_lock(&self, start: &str, line: &str) {
+        let path = self.newest_lock();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let changed = |old: &str| match old.starts_with(start) {
+            true => format!("{line}\n"),
+            false => format!("{old}\n"),
+        };
+        let text: String = text.lines().map(changed).collect();
+        std::fs::write(&path, text).unwrap();
+    }
+
     pub fn hear(&self, text: &str) {
         self.output.lock().unwrap().push_str(text);
     }
@@ -353,6 +387,7 @@ pub fn job(id: &str, actions: impl IntoIterator<Item = Action>) -> Job {
         label: format!("{id}@test"),
         actions: actions.into_iter().collect(),
         timeout: TimeSpan(Duration::from_secs(60)),
+        fence: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use hmco_boot::facts::fact::{Clock, ExecResult, Fact, FactValue, K3sData};
@@ -14,7 +14,7 @@ use hmco_boot::model::value::{Data, Value};
 use hmco_boot::transport::Host;
 use hmco_boot::transport::fake::{FakeHost, FakeRun};
 use hmco_boot::transport::local::LocalHost;
-use hmco_boot::transport::machine::Settings;
+use hmco_boot::transport::machine::{DEFAULT_PATH, Settings};
 
 /// A machine to try things on.
 pub trait Lab {
@@ -149,9 +149,14 @@ impl Lab for SandboxLab {
 
 pub fn sandbox_lab() -> Box<dyn Lab> {
     let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().canonicalize().unwrap();
+    let folder_path = folder.path().canonicalize().unwrap();
+    let (root, tools) = (folder_path.join("root"), folder_path.join("tools"));
+    fs::create_dir(&root).unwrap();
+    fs::create_dir(&tools).unwrap();
+    stand_in(&tools, "systemctl", include_str!("systemctl.sh"), &root);
     let settings = Settings {
         root: Some(AbsPath::new(root.to_str().unwrap()).unwrap()),
+        path: format!("{}:{DEFAULT_PATH}", tools.display()),
         ..Settings::default()
     };
     Box::new(SandboxLab {
@@ -159,6 +164,13 @@ pub fn sandbox_lab() -> Box<dyn Lab> {
         root,
         _folder: folder,
     })
+}
+
+/// A tool that answers for the sandbox instead of the machine's own.
+fn stand_in(tools: &Path, name: &str, text: &str, root: &Path) {
+    let file = tools.join(name);
+    fs::write(&file, text.replace("ROOT", root.to_str().unwrap())).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// A string, or the strings of a list, as paths.
@@ -198,6 +210,21 @@ pub fn seeds() -> Vec<Action> {
         folder("/srv/app-old/deep"),
         folder("/usr/local/bin"),
         folder("/var/swap"),
+        folder("/run/systemd/system"),
+        folder("/etc/systemd/system"),
+        folder("/usr/lib/systemd/system"),
+        file(
+            "/usr/lib/systemd/system/shipped.service",
+            "[Service]\nExecStart=/bin/true\nExecReload=/bin/true\n",
+        ),
+        file(
+            "/usr/lib/systemd/system/slow.service",
+            "[Service]\nExecStart=/bin/true\n",
+        ),
+        file(
+            "/usr/lib/systemd/system/daily.timer",
+            "[Timer]\nOnCalendar=daily\n",
+        ),
         file("/etc/motd", "Debian\n"),
         file("/etc/default/app", "APP_PORT=80\n"),
         file("/etc/app.conf", "old\n"),

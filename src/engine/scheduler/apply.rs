@@ -76,6 +76,7 @@ impl Scheduler {
             label: info.label(),
             actions: ready.actions,
             timeout: info.timeout,
+            fence: None,
         };
         self.out.push(Command::Apply {
             pair: ready.pair,
@@ -158,7 +159,7 @@ impl Scheduler {
                     self.give_up_on(index, error.failure);
                 }
             }
-            HostErrorKind::NotStarted | HostErrorKind::Busy => {
+            HostErrorKind::NotStarted | HostErrorKind::Busy | HostErrorKind::Fenced => {
                 if !self.retry(pair, &error.failure) {
                     self.finish(pair, Outcome::Failed(error.failure));
                 }

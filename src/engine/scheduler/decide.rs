@@ -4,6 +4,7 @@ use super::{Consent, Lock, Mode, Phase, Preview, Scheduler};
 use crate::facts::fact::{NAMED, named_json};
 use crate::facts::known::{FactRef, Known, Store, Unreadable};
 use crate::model::action::Action;
+use crate::model::artifact::Fetch;
 use crate::model::event::{DiffLine, Event};
 use crate::model::id::PairId;
 use crate::model::outcome::{Failure, Outcome};
@@ -155,7 +156,8 @@ impl Scheduler {
             .hint("see that hmco-boot's folder there can be read, then run `hmco-boot resume`");
             return self.end_step(info.id, Outcome::Failed(failure));
         }
-        if info.kind.disruptive {
+        let known = self.store.view(&info.target);
+        if info.kind.disruptive && wish.disrupts(&known) {
             match self.consent {
                 Consent::Given => {}
                 Consent::Refused => {
@@ -334,7 +336,10 @@ fn payload(actions: &[Action]) -> usize {
         .map(|action| match action {
             Action::WriteFile { content, .. } => content.expose().len(),
             Action::Run(program) => program.stdin.as_ref().map_or(0, |text| text.expose().len()),
+            Action::Place { pin, .. } if pin.fetch == Fetch::Controller => {
+                usize::try_from(pin.size).unwrap_or(usize::MAX)
+            }
             _ => 0,
         })
-        .sum()
+        .fold(0, usize::saturating_add)
 }

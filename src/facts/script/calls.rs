@@ -11,7 +11,10 @@ use crate::model::units::TimeSpan;
 const DPKG_FORMAT: &str = r"'${binary:Package}\t${Architecture}\t${Status}\t${Version}\n'";
 const UNIT_PROPERTIES: &str = "Id,Names,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,Result,\
 ExecMainStatus,MainPID,InvocationID,ActiveEnterTimestampMonotonic,ExecMainStartTimestampMonotonic,NRestarts,\
-NeedDaemonReload";
+NeedDaemonReload,Type,RemainAfterExit,CanReload";
+/// Whether systemd is what runs units here. Below a root it is not: a sandbox must not show or touch the units of the
+/// machine it lies on (its tests bring stand-ins, and this folder).
+const HAS_SYSTEMD: &str = "[ -d \"$R/run/systemd/system\" ]";
 /// Sockets without a peer: listening TCP (state 0A), bound UDP (07).
 const LISTENING: &str = "' 0+:0000 (0A|07) '";
 const JOBS: &str = include_str!("jobs.sh");
@@ -65,6 +68,14 @@ pub(super) fn machine(request: &Request<'_>) -> String {
     call(
         !modules.is_empty(),
         &format!("framed modules \"$L\" modules {modules}"),
+    );
+    call(
+        any(request, |fact| matches!(fact, Fact::Swaps)),
+        "framed swap-units \"$L\" swap_units",
+    );
+    call(
+        any(request, |fact| matches!(fact, Fact::SysctlFiles)),
+        "framed sysctl-files \"$L\" sysctl_files",
     );
     let net = any(request, |fact| matches!(fact, Fact::Net));
     call(net, "links");
@@ -141,7 +152,7 @@ pub(super) fn tools(request: &Request<'_>) -> String {
     );
     if !units.is_empty() {
         calls.push_str(&format!(
-            "if [ -d /run/systemd/system ]; then framed units \"$L\" systemctl show --no-pager -p {UNIT_PROPERTIES} \
+            "if {HAS_SYSTEMD}; then framed units \"$L\" systemctl show --no-pager -p {UNIT_PROPERTIES} \
 -- {units}; fi\n"
         ));
     }
@@ -160,7 +171,7 @@ fn logs(request: &Request<'_>) -> String {
             && is_unit_name(unit)
         {
             calls.push_str(&format!(
-                "[ -d /run/systemd/system ] && batch log-{n} \"$L\" '' log {n} {} {lines}\n",
+                "{HAS_SYSTEMD} && batch log-{n} \"$L\" '' log {n} {} {lines}\n",
                 quote(unit)
             ));
         }

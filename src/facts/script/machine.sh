@@ -61,6 +61,27 @@ printf '%s %s %s %s\n' "${d##*/}" "${b:-0}" "${c:-unknown}" "$a"
 done
 end 0
 }
+# Swap units that swap.target pulls in. A masked one is a link to /dev/null, or an empty file.
+swap_units() {
+m="$R/etc/systemd/system"
+for d in "$m" "$R"/run/systemd/generator* "$R/run/systemd/system" "$R/usr/local/lib/systemd/system" "$R/usr/lib/systemd/system" "$R/lib/systemd/system"; do
+for p in "$d"/swap.target.wants/*.swap "$d"/swap.target.requires/*.swap; do
+[ -e "$p" ] || [ -L "$p" ] || continue
+p=${p##*/}
+if [ -e "$m/$p" ] && [ ! -s "$m/$p" ]; then printf 'masked %s\n' "$p"; else printf 'unit %s\n' "$p"; fi
+done
+done
+}
+# Files of kernel parameters: the paths of all, then their lines that say something.
+sysctl_files() {
+set --
+for p in "$R"/etc/sysctl.d/*.conf "$R"/run/sysctl.d/*.conf "$R"/usr/local/lib/sysctl.d/*.conf "$R"/usr/lib/sysctl.d/*.conf "$R"/lib/sysctl.d/*.conf "$R/etc/sysctl.conf"; do
+[ -e "$p" ] || [ -L "$p" ] || continue
+printf '%s;file %s\n' "$D" "$p"
+[ -f "$p" ] && set -- "$@" "$p"
+done
+[ "$#" = 0 ] || grep -aH '^[^#;]' "$@"
+}
 # For each path: the folder that holds it or would hold it, by its real path; then the file systems of all.
 disks() {
 begin disk-path

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::lock::FakeLock;
+use super::systemd::Systemd;
 use super::{Calls, FakeRun, FakeTree, Fault};
 use crate::facts::fact::{
     Answer, Boot, Fact, FactError, FactValue, LeftoverJob, Os, RunState, Sudo,
@@ -11,7 +14,6 @@ use crate::model::action::{Action, Job, JobEnd, JobStatus, OUTPUT_CAP, Program};
 use crate::model::id::JobId;
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
-use crate::transport::machine::DEFAULT_RUN_DIR;
 use crate::transport::{HostError, HostErrorKind};
 
 pub(super) type OnRun = Arc<dyn Fn(&Program, &mut FakeTree) -> FakeRun + Send + Sync>;
@@ -21,6 +23,7 @@ pub(super) struct State {
     pub(super) tree: FakeTree,
     pub(super) answers: BTreeMap<Fact, Scripted>,
     pub(super) on_run: OnRun,
+    pub(super) systemd: Systemd,
     pub(super) boot: u64,
     pub(super) jobs: BTreeMap<JobId, FakeJob>,
     pub(super) seen: BTreeSet<JobId>,
@@ -28,6 +31,8 @@ pub(super) struct State {
     pub(super) calls: Calls,
     pub(super) faults: VecDeque<Fault>,
     pub(super) always: Option<Fault>,
+    pub(super) uptime: Duration,
+    pub(super) lock: Option<FakeLock>,
 }
 
 pub(super) enum FakeJob {
@@ -42,6 +47,7 @@ impl State {
             tree: FakeTree::default(),
             answers: BTreeMap::new(),
             on_run: Arc::new(|_, _| FakeRun::exit(0, "")),
+            systemd: Systemd::default(),
             boot: 1,
             jobs: BTreeMap::new(),
             seen: BTreeSet::new(),
@@ -49,6 +55,8 @@ impl State {
             calls: Calls::default(),
             faults: VecDeque::new(),
             always: None,
+            uptime: Duration::ZERO,
+            lock: None,
         }
     }
 
@@ -68,6 +76,9 @@ impl State {
             && !matches!(fault, Fault::LostDuring | Fault::LostAfter)
         {
             return Err(error(fault));
+        }
+        if let Some(fenced) = self.fence(job) {
+            return Err(fenced);
         }
         if !self.seen.insert(job.id.clone()) {
             return Err(host_error(
@@ -105,7 +116,8 @@ impl State {
                 retryable,
             };
             if let Action::Run(program) = action {
-                let run = (self.on_run.clone())(program, &mut self.tree);
+                let run = self.systemd.run(program, &mut self.tree);
+                let run = run.unwrap_or_else(|| (self.on_run.clone())(program, &mut self.tree));
                 stdout.push_str(&run.stdout);
                 stderr.push_str(&run.stderr);
                 match run.exit {
@@ -129,7 +141,34 @@ impl State {
             stderr,
             dropped: lost_out + lost_err,
         };
+        let restarts = end.status == JobStatus::Succeeded && job.actions.contains(&Action::Reboot);
         self.jobs.insert(id.clone(), FakeJob::Ended(end));
+        if restarts {
+            let lock = self.lock.take();
+            self.reboot();
+            self.lock = lock.map(FakeLock::anew);
+        }
+    }
+
+    /// A restart: what ran is gone, books included, for they are in memory.
+    pub(super) fn reboot(&mut self) {
+        self.boot += 1;
+        self.uptime = Duration::ZERO;
+        self.jobs.clear();
+        self.lock = None;
+        let has_systemd = Systemd::is_there(&self.tree);
+        if let Ok(run) = AbsPath::new("/run") {
+            // A refusal is impossible: a missing folder is fine, and this one may be a folder.
+            if let Err(refusal) = self.tree.act(&Action::Remove {
+                path: run,
+                recursive: true,
+            }) {
+                tracing::debug!(refusal, "/run stays");
+            }
+        }
+        if has_systemd {
+            self.systemd.reboot(&mut self.tree);
+        }
     }
 
     /// Gives the end of a job and removes its folder.
@@ -171,6 +210,7 @@ impl State {
                 ..Sudo::default()
             })),
             Fact::RunState => Ok(FactValue::RunState(self.run_state())),
+            Fact::Unit { name } => self.systemd.fact(name, &self.tree),
             other => Err(FactError::Failed(format!(
                 "the machine in memory was not told the answer to: {}",
                 other.describe()
@@ -190,7 +230,7 @@ impl State {
         };
         RunState {
             boot_id: self.boot_id(),
-            lock: text(&format!("{DEFAULT_RUN_DIR}/lock")),
+            lock: self.lock_text(),
             jobs: self
                 .jobs
                 .iter()
@@ -295,7 +335,7 @@ pub(super) fn error(fault: Fault) -> HostError {
     host_error(kind, message.to_owned())
 }
 
-fn host_error(kind: HostErrorKind, message: String) -> HostError {
+pub(super) fn host_error(kind: HostErrorKind, message: String) -> HostError {
     HostError {
         kind,
         failure: Failure::new(message),
