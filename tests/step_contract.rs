@@ -76,7 +76,14 @@ fn examples(info: &'static KindInfo, owner: &str) -> Vec<Example> {
     let playbook = playbook(info.name);
     let mut scope = Scope::default()
         .with("node", serde_json::json!({ "name": "pi5-01" }))
-        .with("cluster", serde_json::json!({ "name": "homelab" }));
+        .with(
+            "nodes",
+            serde_json::json!([{ "name": "pi5-01", "address": null, "roles": ["server"] }]),
+        )
+        .with(
+            "cluster",
+            serde_json::json!({ "name": "homelab", "api_address": null }),
+        );
     for (name, decl) in &playbook.vars {
         scope.set(
             name,

@@ -62,6 +62,7 @@ const KINDS: &[KindInfo] = &[
     info::<super::packages::Packages>(),
     info::<super::swap::Swap>(),
     info::<super::sysctl::Sysctl>(),
+    info::<super::preflight::Preflight>(),
     info::<super::systemd_unit::SystemdUnit>(),
     info::<super::user::User>(),
     info::<super::wait::Wait>(),

@@ -28,7 +28,6 @@ use crate::model::artifact::Fetch;
 use crate::model::id::{JobId, RunId};
 use crate::model::lock::{LockAnswer, LockClaim};
 use crate::model::outcome::Failure;
-use crate::model::path::AbsPath;
 
 /// What a program did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

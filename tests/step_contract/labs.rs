@@ -10,7 +10,7 @@ use std::sync::Arc;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hmco_boot::artifact::memory::MemoryArtifacts;
-use hmco_boot::facts::fact::{ExecResult, Fact, FactValue};
+use hmco_boot::facts::fact::{Clock, ExecResult, Fact, FactValue, K3sData};
 use hmco_boot::model::action::{Action, Ownership};
 use hmco_boot::model::artifact::{Artifact, Fetch, Member, Pin, PinArch, PinBook};
 use hmco_boot::model::path::AbsPath;
@@ -36,6 +36,9 @@ pub trait Lab {
     fn owner(&self) -> String;
 }
 
+/// The boot id of a machine in memory that was never restarted.
+const BOOT: &str = "00000000-0000-4000-8000-000000000001";
+
 struct MemoryLab(FakeHost);
 
 impl Lab for MemoryLab {
@@ -50,7 +53,15 @@ impl Lab for MemoryLab {
     /// Programs do what their step says they do.
     fn prepare(&self, table: &Value) {
         let (creates, removes) = (paths(table.get("creates")), paths(table.get("removes")));
-        self.0.on_run(move |_, tree| {
+        self.0.on_run(move |program, tree| {
+            if let Some((_, key)) = program.env.iter().find(|(name, _)| name == "KEY") {
+                let results = format!(
+                    "hmco-boot preflight 1\nboot {BOOT}\nkey {}\nuptime 100\nend\n",
+                    key.expose()
+                );
+                let path = AbsPath::new("/run/hmco-boot/preflight").unwrap();
+                tree.write(&path, results, 0o600);
+            }
             for path in &creates {
                 tree.write(path, "made by a program\n", 0o644);
             }
@@ -72,6 +83,15 @@ impl Lab for MemoryLab {
                 stderr: Vec::new(),
             };
             self.0.answer(fact.clone(), Ok(FactValue::Exec(success)));
+        }
+        if facts.contains(&Fact::K3sData) {
+            let nothing = FactValue::K3sData(K3sData::default());
+            self.0.answer(Fact::K3sData, Ok(nothing));
+            let clock = FactValue::Clock(Clock {
+                uptime_ms: 1_500,
+                ..Clock::default()
+            });
+            self.0.answer(Fact::Clock, Ok(clock));
         }
     }
 
