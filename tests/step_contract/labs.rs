@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::host::{SandboxHost, TOOLS};
 use hmco_boot::facts::fact::{ExecResult, Fact, FactValue};
 use hmco_boot::model::action::{Action, Ownership};
 use hmco_boot::model::path::AbsPath;
@@ -43,7 +44,10 @@ impl Lab for MemoryLab {
     /// Programs do what their step says they do.
     fn prepare(&self, table: &Value) {
         let (creates, removes) = (paths(table.get("creates")), paths(table.get("removes")));
-        self.0.on_run(move |_, tree| {
+        self.0.on_run(move |program, tree| {
+            if let Some(run) = super::host::simulate(program, tree) {
+                return run;
+            }
             for path in &creates {
                 tree.write(path, "made by a program\n", 0o644);
             }
@@ -79,8 +83,7 @@ pub fn memory_lab() -> Box<dyn Lab> {
 
 /// A sandbox folder of this machine. `_folder` is removed with it.
 struct SandboxLab {
-    host: LocalHost,
-    root: PathBuf,
+    host: SandboxHost,
     _folder: tempfile::TempDir,
 }
 
@@ -114,7 +117,7 @@ impl Lab for SandboxLab {
             }
         }
         let mut picture = String::new();
-        walk(&self.root, &mut picture);
+        walk(&self.host.root, &mut picture);
         picture
     }
 
@@ -134,14 +137,19 @@ pub fn sandbox_lab() -> Box<dyn Lab> {
     fs::create_dir(&root).unwrap();
     fs::create_dir(&tools).unwrap();
     stand_in(&tools, "systemctl", include_str!("systemctl.sh"), &root);
+    for name in TOOLS {
+        stand_in(&tools, name, include_str!("tools.sh"), &root);
+    }
     let settings = Settings {
         root: Some(AbsPath::new(root.to_str().unwrap()).unwrap()),
         path: format!("{}:{DEFAULT_PATH}", tools.display()),
         ..Settings::default()
     };
     Box::new(SandboxLab {
-        host: LocalHost::new(settings),
-        root,
+        host: SandboxHost {
+            host: LocalHost::new(settings),
+            root,
+        },
         _folder: folder,
     })
 }
@@ -182,7 +190,8 @@ pub fn seeds() -> Vec<Action> {
         path: path(text),
         to: to.to_owned(),
     };
-    vec![
+    let mut seeds = super::host::seeds();
+    seeds.extend([
         folder("/etc/default"),
         folder("/etc/ssh"),
         folder("/etc/sysctl.d"),
@@ -211,7 +220,7 @@ pub fn seeds() -> Vec<Action> {
         file("/etc/first-boot", ""),
         file(
             "/etc/fstab",
-            "proc /proc proc defaults\nnas-old:/a /a nfs\nnas-old:/b /b nfs\n",
+            "proc /proc proc defaults\nnas-old:/a /a nfs\nnas-old:/b /b nfs\n/var/swap none swap sw 0 0\nold /mnt/old tmpfs size=1m 0 0\n",
         ),
         file(
             "/etc/ssh/sshd_config",
@@ -220,5 +229,6 @@ pub fn seeds() -> Vec<Action> {
         file("/srv/app-old/deep/file", "x"),
         link("/usr/local/bin/app", "/somewhere/else"),
         link("/usr/local/bin/app-legacy", "app"),
-    ]
+    ]);
+    seeds
 }
