@@ -14,6 +14,7 @@ pub mod file;
 pub mod http_check;
 pub mod line;
 pub mod link;
+pub mod reboot;
 pub mod registry;
 pub mod shared;
 pub mod systemd_unit;

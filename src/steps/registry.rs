@@ -53,6 +53,7 @@ const KINDS: &[KindInfo] = &[
     info::<super::http_check::HttpCheck>(),
     info::<super::line::Line>(),
     info::<super::link::Link>(),
+    info::<super::reboot::Reboot>(),
     info::<super::systemd_unit::SystemdUnit>(),
     info::<super::wait::Wait>(),
 ];
