@@ -137,7 +137,11 @@ impl Kind for Reboot {
                 format!("{path} would still be there after a restart: use a path below /run"),
             ));
         }
-        if self.message.as_ref().is_some_and(|text| text.contains('\0')) {
+        if self
+            .message
+            .as_ref()
+            .is_some_and(|text| text.contains('\0'))
+        {
             found.push(("message", "a message cannot hold a NUL".to_owned()));
         }
         found

@@ -17,6 +17,7 @@ mod restart;
 pub mod shell;
 pub mod ssh;
 mod story;
+pub mod upload;
 
 use std::future::Future;
 use std::pin::Pin;
