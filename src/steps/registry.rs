@@ -61,6 +61,7 @@ const KINDS: &[KindInfo] = &[
     info::<super::mount::Mount>(),
     info::<super::packages::Packages>(),
     info::<super::preflight::Preflight>(),
+    info::<super::reboot::Reboot>(),
     info::<super::swap::Swap>(),
     info::<super::sysctl::Sysctl>(),
     info::<super::systemd_unit::SystemdUnit>(),
