@@ -44,7 +44,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let session = Session::open(&args.plan, context)?;
     let clock = SystemClock::new();
     let run = session::new_run_id(&clock)?;
-    let machines = session.machines(context);
+    let machines = session.machines(context)?;
     let seams = Seams {
         hosts: machines.clone(),
         locks: None,

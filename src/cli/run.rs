@@ -127,7 +127,7 @@ pub async fn execute(
     let clock = SystemClock::new();
     let run = session::new_run_id(&clock)?;
     let journal = Arc::new(SqliteJournal::open(&session.state.journal_path())?);
-    let machines = session.machines(context);
+    let machines = session.machines(context)?;
     let holder = session::holder(context, &run, &clock, how.command);
     let seams = Seams {
         hosts: machines.clone(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::error::{CliError, Kind};
 use super::run::PlanArgs;
-use super::{Context, paths, project};
+use super::{Context, artifacts, paths, project};
 use crate::config::project::{Loaded, Project};
 use crate::engine::clock::{Clock, SystemClock};
 use crate::engine::runner::Locks;
@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// The machines, with what is known of their files from earlier runs.
-    pub fn machines(&self, context: &mut Context<'_>) -> Arc<Machines> {
+    pub fn machines(&self, context: &mut Context<'_>) -> Result<Arc<Machines>, CliError> {
         let mut digests = BTreeMap::new();
         for target in &self.plan.targets {
             match self.state.digest_cache(target) {
@@ -113,7 +113,10 @@ impl Session {
             root: rustix::process::geteuid().is_root(),
             own: self.state.path().join("run"),
         };
-        Arc::new(Machines::new(&self.inventory, &self.root, books, digests))
+        let machines = Machines::new(&self.inventory, &self.root, books, digests);
+        Ok(Arc::new(
+            machines.with_artifacts(artifacts::store(context)?),
+        ))
     }
 
     /// Keeps what the machines know of their files now.

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::local::LocalHost;
 use super::machine::{DEFAULT_RUN_DIR, Settings};
+use super::upload::UploadSettings;
 use super::{BoxFuture, Host, HostError, HostErrorKind, Hosts};
+use crate::artifact::Artifacts;
 use crate::facts::digest_cache::DigestCache;
 use crate::model::id::Target;
 use crate::model::inventory::{Connection, Inventory};
@@ -20,6 +22,7 @@ pub struct Machines {
     project: PathBuf,
     books: Books,
     digests: Mutex<BTreeMap<Target, DigestCache>>,
+    artifacts: Option<Arc<dyn Artifacts>>,
     made: Mutex<BTreeMap<Target, Arc<LocalHost>>>,
 }
 
@@ -51,8 +54,16 @@ impl Machines {
             project: project.to_owned(),
             books,
             digests,
+            artifacts: None,
             made: Mutex::default(),
         }
+    }
+
+    /// With a source of the files that are sent to machines.
+    #[must_use]
+    pub fn with_artifacts(mut self, artifacts: Arc<dyn Artifacts>) -> Self {
+        self.artifacts = Some(artifacts);
+        self
     }
 
     /// The digests that are known now, of the machines that were used.
@@ -83,10 +94,17 @@ impl Machines {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(target)
             .unwrap_or_default();
+        let mut upload = UploadSettings::default();
+        if !usual {
+            // Whoever cannot write the usual place for books cannot write that for files either.
+            upload.folder = absolute(&self.books.own.join("upload"))?;
+        }
         let host = Arc::new(LocalHost::new(Settings {
             root: sandbox,
             run_dir,
             digests,
+            upload,
+            artifacts: self.artifacts.clone(),
             ..Settings::default()
         }));
         made.insert(target.clone(), host.clone());
