@@ -9,6 +9,7 @@ use super::error::{CliError, Kind};
 use super::reach::BecomeArgs;
 use super::run::PlanArgs;
 use super::{Context, paths, project, reach};
+use super::{Context, artifacts, paths, project};
 use crate::config::project::{Loaded, Project};
 use crate::engine::clock::{Clock, SystemClock};
 use crate::journal::state_dir::{Cache, StateDir};
@@ -101,6 +102,7 @@ impl Session {
             how,
             context,
         )?;
+    pub fn machines(&self, context: &mut Context<'_>) -> Result<Arc<Machines>, CliError> {
         let mut digests = BTreeMap::new();
         for target in &self.plan.targets {
             match self.state.digest_cache(target) {
@@ -129,6 +131,10 @@ impl Session {
             digests,
             ssh,
         )))
+        let machines = Machines::new(&self.inventory, &self.root, books, digests);
+        Ok(Arc::new(
+            machines.with_artifacts(artifacts::store(context)?),
+        ))
     }
 
     /// Keeps what the machines know of their files now.

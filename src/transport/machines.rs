@@ -10,7 +10,10 @@ use super::local::LocalHost;
 use super::machine::{DEFAULT_RUN_DIR, Machine, Settings};
 use super::ssh::route::Route;
 use super::ssh::{Access, SshShell, Sudo};
+use super::machine::{DEFAULT_RUN_DIR, Settings};
+use super::upload::UploadSettings;
 use super::{BoxFuture, Host, HostError, HostErrorKind, Hosts};
+use crate::artifact::Artifacts;
 use crate::facts::digest_cache::DigestCache;
 use crate::model::id::{NodeName, Target};
 use crate::model::inventory::{Connection, Inventory, Ssh};
@@ -64,6 +67,8 @@ pub struct SshWays {
     pub sudo: Box<SudoAt>,
     /// What all connections share.
     pub access: Arc<Access>,
+    artifacts: Option<Arc<dyn Artifacts>>,
+    made: Mutex<BTreeMap<Target, Arc<LocalHost>>>,
 }
 
 /// Where jobs on this machine keep their books.
@@ -95,9 +100,17 @@ impl Machines {
             project: project.to_owned(),
             books,
             digests,
+            artifacts: None,
             made: Mutex::default(),
             ssh,
         }
+    }
+
+    /// With a source of the files that are sent to machines.
+    #[must_use]
+    pub fn with_artifacts(mut self, artifacts: Arc<dyn Artifacts>) -> Self {
+        self.artifacts = Some(artifacts);
+        self
     }
 
     /// The digests that are known now, of the machines that were used.
@@ -124,6 +137,35 @@ impl Machines {
         known.remove(target);
         let host = new.host();
         made.insert(target.clone(), new);
+        let sandbox = root
+            .map(|root| absolute(&self.project.join(root)))
+            .transpose()?;
+        let usual = sandbox.is_some() || (self.books.root && *target != Target::Controller);
+        let run_dir = if usual {
+            AbsPath::new(DEFAULT_RUN_DIR).map_err(bad_path)?
+        } else {
+            absolute(&self.books.own)?
+        };
+        let digests = self
+            .digests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(target)
+            .unwrap_or_default();
+        let mut upload = UploadSettings::default();
+        if !usual {
+            // Whoever cannot write the usual place for books cannot write that for files either.
+            upload.folder = absolute(&self.books.own.join("upload"))?;
+        }
+        let host = Arc::new(LocalHost::new(Settings {
+            root: sandbox,
+            run_dir,
+            digests,
+            upload,
+            artifacts: self.artifacts.clone(),
+            ..Settings::default()
+        }));
+        made.insert(target.clone(), host.clone());
         Ok(host)
     }
 
