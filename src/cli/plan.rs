@@ -49,7 +49,6 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let clock = SystemClock::new();
     let run = session::new_run_id(&clock)?;
     let machines = session.machines(&args.become_root, context)?;
-    let machines = session.machines(context)?;
     let seams = Seams {
         hosts: machines.clone(),
         locks: None,

@@ -143,8 +143,6 @@ pub async fn execute(
         holder,
         &run,
     );
-    let machines = session.machines(context)?;
-    let holder = session::holder(context, &run, &clock, how.command);
     let seams = Seams {
         hosts: machines.clone(),
         locks: Some(Arc::new(locks)),

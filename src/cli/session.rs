@@ -8,8 +8,7 @@ use std::sync::Arc;
 use super::error::{CliError, Kind};
 use super::reach::BecomeArgs;
 use super::run::PlanArgs;
-use super::{Context, paths, project, reach};
-use super::{Context, artifacts, paths, project};
+use super::{Context, artifacts, paths, project, reach};
 use crate::config::project::{Loaded, Project};
 use crate::engine::clock::{Clock, SystemClock};
 use crate::journal::state_dir::{Cache, StateDir};
@@ -102,7 +101,6 @@ impl Session {
             how,
             context,
         )?;
-    pub fn machines(&self, context: &mut Context<'_>) -> Result<Arc<Machines>, CliError> {
         let mut digests = BTreeMap::new();
         for target in &self.plan.targets {
             match self.state.digest_cache(target) {
@@ -124,14 +122,7 @@ impl Session {
             root: rustix::process::geteuid().is_root(),
             own: self.state.path().join("run"),
         };
-        Ok(Arc::new(Machines::new(
-            &self.inventory,
-            &self.root,
-            books,
-            digests,
-            ssh,
-        )))
-        let machines = Machines::new(&self.inventory, &self.root, books, digests);
+        let machines = Machines::new(&self.inventory, &self.root, books, digests, ssh);
         Ok(Arc::new(
             machines.with_artifacts(artifacts::store(context)?),
         ))

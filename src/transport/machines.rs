@@ -10,7 +10,6 @@ use super::local::LocalHost;
 use super::machine::{DEFAULT_RUN_DIR, Machine, Settings};
 use super::ssh::route::Route;
 use super::ssh::{Access, SshShell, Sudo};
-use super::machine::{DEFAULT_RUN_DIR, Settings};
 use super::upload::UploadSettings;
 use super::{BoxFuture, Host, HostError, HostErrorKind, Hosts};
 use crate::artifact::Artifacts;
@@ -28,6 +27,7 @@ pub struct Machines {
     digests: Mutex<BTreeMap<Target, DigestCache>>,
     made: Mutex<BTreeMap<Target, Made>>,
     ssh: SshWays,
+    artifacts: Option<Arc<dyn Artifacts>>,
 }
 
 /// A machine that was made.
@@ -67,8 +67,6 @@ pub struct SshWays {
     pub sudo: Box<SudoAt>,
     /// What all connections share.
     pub access: Arc<Access>,
-    artifacts: Option<Arc<dyn Artifacts>>,
-    made: Mutex<BTreeMap<Target, Arc<LocalHost>>>,
 }
 
 /// Where jobs on this machine keep their books.
@@ -100,9 +98,9 @@ impl Machines {
             project: project.to_owned(),
             books,
             digests,
-            artifacts: None,
             made: Mutex::default(),
             ssh,
+            artifacts: None,
         }
     }
 
@@ -137,35 +135,6 @@ impl Machines {
         known.remove(target);
         let host = new.host();
         made.insert(target.clone(), new);
-        let sandbox = root
-            .map(|root| absolute(&self.project.join(root)))
-            .transpose()?;
-        let usual = sandbox.is_some() || (self.books.root && *target != Target::Controller);
-        let run_dir = if usual {
-            AbsPath::new(DEFAULT_RUN_DIR).map_err(bad_path)?
-        } else {
-            absolute(&self.books.own)?
-        };
-        let digests = self
-            .digests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(target)
-            .unwrap_or_default();
-        let mut upload = UploadSettings::default();
-        if !usual {
-            // Whoever cannot write the usual place for books cannot write that for files either.
-            upload.folder = absolute(&self.books.own.join("upload"))?;
-        }
-        let host = Arc::new(LocalHost::new(Settings {
-            root: sandbox,
-            run_dir,
-            digests,
-            upload,
-            artifacts: self.artifacts.clone(),
-            ..Settings::default()
-        }));
-        made.insert(target.clone(), host.clone());
         Ok(host)
     }
 
@@ -180,10 +149,17 @@ impl Machines {
             } else {
                 absolute(&self.books.own)?
             };
+            let mut upload = UploadSettings::default();
+            if !usual {
+                // Whoever cannot write the usual place for books cannot write that for files either.
+                upload.folder = absolute(&self.books.own.join("upload"))?;
+            }
             let settings = Settings {
                 root: sandbox,
                 run_dir,
                 digests,
+                upload,
+                artifacts: self.artifacts.clone(),
                 ..Settings::default()
             };
             Ok(Made::Local(Arc::new(LocalHost::new(settings))))
@@ -202,6 +178,7 @@ impl Machines {
             let shell = SshShell::new(route, sudo, self.ssh.access.clone());
             let settings = Settings {
                 digests,
+                artifacts: self.artifacts.clone(),
                 ..Settings::default()
             };
             Ok(Made::Ssh(Arc::new(Machine::new(shell, settings))))

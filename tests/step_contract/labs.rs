@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hmco_boot::artifact::memory::MemoryArtifacts;
 use hmco_boot::facts::fact::{Clock, ExecResult, Fact, FactValue, K3sData};
-use std::path::Path;
-
-use super::host::{SandboxHost, TOOLS};
-use hmco_boot::facts::fact::{ExecResult, Fact, FactValue};
 use hmco_boot::model::action::{Action, Ownership};
 use hmco_boot::model::artifact::{Artifact, Fetch, Member, Pin, PinArch, PinBook};
 use hmco_boot::model::path::AbsPath;
@@ -26,6 +22,8 @@ use hmco_boot::transport::fake::{FakeHost, FakeRun};
 use hmco_boot::transport::local::LocalHost;
 use hmco_boot::transport::machine::{DEFAULT_PATH, Settings};
 use sha2::{Digest, Sha256};
+
+use super::host::{SandboxHost, TOOLS};
 
 /// A machine to try things on.
 pub trait Lab {
@@ -65,6 +63,7 @@ impl Lab for MemoryLab {
                 );
                 let path = AbsPath::new("/run/hmco-boot/preflight").unwrap();
                 tree.write(&path, results, 0o600);
+            }
             if let Some(run) = super::host::simulate(program, tree) {
                 return run;
             }
