@@ -7,6 +7,7 @@ pub mod environment;
 pub mod error;
 pub mod files;
 pub mod graph;
+pub mod hosts;
 pub mod init;
 pub mod live;
 pub mod man;
@@ -134,6 +135,8 @@ pub enum Command {
     Resume(resume::Args),
     /// Look at recorded runs
     Runs(runs::Args),
+    /// Look after the nodes themselves: host keys, logins, facts
+    Hosts(hosts::Args),
     /// Look at playbooks, those that come with hmco-boot too
     Playbooks(playbooks::Args),
     /// Print a completion script for a shell
@@ -232,6 +235,7 @@ pub async fn dispatch(
         Command::Run(args) => run::run(&args, context).await,
         Command::Resume(args) => resume::run(&args, context).await,
         Command::Runs(args) => runs::run(&args, context),
+        Command::Hosts(args) => hosts::run(&args, context).await,
         Command::Playbooks(args) => playbooks::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),
