@@ -9,7 +9,9 @@ pub mod files;
 pub mod graph;
 pub mod hosts;
 pub mod init;
+pub mod lab;
 pub mod live;
+mod locks;
 pub mod man;
 pub mod output;
 pub mod paths;
@@ -139,6 +141,8 @@ pub enum Command {
     Hosts(hosts::Args),
     /// Look at playbooks, those that come with hmco-boot too
     Playbooks(playbooks::Args),
+    /// Rehearse on nodes that are made on this machine
+    Lab(lab::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -237,6 +241,7 @@ pub async fn dispatch(
         Command::Runs(args) => runs::run(&args, context),
         Command::Hosts(args) => hosts::run(&args, context).await,
         Command::Playbooks(args) => playbooks::run(&args, context),
+        Command::Lab(args) => lab::run(&args, context).await,
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),
     }

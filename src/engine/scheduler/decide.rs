@@ -5,7 +5,7 @@ use crate::facts::fact::{NAMED, named_json};
 use crate::facts::known::{FactRef, Known, Store, Unreadable};
 use crate::model::action::Action;
 use crate::model::artifact::Fetch;
-use crate::model::event::DiffLine;
+use crate::model::event::{DiffLine, Event};
 use crate::model::id::PairId;
 use crate::model::outcome::{Failure, Outcome};
 use crate::model::template::{self, Scope};
@@ -95,6 +95,7 @@ impl Scheduler {
             Ok(Decision::Refused(failure)) => self.end_step(info.id, Outcome::Failed(failure)),
             Ok(Decision::Unchanged) => {
                 self.previews.insert(info.id, Preview::Unchanged);
+                self.warn(info, wish);
                 // An earlier attempt of this run whose verdict was lost may have done it.
                 let changed = self
                     .pairs
@@ -114,6 +115,14 @@ impl Scheduler {
                 self.end_step(info.id, Outcome::Changed)
             }
             Ok(Decision::Drift { diff, drift }) => self.drifted(info, wish, diff, drift),
+        }
+    }
+
+    /// Tells what a person should know of a pair that is as wished.
+    pub(super) fn warn(&mut self, info: &Pair, wish: &dyn Wish) {
+        if let Some(mut failure) = wish.warning(&self.store.view(&info.target)) {
+            failure.message = format!("{}: {}", self.plan.label(info.id), failure.message);
+            self.emit(Event::Warning { failure });
         }
     }
 
@@ -146,6 +155,9 @@ impl Scheduler {
             .evidence(why)
             .hint("see that hmco-boot's folder there can be read, then run `hmco-boot resume`");
             return self.end_step(info.id, Outcome::Failed(failure));
+        }
+        if let Some(why) = self.targets.get(index).and_then(|s| s.unlocked.clone()) {
+            return self.end_step(info.id, Outcome::Failed(why));
         }
         let known = self.store.view(&info.target);
         if info.kind.disruptive && wish.disrupts(&known) {
