@@ -39,9 +39,17 @@ async fn a_machine_that_is_read_costs_one_connection_and_one_execution() {
 
 #[tokio::test]
 async fn timing() {
-    let Some(server) = Sshd::start("") else { return };
+    let Some(server) = Sshd::start("") else {
+        return;
+    };
     let sh = shell(server.route("root"));
-    for script in ["exit 0", "exit 0", "echo hallo", "echo a; sleep 0.01; echo b", "echo a >&2; echo b"] {
+    for script in [
+        "exit 0",
+        "exit 0",
+        "echo hallo",
+        "echo a; sleep 0.01; echo b",
+        "echo a >&2; echo b",
+    ] {
         let begun = Instant::now();
         let said = run(&sh, script, b"").await.unwrap();
         eprintln!("{script:?} {:?} {said:?}", begun.elapsed());
