@@ -42,6 +42,15 @@ pub fn replace_private(path: &Path, text: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Writes a file that is there anew, whole or not at all; its permissions stay.
+pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    // A link is followed: the file it leads to is meant.
+    let path = fs::canonicalize(path)?;
+    let mode = fs::metadata(&path)?.permissions();
+    replace_private(&path, text)?;
+    fs::set_permissions(&path, mode)
+}
+
 /// Reads a text file.
 pub fn read(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
