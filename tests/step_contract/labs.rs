@@ -1,13 +1,19 @@
 //! Machines for the contract test: one in memory, one in a sandbox folder of this machine; and what is on them before.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::host::{SandboxHost, TOOLS};
-use hmco_boot::facts::fact::{ExecResult, Fact, FactValue};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hmco_boot::artifact::memory::MemoryArtifacts;
+use hmco_boot::facts::fact::{Clock, ExecResult, Fact, FactValue, K3sData};
 use hmco_boot::model::action::{Action, Ownership};
+use hmco_boot::model::artifact::{Artifact, Fetch, Member, Pin, PinArch, PinBook};
 use hmco_boot::model::path::AbsPath;
 use hmco_boot::model::sensitive::Text;
 use hmco_boot::model::units::Mode;
@@ -16,6 +22,7 @@ use hmco_boot::transport::Host;
 use hmco_boot::transport::fake::{FakeHost, FakeRun};
 use hmco_boot::transport::local::LocalHost;
 use hmco_boot::transport::machine::{DEFAULT_PATH, Settings};
+use sha2::{Digest, Sha256};
 
 /// A machine to try things on.
 pub trait Lab {
@@ -29,6 +36,9 @@ pub trait Lab {
     /// A user that may own files here.
     fn owner(&self) -> String;
 }
+
+/// The boot id of a machine in memory that was never restarted.
+const BOOT: &str = "00000000-0000-4000-8000-000000000001";
 
 struct MemoryLab(FakeHost);
 
@@ -47,6 +57,14 @@ impl Lab for MemoryLab {
         self.0.on_run(move |program, tree| {
             if let Some(run) = super::host::simulate(program, tree) {
                 return run;
+            }
+            if let Some((_, key)) = program.env.iter().find(|(name, _)| name == "KEY") {
+                let results = format!(
+                    "hmco-boot preflight 1\nboot {BOOT}\nkey {}\nuptime 100\nend\n",
+                    key.expose()
+                );
+                let path = AbsPath::new("/run/hmco-boot/preflight").unwrap();
+                tree.write(&path, results, 0o600);
             }
             for path in &creates {
                 tree.write(path, "made by a program\n", 0o644);
@@ -70,6 +88,15 @@ impl Lab for MemoryLab {
             };
             self.0.answer(fact.clone(), Ok(FactValue::Exec(success)));
         }
+        if facts.contains(&Fact::K3sData) {
+            let nothing = FactValue::K3sData(K3sData::default());
+            self.0.answer(Fact::K3sData, Ok(nothing));
+            let clock = FactValue::Clock(Clock {
+                uptime_ms: 1_500,
+                ..Clock::default()
+            });
+            self.0.answer(Fact::Clock, Ok(clock));
+        }
     }
 
     fn owner(&self) -> String {
@@ -78,7 +105,60 @@ impl Lab for MemoryLab {
 }
 
 pub fn memory_lab() -> Box<dyn Lab> {
-    Box::new(MemoryLab(FakeHost::new()))
+    let host = FakeHost::new();
+    host.serve(Arc::new(artifacts().0));
+    Box::new(MemoryLab(host))
+}
+
+/// What the examples fetch, and its pins: sent by the controller, because there is no server here.
+pub fn artifacts() -> (MemoryArtifacts, PinBook) {
+    let artifacts = MemoryArtifacts::default();
+    let mut book = PinBook::default();
+    let helm = b"not really helm";
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    let mut header = tar::Header::new_gnu();
+    header.set_size(helm.len() as u64);
+    header.set_mode(0o755);
+    archive
+        .append_data(&mut header, "linux-any/helm", helm.as_slice())
+        .unwrap();
+    let archive = archive.into_inner().unwrap().finish().unwrap();
+    let member = Member {
+        path: "linux-any/helm".to_owned(),
+        sha256: sha256(helm),
+        size: helm.len() as u64,
+    };
+    let k3s = b"not really k3s".to_vec();
+    for (name, bytes, members) in [
+        ("k3s", k3s, BTreeMap::new()),
+        (
+            "helm",
+            archive,
+            BTreeMap::from([("helm".to_owned(), member)]),
+        ),
+    ] {
+        let url = format!("https://example.org/{name}");
+        book.add(Artifact {
+            name: name.to_owned(),
+            pins: vec![Pin {
+                name: name.to_owned(),
+                version: "v1".to_owned(),
+                arch: PinArch::All,
+                url: url.clone(),
+                sha256: sha256(&bytes),
+                size: bytes.len() as u64,
+                fetch: Fetch::Controller,
+                members,
+            }],
+        });
+        artifacts.offer(&url, bytes);
+    }
+    (artifacts, book)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A sandbox folder of this machine. `_folder` is removed with it.
@@ -143,6 +223,7 @@ pub fn sandbox_lab() -> Box<dyn Lab> {
     let settings = Settings {
         root: Some(AbsPath::new(root.to_str().unwrap()).unwrap()),
         path: format!("{}:{DEFAULT_PATH}", tools.display()),
+        artifacts: Some(Arc::new(artifacts().0)),
         ..Settings::default()
     };
     Box::new(SandboxLab {

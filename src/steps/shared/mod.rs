@@ -8,6 +8,7 @@ pub mod list;
 pub mod place;
 pub mod scalar;
 pub mod script;
+pub mod service;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod whole;
