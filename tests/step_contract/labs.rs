@@ -18,7 +18,7 @@ use hmco_boot::model::sensitive::Text;
 use hmco_boot::model::units::Mode;
 use hmco_boot::model::value::{Data, Value};
 use hmco_boot::transport::Host;
-use hmco_boot::transport::fake::{FakeHost, FakeRun};
+use hmco_boot::transport::fake::{FakeHost, FakeRun, FakeUnit};
 use hmco_boot::transport::local::LocalHost;
 use hmco_boot::transport::machine::{DEFAULT_PATH, Settings};
 use sha2::{Digest, Sha256};
@@ -34,6 +34,10 @@ pub trait Lab {
     fn expect(&self, facts: &[Fact]);
     /// A user that may own files here.
     fn owner(&self) -> String;
+    /// Whether it can be restarted.
+    fn can_restart(&self) -> bool {
+        false
+    }
 }
 
 struct MemoryLab(FakeHost);
@@ -78,10 +82,19 @@ impl Lab for MemoryLab {
     fn owner(&self) -> String {
         "pi".to_owned()
     }
+
+    fn can_restart(&self) -> bool {
+        true
+    }
 }
 
 pub fn memory_lab() -> Box<dyn Lab> {
     let host = FakeHost::new();
+    let ready = FakeUnit {
+        active: true,
+        ..FakeUnit::default()
+    };
+    host.put_unit("ready.service", ready);
     host.serve(Arc::new(artifacts().0));
     Box::new(MemoryLab(host))
 }
@@ -254,6 +267,14 @@ pub fn seeds() -> Vec<Action> {
         folder("/run/systemd/system"),
         folder("/etc/systemd/system"),
         folder("/usr/lib/systemd/system"),
+        folder("/run/systemd/units"),
+        file("/run/systemd/units/ready.service.active", "0a1b\n"),
+        file(
+            "/usr/lib/systemd/system/ready.service",
+            "[Service]\nExecStart=/bin/true\n",
+        ),
+        file("/run/reboot-required", "*** System restart required ***\n"),
+        file("/run/app-needs-reboot", ""),
         file(
             "/usr/lib/systemd/system/shipped.service",
             "[Service]\nExecStart=/bin/true\nExecReload=/bin/true\n",
