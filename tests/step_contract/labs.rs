@@ -53,6 +53,10 @@ impl Lab for MemoryLab {
 
     /// Programs do what their step says they do.
     fn prepare(&self, table: &Value) {
+        // What asks for a restart was taken away by the one before.
+        for path in paths(table.get("files")) {
+            self.0.with_tree(|tree| tree.write(&path, "", 0o644));
+        }
         let (creates, removes) = (paths(table.get("creates")), paths(table.get("removes")));
         self.0.on_run(move |_, tree| {
             for path in &creates {
