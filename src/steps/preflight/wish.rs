@@ -116,7 +116,7 @@ pub(super) fn mistakes(wish: &Preflight) -> Vec<(&'static str, String)> {
             mistakes.push(("resolve", format!("{name:?} is not a host name")));
         }
     }
-    if self
+    if wish
         .limits
         .sync_write
         .is_some_and(|limit| limit.0.is_zero())
