@@ -28,3 +28,5 @@ mod locks;
 mod locks_local;
 #[path = "seam_contract/rig.rs"]
 mod rig;
+#[path = "support/sshd.rs"]
+mod sshd;

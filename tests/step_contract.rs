@@ -31,9 +31,9 @@ use hmco_boot::model::playbook::{Body, Playbook};
 use hmco_boot::model::template::{self, Scope};
 use hmco_boot::model::units::TimeSpan;
 use hmco_boot::model::value::{Data, Value};
-use hmco_boot::steps::registry::{KindInfo, kind, kinds};
+use hmco_boot::steps::registry::{Decoded, KindInfo, kind, kinds, resolve};
 use hmco_boot::steps::{Class, Decision, Want, Wish};
-use labs::{Lab, memory_lab, sandbox_lab, seeds};
+use labs::{Lab, artifacts, memory_lab, sandbox_lab, seeds};
 
 const CANARY: &str = "canary-7Q2x";
 
@@ -111,6 +111,13 @@ fn examples(info: &'static KindInfo, owner: &str) -> Vec<Example> {
             }
         })
         .collect()
+}
+
+/// Decodes a table and looks its artifacts up, as a plan does.
+fn wish(kind: &KindInfo, table: &Value) -> Decoded {
+    let mut wish = (kind.decode)(table)?;
+    resolve(&mut wish, table, &artifacts().1)?;
+    Ok(wish)
 }
 
 fn target() -> Target {
@@ -265,7 +272,7 @@ fn with_a_secret(example: &Example) -> Vec<(Example, Arc<dyn Wish>)> {
     variants(&example.table)
         .into_iter()
         .filter_map(|table| {
-            let wish = (example.kind.decode)(&table).ok()?;
+            let wish = wish(example.kind, &table).ok()?;
             let step = example.step.clone();
             let kind = example.kind;
             Some((Example { step, kind, table }, wish))
@@ -283,7 +290,7 @@ async fn every_kind_keeps_its_promises(make: fn() -> Box<dyn Lab>) {
                 .any(|example| example.kind.name == info.name)
         );
         for example in &examples {
-            let wish = (example.kind.decode)(&example.table)
+            let wish = wish(example.kind, &example.table)
                 .unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
             hold_to_contract(lab.as_ref(), example, wish.as_ref()).await;
         }

@@ -10,6 +10,7 @@ pub mod graph;
 pub mod init;
 pub mod lab;
 pub mod live;
+mod locks;
 pub mod man;
 pub mod output;
 pub mod paths;

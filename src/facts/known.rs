@@ -285,6 +285,17 @@ impl<'a> Known<'a> {
         })
     }
 
+    /// The mistake of an answer that does not fit its question.
+    pub fn odd_answer(&self, fact: &Fact) -> Unreadable {
+        Unreadable {
+            target: self.target.clone(),
+            fact: fact.clone(),
+            source: Some(FactError::Failed(
+                "the answer has another type than the question".to_owned(),
+            )),
+        }
+    }
+
     fn typed<T>(
         &self,
         fact: &Fact,
@@ -293,12 +304,6 @@ impl<'a> Known<'a> {
         let Some(value) = self.value(fact)? else {
             return Ok(None);
         };
-        pick(value).map(Some).ok_or_else(|| Unreadable {
-            target: self.target.clone(),
-            fact: fact.clone(),
-            source: Some(FactError::Failed(
-                "the answer has another type than the question".to_owned(),
-            )),
-        })
+        pick(value).map(Some).ok_or_else(|| self.odd_answer(fact))
     }
 }

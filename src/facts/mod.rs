@@ -8,5 +8,5 @@ pub mod frame;
 pub mod known;
 pub mod network;
 pub mod parse;
-mod questions;
+pub mod questions;
 pub mod script;

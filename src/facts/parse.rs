@@ -16,6 +16,9 @@ mod stats;
 mod system;
 mod texts;
 
+pub use host::find_account;
+pub use mounts::{mount_table, swap_table};
+
 use super::digest_cache::DigestCache;
 use super::fact::{Answer, Fact, FactError, FactValue};
 use super::frame::Frame;

@@ -6,16 +6,29 @@
 //! order: [`Kind::facts`] (again after each round, until [`Want::Done`]), [`Kind::decide`], and on drift
 //! [`Kind::apply`]; after the apply its facts are read again and it decides again: what still differs is a failure.
 
+pub mod artifact;
 pub mod assert;
+pub mod authorized_key;
+pub mod boot_cmdline;
 pub mod command;
 pub mod directory;
+pub mod dns_check;
 pub mod file;
+pub mod hostname;
+pub mod http_check;
+pub mod kernel_module;
 pub mod line;
 pub mod link;
+pub mod mount;
+pub mod packages;
 pub mod preflight;
 pub mod registry;
 pub mod shared;
+pub mod swap;
+pub mod sysctl;
 pub mod systemd_unit;
+pub mod user;
+pub mod wait;
 
 use std::fmt::Debug;
 

@@ -5,6 +5,7 @@
 //! What it does not have: permissions, mounts, time. A job ends only when asked to ([`FakeHost::hold_jobs`]) or at
 //! once; a program that does not end is [`FakeRun::endless`].
 
+mod facts;
 mod lock;
 mod state;
 mod systemd;
@@ -19,11 +20,14 @@ use self::state::{FakeJob, State, error, gone};
 pub use self::systemd::FakeUnit;
 pub use self::tree::{FakeKind, FakeNode, FakeTree, Refusal};
 use super::job::{check, check_id};
-use super::{Applied, BoxFuture, Host, HostError, OutputSink};
+use super::{Applied, BoxFuture, Host, HostError, HostErrorKind, OutputSink};
+use crate::artifact::Artifacts;
 use crate::facts::fact::{Answer, Fact, FactError, FactValue};
-use crate::model::action::{Job, JobEnd, Program};
+use crate::model::action::{Action, Job, JobEnd, Program};
+use crate::model::artifact::Fetch;
 use crate::model::id::{JobId, RunId};
 use crate::model::lock::{LockAnswer, LockClaim};
+use crate::model::outcome::Failure;
 
 /// What a program did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -133,6 +137,11 @@ impl FakeHost {
         self.state().systemd.unit(name).cloned()
     }
 
+    /// Where artifacts come from, for the machine itself and for those that are sent to it.
+    pub fn serve(&self, artifacts: Arc<dyn Artifacts>) {
+        self.state().artifacts = Some(artifacts);
+    }
+
     /// What programs do that systemd does not, from now on.
     pub fn on_run(&self, run: impl Fn(&Program, &mut FakeTree) -> FakeRun + Send + Sync + 'static) {
         self.state().on_run = Arc::new(run);
@@ -215,6 +224,33 @@ impl FakeHost {
         }
     }
 
+    /// Gets the files that a job places: what the controller cannot fetch stops it, what the machine itself cannot
+    /// fetch is for the job to say.
+    async fn deliver(&self, job: &Job) -> Result<(), HostError> {
+        let artifacts = self.state().artifacts.clone();
+        for action in &job.actions {
+            let Action::Place { pin, .. } = action else {
+                continue;
+            };
+            let fetched = match &artifacts {
+                Some(artifacts) => artifacts.fetch(pin, &|_| ()).await,
+                None => Err(Failure::new(format!(
+                    "{} cannot be fetched by this command",
+                    pin.describe()
+                ))),
+            };
+            match (fetched, pin.fetch) {
+                (Ok(file), _) => drop(self.state().delivered.insert(pin.sha256.clone(), file)),
+                (Err(failure), Fetch::Controller) => {
+                    let kind = HostErrorKind::NotStarted;
+                    return Err(HostError { kind, failure });
+                }
+                (Err(_), Fetch::Node) => {}
+            }
+        }
+        Ok(())
+    }
+
     async fn apply_job(
         &self,
         job: &Job,
@@ -222,6 +258,7 @@ impl FakeHost {
         output: OutputSink<'_>,
     ) -> Result<Applied, HostError> {
         check(job)?;
+        self.deliver(job).await?;
         tokio::task::yield_now().await;
         let fault = self.state().begin(job)?;
         if fault == Some(Fault::LostDuring) {

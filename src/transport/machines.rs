@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::controller::ControllerHost;
 use super::local::LocalHost;
 use super::machine::{DEFAULT_RUN_DIR, Machine, Settings};
 use super::ssh::route::Route;
@@ -170,7 +171,10 @@ impl Hosts for Machines {
     fn host<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Arc<dyn Host>, HostError>> {
         Box::pin(async move {
             match (target, self.connections.get(target)) {
-                (Target::Controller, _) => self.local(target, None),
+                (Target::Controller, _) => {
+                    let machine = self.local(target, None)?;
+                    Ok(Arc::new(ControllerHost::new(machine)) as Arc<dyn Host>)
+                }
                 (_, Some(Connection::Local { root })) => self.local(target, root.as_deref()),
                 (Target::Node(node), Some(Connection::Ssh(ssh))) => {
                     self.over_ssh(target, node, ssh)

@@ -367,7 +367,7 @@ impl Lab {
     pub fn lock(&mut self) -> &mut Self {
         let asked = self.take(|command| matches!(command, Command::Lock { .. }));
         assert!(asked.is_some(), "no lock is wanted: {:?}", self.bench);
-        self.feed(Input::Locked(Ok(()))).reads()
+        self.feed(Input::Locked(Ok(Vec::new()))).reads()
     }
 
     pub fn wants_lock(&self) -> bool {

@@ -1,4 +1,5 @@
-//! The cases of the `Host` seam, for the local machine under several shells and for the machine in memory.
+//! The cases of the `Host` seam, for the local machine under several shells, the same over SSH, and the machine in
+//! memory.
 
 use super::rig::Rig;
 use super::{files, jobs, locks};
@@ -65,3 +66,5 @@ contract!(fake, Rig::fake());
 contract!(dash, Rig::local("dash"));
 contract!(bash, Rig::local("bash"));
 contract!(busybox, Rig::local("busybox"));
+contract!(ssh_dash, Rig::ssh("dash"));
+contract!(ssh_busybox, Rig::ssh("busybox"));

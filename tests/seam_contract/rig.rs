@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hmco_boot::model::action::{Action, Job, JobEnd, JobStatus, Ownership, Program};
@@ -13,10 +13,13 @@ use hmco_boot::model::sensitive::Text;
 use hmco_boot::model::units::{Mode, TimeSpan};
 use hmco_boot::transport::fake::{FakeHost, FakeKind, FakeRun};
 use hmco_boot::transport::local::LocalHost;
-use hmco_boot::transport::machine::{DEFAULT_PATH, Settings};
+use hmco_boot::transport::machine::{DEFAULT_PATH, Machine, Settings};
+use hmco_boot::transport::ssh::{SshShell, Sudo};
 use hmco_boot::transport::{Applied, Host, HostError};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
+
+use super::sshd::Sshd;
 
 /// Nothing a test waits for takes longer.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -25,6 +28,9 @@ pub struct Rig {
     pub host: Box<dyn Host>,
     pub world: World,
     output: Mutex<String>,
+    /// The server that the host is reached through; held.
+    #[expect(dead_code, reason = "lives as long as the rig")]
+    server: Option<Sshd>,
 }
 
 pub enum World {
@@ -85,7 +91,18 @@ impl Rig {
             host,
             world,
             output: Mutex::new(String::new()),
+            server: None,
         }
+    }
+
+    /// A sandbox on this machine, over SSH.
+    pub fn ssh(shell: &str) -> Option<Self> {
+        let server = Sshd::start("")?;
+        let (settings, world) = sandbox(shell)?;
+        let shell = SshShell::new(server.route("root"), Sudo::None, Arc::default());
+        let mut rig = Self::with(Box::new(Machine::new(shell, settings)), world);
+        rig.server = Some(server);
+        Some(rig)
     }
 
     pub fn fake() -> Option<Self> {

@@ -1,12 +1,18 @@
 //! Machines for the contract test: one in memory, one in a sandbox folder of this machine; and what is on them before.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hmco_boot::artifact::memory::MemoryArtifacts;
 use hmco_boot::facts::fact::{Clock, ExecResult, Fact, FactValue, K3sData};
 use hmco_boot::model::action::{Action, Ownership};
+use hmco_boot::model::artifact::{Artifact, Fetch, Member, Pin, PinArch, PinBook};
 use hmco_boot::model::path::AbsPath;
 use hmco_boot::model::sensitive::Text;
 use hmco_boot::model::units::Mode;
@@ -15,6 +21,7 @@ use hmco_boot::transport::Host;
 use hmco_boot::transport::fake::{FakeHost, FakeRun};
 use hmco_boot::transport::local::LocalHost;
 use hmco_boot::transport::machine::{DEFAULT_PATH, Settings};
+use sha2::{Digest, Sha256};
 
 /// A machine to try things on.
 pub trait Lab {
@@ -94,7 +101,60 @@ impl Lab for MemoryLab {
 }
 
 pub fn memory_lab() -> Box<dyn Lab> {
-    Box::new(MemoryLab(FakeHost::new()))
+    let host = FakeHost::new();
+    host.serve(Arc::new(artifacts().0));
+    Box::new(MemoryLab(host))
+}
+
+/// What the examples fetch, and its pins: sent by the controller, because there is no server here.
+pub fn artifacts() -> (MemoryArtifacts, PinBook) {
+    let artifacts = MemoryArtifacts::default();
+    let mut book = PinBook::default();
+    let helm = b"not really helm";
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    let mut header = tar::Header::new_gnu();
+    header.set_size(helm.len() as u64);
+    header.set_mode(0o755);
+    archive
+        .append_data(&mut header, "linux-any/helm", helm.as_slice())
+        .unwrap();
+    let archive = archive.into_inner().unwrap().finish().unwrap();
+    let member = Member {
+        path: "linux-any/helm".to_owned(),
+        sha256: sha256(helm),
+        size: helm.len() as u64,
+    };
+    let k3s = b"not really k3s".to_vec();
+    for (name, bytes, members) in [
+        ("k3s", k3s, BTreeMap::new()),
+        (
+            "helm",
+            archive,
+            BTreeMap::from([("helm".to_owned(), member)]),
+        ),
+    ] {
+        let url = format!("https://example.org/{name}");
+        book.add(Artifact {
+            name: name.to_owned(),
+            pins: vec![Pin {
+                name: name.to_owned(),
+                version: "v1".to_owned(),
+                arch: PinArch::All,
+                url: url.clone(),
+                sha256: sha256(&bytes),
+                size: bytes.len() as u64,
+                fetch: Fetch::Controller,
+                members,
+            }],
+        });
+        artifacts.offer(&url, bytes);
+    }
+    (artifacts, book)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A sandbox folder of this machine. `_folder` is removed with it.
@@ -157,6 +217,7 @@ pub fn sandbox_lab() -> Box<dyn Lab> {
     let settings = Settings {
         root: Some(AbsPath::new(root.to_str().unwrap()).unwrap()),
         path: format!("{}:{DEFAULT_PATH}", tools.display()),
+        artifacts: Some(Arc::new(artifacts().0)),
         ..Settings::default()
     };
     Box::new(SandboxLab {

@@ -76,7 +76,7 @@ impl Scheduler {
             label: info.label(),
             actions: ready.actions,
             timeout: info.timeout,
-            fence: None,
+            fence: Some(self.options.run.clone()),
         };
         self.out.push(Command::Apply {
             pair: ready.pair,
@@ -159,7 +159,8 @@ impl Scheduler {
                     self.give_up_on(index, error.failure);
                 }
             }
-            HostErrorKind::NotStarted | HostErrorKind::Busy | HostErrorKind::Fenced => {
+            HostErrorKind::Fenced => self.fenced(pair, index, error.failure),
+            HostErrorKind::NotStarted | HostErrorKind::Busy => {
                 if !self.retry(pair, &error.failure) {
                     self.finish(pair, Outcome::Failed(error.failure));
                 }

@@ -156,6 +156,9 @@ impl Scheduler {
             .hint("see that hmco-boot's folder there can be read, then run `hmco-boot resume`");
             return self.end_step(info.id, Outcome::Failed(failure));
         }
+        if let Some(why) = self.targets.get(index).and_then(|s| s.unlocked.clone()) {
+            return self.end_step(info.id, Outcome::Failed(why));
+        }
         let known = self.store.view(&info.target);
         if info.kind.disruptive && wish.disrupts(&known) {
             match self.consent {

@@ -11,6 +11,7 @@ mod apply;
 mod decide;
 mod finish;
 mod gate;
+mod lock;
 mod protocol;
 mod target;
 
@@ -87,6 +88,8 @@ struct PairState {
     credited: bool,
     /// A job without a verdict has been tried again.
     lost_once: bool,
+    /// Applies that were refused because the lock was gone.
+    fenced: u32,
     /// Its gate was waited for as long as it may be.
     gate_expired: bool,
 }
@@ -142,6 +145,8 @@ struct TargetState {
     attended: BTreeSet<JobId>,
     /// Why it could not be found out whether an earlier run's job is there: nothing may be applied.
     unsure: Option<String>,
+    /// Why its lock could not be taken though it answers: nothing may be applied.
+    unlocked: Option<Failure>,
     /// Preview only: what drifting steps would have touched, and which.
     touched: Vec<(Touches, PairId)>,
     tries: u32,
@@ -161,6 +166,8 @@ enum Busy {
     Leftover(JobId),
     /// Nothing, until the next try to reach it.
     Pause,
+    /// Its lock is gone and is being taken again.
+    Locking,
 }
 
 #[derive(Debug, Default)]
@@ -311,6 +318,8 @@ impl Scheduler {
             } => self.attached(&target, &job, result),
             Input::Timer(timer) => self.timer(timer),
             Input::Locked(result) => self.locked(result),
+            Input::Relocked { target, result } => self.relocked(&target, result),
+            Input::LockNews(news) => self.lock_news(news),
             Input::Confirmed(yes) if self.asked && self.consent == Consent::Ask => {
                 self.consent = if yes {
                     Consent::Given
@@ -364,35 +373,6 @@ impl Scheduler {
                 self.dirty.insert(target);
             }
             Some(Purpose::Retry(_)) | None => {}
-        }
-    }
-
-    fn locked(&mut self, result: Result<(), Failure>) {
-        if self.lock != Lock::Asked {
-            return;
-        }
-        match result {
-            Ok(()) => {
-                self.lock = Lock::Held;
-                let targets = std::mem::take(&mut self.lock_targets);
-                self.emit_durable(Event::Locked { targets });
-                // What was read before the lock may have been changed by whoever held it.
-                self.store.clear();
-                self.epoch += 1;
-                for state in &mut self.targets {
-                    state.greeted = false;
-                    state.discard = state.busy == Busy::Reading;
-                    state.leftovers.clear();
-                }
-                self.dirty.append(&mut self.awaiting);
-                self.wake_parked();
-            }
-            Err(failure) => {
-                self.emit(Event::LockRefused {
-                    failure: failure.clone(),
-                });
-                self.halt(Stop::LockRefused, &failure.message);
-            }
         }
     }
 
@@ -506,6 +486,7 @@ impl PairState {
             conditions_hold: false,
             credited: false,
             lost_once: false,
+            fenced: 0,
             gate_expired: false,
         }
     }
@@ -525,6 +506,7 @@ impl TargetState {
             leftovers: Vec::new(),
             attended: BTreeSet::new(),
             unsure: None,
+            unlocked: None,
             touched: Vec::new(),
             tries: 0,
             round: 0,

@@ -69,14 +69,6 @@ pub(super) fn machine(request: &Request<'_>) -> String {
         !modules.is_empty(),
         &format!("framed modules \"$L\" modules {modules}"),
     );
-    call(
-        any(request, |fact| matches!(fact, Fact::Swaps)),
-        "framed swap-units \"$L\" swap_units",
-    );
-    call(
-        any(request, |fact| matches!(fact, Fact::SysctlFiles)),
-        "framed sysctl-files \"$L\" sysctl_files",
-    );
     let net = any(request, |fact| matches!(fact, Fact::Net));
     call(net, "links");
     call(
@@ -86,12 +78,6 @@ pub(super) fn machine(request: &Request<'_>) -> String {
         ),
     );
     call(net, "framed addresses \"$L\" ip -o addr show");
-    let clock = any(request, |fact| matches!(fact, Fact::Clock));
-    call(clock, "framed date \"$L\" date +%s.%N");
-    call(
-        clock,
-        "[ -d /run/systemd/system ] && framed timedate \"$L\" timedatectl show --no-pager -p NTPSynchronized",
-    );
     let disks: Vec<String> = questions::disk_paths(request.facts)
         .into_iter()
         .map(|path| rooted(request, path))
@@ -99,6 +85,32 @@ pub(super) fn machine(request: &Request<'_>) -> String {
     call(
         !disks.is_empty(),
         &format!("batch disk \"$L\" '' disks {}", disks.join(" ")),
+    );
+    calls
+}
+
+/// The clock, swap units, files of kernel parameters.
+pub(super) fn settings(request: &Request<'_>) -> String {
+    let mut calls = String::new();
+    let mut call = |wanted: bool, text: &str| {
+        if wanted {
+            calls.push_str(text);
+            calls.push('\n');
+        }
+    };
+    let clock = any(request, |fact| matches!(fact, Fact::Clock));
+    call(clock, "framed date \"$L\" date +%s.%N");
+    call(
+        clock,
+        "[ -d /run/systemd/system ] && framed timedate \"$L\" timedatectl show --no-pager -p NTPSynchronized",
+    );
+    call(
+        any(request, |fact| matches!(fact, Fact::Swaps)),
+        "framed swap-units \"$L\" swap_units",
+    );
+    call(
+        any(request, |fact| matches!(fact, Fact::SysctlFiles)),
+        "framed sysctl-files \"$L\" sysctl_files",
     );
     calls
 }

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::fact::{FactError, FactValue, FileKind, Unit};
+use crate::facts::fact::{FileKind, Unit};
 use crate::facts::known::{Known, Unreadable};
 use crate::model::path::AbsPath;
 use crate::steps::shared::digest::sha256;
@@ -81,18 +81,9 @@ pub fn inputs(wish: &SystemdUnit, known: &Known<'_>) -> Result<Vec<Input>, Unrea
     wish.inputs()
         .into_iter()
         .map(|path| {
-            let [stat, digest] = SystemdUnit::input_facts(&path);
-            let unreadable = |fact: &crate::facts::fact::Fact, why: &str| Unreadable {
-                target: known.target().clone(),
-                fact: fact.clone(),
-                source: Some(FactError::Failed(why.to_owned())),
-            };
+            let [_, digest] = SystemdUnit::input_facts(&path);
             let sha = known.digest(&digest)?;
-            let found = match known.value(&stat)? {
-                None => None,
-                Some(FactValue::Stat(found)) => Some(found),
-                Some(_) => return Err(unreadable(&stat, "the answer has another type")),
-            };
+            let found = known.stat(&path)?;
             let identity = match (found, sha) {
                 (_, None) => Some(ABSENT.to_owned()),
                 (Some(found), Some(_)) if found.kind == FileKind::File => {

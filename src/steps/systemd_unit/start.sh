@@ -123,7 +123,8 @@ if [ "$wait" = 1 ]; then
 else
   systemctl --no-block "$V" -- "$U" || fail "$V did not succeed"
   look
-  while ! is_up || { [ "$V" != reload ] && [ "$i" = "$before" ] && [ "$a" != inactive ]; }; do
+  # A restart is on its way when it is another start than before.
+  while ! is_up || { [ "$V" = restart ] && [ "$i" = "$before" ] && [ "$a" != inactive ]; }; do
     now
     [ "$u" -lt $end ] && [ "$a" != failed ] || fail "$V did not begin"
     nap

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::lock::FakeLock;
 use super::systemd::Systemd;
-use super::{Calls, FakeRun, FakeTree, Fault};
+use super::{Calls, FakeRun, FakeTree, Fault, Refusal, facts};
+use crate::artifact::{Artifacts, VerifiedFile, member};
 use crate::facts::fact::{
     Answer, Boot, Fact, FactError, FactValue, LeftoverJob, Os, RunState, Sudo,
 };
@@ -24,6 +25,9 @@ pub(super) struct State {
     pub(super) answers: BTreeMap<Fact, Scripted>,
     pub(super) on_run: OnRun,
     pub(super) systemd: Systemd,
+    pub(super) artifacts: Option<Arc<dyn Artifacts>>,
+    /// Files that jobs may place, by sha256: sent to it, or fetched by itself.
+    pub(super) delivered: BTreeMap<String, VerifiedFile>,
     pub(super) boot: u64,
     pub(super) jobs: BTreeMap<JobId, FakeJob>,
     pub(super) seen: BTreeSet<JobId>,
@@ -48,6 +52,8 @@ impl State {
             answers: BTreeMap::new(),
             on_run: Arc::new(|_, _| FakeRun::exit(0, "")),
             systemd: Systemd::default(),
+            artifacts: None,
+            delivered: BTreeMap::new(),
             boot: 1,
             jobs: BTreeMap::new(),
             seen: BTreeSet::new(),
@@ -127,7 +133,7 @@ impl State {
                 }
                 break;
             }
-            if let Err(refusal) = self.tree.act(action) {
+            if let Err(refusal) = self.act(action) {
                 stderr.push_str(&format!("hmco-boot: {refusal}\n"));
                 status = failed(1, false);
                 break;
@@ -171,6 +177,24 @@ impl State {
         }
     }
 
+    fn act(&mut self, action: &Action) -> Result<(), Refusal> {
+        let Action::Place {
+            pin,
+            member,
+            path,
+            mode,
+            owner,
+        } = action
+        else {
+            return self.tree.act(action);
+        };
+        let Some(file) = self.delivered.get(&pin.sha256) else {
+            return Err(format!("{} cannot be fetched", pin.url));
+        };
+        let bytes = member::read(file, member.as_ref()).map_err(|error| error.to_string())?;
+        self.tree.write_file(path, &bytes, mode.0, owner, false)
+    }
+
     /// Gives the end of a job and removes its folder.
     pub(super) fn take(&mut self, id: &JobId) -> JobEnd {
         match self.jobs.remove(id) {
@@ -199,22 +223,31 @@ impl State {
                 cap,
                 ..
             } => self.tree.content_fact(path, unless_sha256.as_deref(), *cap),
-            Fact::Os => Ok(FactValue::Os(os())),
-            Fact::Boot => Ok(FactValue::Boot(Boot {
-                id: self.boot_id(),
-                cmdline: "root=/dev/fake".to_owned(),
-                ..Boot::default()
+            Fact::Os => Ok(FactValue::Os(Os {
+                hostname: facts::text(&self.tree, "/proc/sys/kernel/hostname")
+                    .map_or_else(|| os().hostname, |name| name.trim().to_owned()),
+                ..os()
             })),
+            Fact::Boot => {
+                let boot = Boot {
+                    id: self.boot_id(),
+                    cmdline: "root=/dev/fake".to_owned(),
+                    ..Boot::default()
+                };
+                Ok(FactValue::Boot(facts::boot(&self.tree, boot)))
+            }
             Fact::Sudo => Ok(FactValue::Sudo(Sudo {
                 is_root: true,
                 ..Sudo::default()
             })),
             Fact::RunState => Ok(FactValue::RunState(self.run_state())),
             Fact::Unit { name } => self.systemd.fact(name, &self.tree),
-            other => Err(FactError::Failed(format!(
-                "the machine in memory was not told the answer to: {}",
-                other.describe()
-            ))),
+            other => facts::of_tree(&self.tree, other).unwrap_or_else(|| {
+                Err(FactError::Failed(format!(
+                    "the machine in memory was not told the answer to: {}",
+                    other.describe()
+                )))
+            }),
         }
     }
 
