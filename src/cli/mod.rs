@@ -7,6 +7,7 @@ pub mod environment;
 pub mod error;
 pub mod files;
 pub mod graph;
+pub mod hosts;
 pub mod init;
 pub mod lab;
 pub mod live;
@@ -136,6 +137,8 @@ pub enum Command {
     Resume(resume::Args),
     /// Look at recorded runs
     Runs(runs::Args),
+    /// Look after the nodes themselves: host keys, logins, facts
+    Hosts(hosts::Args),
     /// Look at playbooks, those that come with hmco-boot too
     Playbooks(playbooks::Args),
     /// Rehearse on nodes that are made on this machine
@@ -236,6 +239,7 @@ pub async fn dispatch(
         Command::Run(args) => run::run(&args, context).await,
         Command::Resume(args) => resume::run(&args, context).await,
         Command::Runs(args) => runs::run(&args, context),
+        Command::Hosts(args) => hosts::run(&args, context).await,
         Command::Playbooks(args) => playbooks::run(&args, context),
         Command::Lab(args) => lab::run(&args, context).await,
         Command::Completions(args) => completions::run(&args, context),
