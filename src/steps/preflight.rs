@@ -147,9 +147,30 @@ const FITNESS: [&str; 13] = [
 /// measured again, for somebody may have cured them.
 const FRESH_MS: u64 = 10_000;
 
+impl Default for Preflight {
+    /// A node alone, with everything at its default.
+    fn default() -> Self {
+        Self {
+            peers: Vec::new(),
+            role: None,
+            warn: OneOrMany::default(),
+            limits: Limits::default(),
+            measure: yes(),
+            virtual_address: None,
+            flannel_backend: FlannelBackend::default(),
+            resolve: OneOrMany::default(),
+        }
+    }
+}
+
 impl Preflight {
     /// Every check on what is known of the node.
     pub fn report(&self, known: &Known<'_>) -> Result<Report, Unreadable> {
+        self.full_report(known, false)
+    }
+
+    /// The same; with `everywhere` also what was measured where K3s has data.
+    pub fn full_report(&self, known: &Known<'_>, everywhere: bool) -> Result<Report, Unreadable> {
         let own = self
             .peers
             .iter()
@@ -167,7 +188,7 @@ impl Preflight {
                 Err(unreadable) => findings.push(unknown(name, &unreadable)),
             }
         }
-        let (measuring, measured) = self.measured(&seen)?;
+        let (measuring, measured) = self.measured(&seen, everywhere)?;
         findings.extend(measured);
         let running = seen.has_k3s()?;
         for finding in &mut findings {
@@ -190,14 +211,18 @@ impl Preflight {
             .any(|name| name == check || name == "all")
     }
 
-    fn measured(&self, seen: &Seen<'_>) -> Result<(Measuring, Vec<Finding>), Unreadable> {
+    fn measured(
+        &self,
+        seen: &Seen<'_>,
+        everywhere: bool,
+    ) -> Result<(Measuring, Vec<Finding>), Unreadable> {
         if !self.measure {
             return Ok((
                 Measuring::Left("the step says `measure = false`"),
                 Vec::new(),
             ));
         }
-        if seen.has_k3s()? {
+        if !everywhere && seen.has_k3s()? {
             return Ok((
                 Measuring::Left("K3s has data here: only `hosts preflight --measure` does it"),
                 Vec::new(),
@@ -232,6 +257,11 @@ impl Preflight {
     /// The action that measures on a node.
     pub fn measuring(&self, known: &Known<'_>) -> Result<Action, Unreadable> {
         Ok(self.inputs(known)?.action())
+    }
+
+    /// What a measuring changes among the facts.
+    pub fn facts_after_measuring() -> [Fact; 2] {
+        [results(), Fact::Clock]
     }
 
     fn inputs(&self, known: &Known<'_>) -> Result<Inputs, Unreadable> {

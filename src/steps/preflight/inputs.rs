@@ -174,6 +174,6 @@ fn virtual_address(seen: &Seen<'_>) -> Result<Option<String>, Unreadable> {
             || net_of(seen, peer)
                 .is_some_and(|net| peers::addresses(net).any(|address| address == wanted))
     });
-    let used = mine || theirs || peers::cluster_exists(seen);
+    let used = mine || theirs || seen.has_k3s()? || peers::cluster_exists(seen);
     Ok((!used).then(|| wanted.to_owned()))
 }

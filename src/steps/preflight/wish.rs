@@ -9,7 +9,7 @@ use super::{CHECKS, FURTHER, Preflight, inputs};
 use crate::model::id::Target;
 
 /// A node of the cluster, as templates see it in `nodes`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
     /// Its name in the inventory.
