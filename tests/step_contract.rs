@@ -10,6 +10,8 @@
     reason = "a test"
 )]
 
+#[path = "step_contract/host.rs"]
+mod host;
 #[path = "step_contract/labs.rs"]
 mod labs;
 

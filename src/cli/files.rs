@@ -42,6 +42,15 @@ pub fn replace_private(path: &Path, text: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Writes a file that is there anew, whole or not at all; its permissions stay.
+pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    // A link is followed: the file it leads to is meant.
+    let path = fs::canonicalize(path)?;
+    let mode = fs::metadata(&path)?.permissions();
+    replace_private(&path, text)?;
+    fs::set_permissions(&path, mode)
+}
+
 /// Writes a file that must still hold `old` ([`io::ErrorKind::InvalidData`] where it does not), whole or not at all: beside
 /// it, then renamed over it, with the mode it has. A symbolic link stays one.
 pub fn replace_if_same(path: &Path, old: &str, new: &str) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use flate2::Compression;
@@ -22,6 +22,8 @@ use hmco_boot::transport::fake::{FakeHost, FakeRun};
 use hmco_boot::transport::local::LocalHost;
 use hmco_boot::transport::machine::{DEFAULT_PATH, Settings};
 use sha2::{Digest, Sha256};
+
+use super::host::{SandboxHost, TOOLS};
 
 /// A machine to try things on.
 pub trait Lab {
@@ -61,6 +63,9 @@ impl Lab for MemoryLab {
                 );
                 let path = AbsPath::new("/run/hmco-boot/preflight").unwrap();
                 tree.write(&path, results, 0o600);
+            }
+            if let Some(run) = super::host::simulate(program, tree) {
+                return run;
             }
             for path in &creates {
                 tree.write(path, "made by a program\n", 0o644);
@@ -159,8 +164,7 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// A sandbox folder of this machine. `_folder` is removed with it.
 struct SandboxLab {
-    host: LocalHost,
-    root: PathBuf,
+    host: SandboxHost,
     _folder: tempfile::TempDir,
 }
 
@@ -194,7 +198,7 @@ impl Lab for SandboxLab {
             }
         }
         let mut picture = String::new();
-        walk(&self.root, &mut picture);
+        walk(&self.host.root, &mut picture);
         picture
     }
 
@@ -214,6 +218,9 @@ pub fn sandbox_lab() -> Box<dyn Lab> {
     fs::create_dir(&root).unwrap();
     fs::create_dir(&tools).unwrap();
     stand_in(&tools, "systemctl", include_str!("systemctl.sh"), &root);
+    for name in TOOLS {
+        stand_in(&tools, name, include_str!("tools.sh"), &root);
+    }
     let settings = Settings {
         root: Some(AbsPath::new(root.to_str().unwrap()).unwrap()),
         path: format!("{}:{DEFAULT_PATH}", tools.display()),
@@ -221,8 +228,10 @@ pub fn sandbox_lab() -> Box<dyn Lab> {
         ..Settings::default()
     };
     Box::new(SandboxLab {
-        host: LocalHost::new(settings),
-        root,
+        host: SandboxHost {
+            host: LocalHost::new(settings),
+            root,
+        },
         _folder: folder,
     })
 }
@@ -263,7 +272,8 @@ pub fn seeds() -> Vec<Action> {
         path: path(text),
         to: to.to_owned(),
     };
-    vec![
+    let mut seeds = super::host::seeds();
+    seeds.extend([
         folder("/etc/default"),
         folder("/etc/ssh"),
         folder("/etc/sysctl.d"),
@@ -292,7 +302,7 @@ pub fn seeds() -> Vec<Action> {
         file("/etc/first-boot", ""),
         file(
             "/etc/fstab",
-            "proc /proc proc defaults\nnas-old:/a /a nfs\nnas-old:/b /b nfs\n",
+            "proc /proc proc defaults\nnas-old:/a /a nfs\nnas-old:/b /b nfs\n/var/swap none swap sw 0 0\nold /mnt/old tmpfs size=1m 0 0\n",
         ),
         file(
             "/etc/ssh/sshd_config",
@@ -301,5 +311,6 @@ pub fn seeds() -> Vec<Action> {
         file("/srv/app-old/deep/file", "x"),
         link("/usr/local/bin/app", "/somewhere/else"),
         link("/usr/local/bin/app-legacy", "app"),
-    ]
+    ]);
+    seeds
 }
