@@ -14,7 +14,8 @@
 //! |---|---|---|---|
 //! | `model` | inventory, playbook, selectors, vars, events, outcomes: pure data and rules | - | no |
 //! | `facts` | what can be read from a target, the one script that reads it, its parser | `model` | no |
-//! | `transport` | seam `Host`: reads facts from a machine and applies jobs to it | `model`, `facts` | yes |
+//! | `artifact` | seam `Artifacts`: from a pin to a file whose bytes are proven | `model` | yes |
+//! | `transport` | seam `Host`: reads facts from a machine and applies jobs to it | `model`, `facts`, `artifact` | yes |
 //! | `secrets` | seam `SecretStore` | `model`, `facts` | yes |
 //! | `journal` | seam `Journal`: the record of runs | `model`, `facts` | yes |
 //! | `steps` | one file per kind: wish, facts, decision, actions; all pure | `model`, `facts` | no |
@@ -22,6 +23,7 @@
 //! | `plan` | inventory and playbook to a graph of (step, target) pairs; fingerprint, explanation, saved plans | `model`, `facts`, `steps` | no |
 //! | `engine` | scheduler (synchronous), runner, locks, resume | `model`, `facts`, `plan`, `steps`, `transport`, `journal`, `secrets` | `clock.rs` |
 //! | `report` | terminal, plain lines, JSON, summary, graphs: reads events | `model` | no |
+//! | `lab` | rehearsal nodes on this machine | `model` | yes |
 //! | `cli` | arguments, one file per command, the edge error, the only place that prints | everything | yes |
 //!
 //! # How data flows
@@ -73,6 +75,8 @@
 //!   `facts` may not use `transport`. It is still the only place where a word becomes shell text.
 //! - `Host` is structured: `read` facts, `apply` a job, `attach` to one. The shell lies below it, so that a fake is a
 //!   machine in memory and not a shell that guesses what a script would have done.
+//! - `transport` uses the seam `Artifacts`: the bytes of a file that the controller sends to a node go from disk to the
+//!   connection there, and nowhere else in between.
 //! - Actions are a closed enum that `transport` carries out; the engine only passes them on.
 //! - Needing a playbook step means needing each of its steps, by the same rule per target as any other need; needing an
 //!   `each` step means its items on that target.
@@ -93,11 +97,13 @@
 //! - The directory kind's touches end at the folder itself ([`steps::Touches`] tells paths from trees), so a first plan
 //!   shows what it would write below a folder that is still to be made.
 
+pub mod artifact;
 pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod facts;
 pub mod journal;
+pub mod lab;
 pub mod model;
 pub mod plan;
 pub mod report;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::error::{CliError, Kind};
 use super::live::{self, Watcher};
 use super::reach::BecomeArgs;
-use super::session::{self, ClusterLock, Session};
-use super::{Context, plan};
+use super::session::{self, Session};
+use super::{Context, locks, plan};
 use crate::engine::clock::SystemClock;
 use crate::engine::runner::{self, Seams};
 use crate::engine::scheduler::{Consent, Options};
@@ -135,13 +135,17 @@ pub async fn execute(
     let run = session::new_run_id(&clock)?;
     let journal = Arc::new(SqliteJournal::open(&session.state.journal_path())?);
     let machines = session.machines(&how.become_root, context)?;
-    let holder = session::holder(context, &run, &clock, how.command);
+    let holder = locks::holder(context, &run, &clock, how.command);
+    let locks = locks::run_locks(
+        session.state.clone(),
+        &session.fingerprinter,
+        machines.clone(),
+        holder,
+        &run,
+    );
     let seams = Seams {
         hosts: machines.clone(),
-        locks: Some(Arc::new(ClusterLock {
-            state: session.state.clone(),
-            holder,
-        })),
+        locks: Some(Arc::new(locks)),
         journal: Some(journal.clone()),
         confirm: Arc::new(live::Terminal),
         clock: Arc::new(clock),

@@ -19,8 +19,12 @@ pub struct FactRef {
 }
 
 impl From<Fact> for FactRef {
+    /// On the step's own target; a fact of the controller on the controller.
     fn from(fact: Fact) -> Self {
-        Self { target: None, fact }
+        Self {
+            target: fact.is_of_controller().then_some(Target::Controller),
+            fact,
+        }
     }
 }
 
@@ -105,9 +109,13 @@ impl<'a> Known<'a> {
             .is_some()
     }
 
-    /// The raw answer on the step's own target.
+    /// The raw answer on the step's own target, or on the controller for a fact of the controller.
     pub fn answer(&self, fact: &Fact) -> Option<&'a Result<FactValue, FactError>> {
-        self.store.get(self.target, fact)
+        let target = match fact.is_of_controller() {
+            true => &Target::Controller,
+            false => self.target,
+        };
+        self.store.get(target, fact)
     }
 
     /// The raw answer on another target.
@@ -277,6 +285,17 @@ impl<'a> Known<'a> {
         })
     }
 
+    /// The mistake of an answer that does not fit its question.
+    pub fn odd_answer(&self, fact: &Fact) -> Unreadable {
+        Unreadable {
+            target: self.target.clone(),
+            fact: fact.clone(),
+            source: Some(FactError::Failed(
+                "the answer has another type than the question".to_owned(),
+            )),
+        }
+    }
+
     fn typed<T>(
         &self,
         fact: &Fact,
@@ -285,12 +304,6 @@ impl<'a> Known<'a> {
         let Some(value) = self.value(fact)? else {
             return Ok(None);
         };
-        pick(value).map(Some).ok_or_else(|| Unreadable {
-            target: self.target.clone(),
-            fact: fact.clone(),
-            source: Some(FactError::Failed(
-                "the answer has another type than the question".to_owned(),
-            )),
-        })
+        pick(value).map(Some).ok_or_else(|| self.odd_answer(fact))
     }
 }

@@ -9,11 +9,15 @@ mod kernel;
 mod mounts;
 mod net;
 mod packages;
+mod readiness;
 mod reply;
 mod state;
 mod stats;
 mod system;
 mod texts;
+
+pub use host::find_account;
+pub use mounts::{mount_table, swap_table};
 
 use super::digest_cache::DigestCache;
 use super::fact::{Answer, Fact, FactError, FactValue};
@@ -103,6 +107,10 @@ impl Parser<'_> {
             Fact::Mounts => mounts::mounts(&self.texts).map(FactValue::Mounts),
             Fact::Swaps => mounts::swaps(&self.reply, &self.texts).map(FactValue::Swaps),
             Fact::SysctlFiles => kernel::sysctl_files(&self.reply).map(FactValue::SysctlFiles),
+            Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => Err(FactError::Failed(
+                "no machine's shell can answer this: it is asked of the controller".to_owned(),
+            )),
+            Fact::Readiness => readiness::readiness(&self.reply).map(FactValue::Readiness),
         }
     }
 }

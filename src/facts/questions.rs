@@ -135,6 +135,7 @@ pub fn text_files(facts: &[Fact]) -> Vec<(Place, String)> {
             Fact::Clock => (&["/proc/uptime"], &["/etc/timezone"]),
             Fact::Net => (&["/proc/net/route"], &["/etc/resolv.conf"]),
             Fact::RunState => (&[], &["/var/lib/hmco-boot/procedure.json"]),
+            Fact::Unit { .. } => (&["/proc/uptime"], &[]),
             _ => (&[], &[]),
         };
         files.extend(machine.iter().map(|p| (Place::Machine, (*p).to_owned())));
@@ -145,12 +146,18 @@ pub fn text_files(facts: &[Fact]) -> Vec<(Place, String)> {
             }
             Fact::Unit { name } if is_unit_name(name) => {
                 files.push((Place::Run, format!("/stamp/{name}")));
+                files.push((Place::Root, kept_stamp(name)));
             }
             Fact::RunState => files.push((Place::Run, "/lock".to_owned())),
             _ => {}
         }
     }
     each_once(files)
+}
+
+/// Where a unit's stamp survives a reboot.
+pub fn kept_stamp(unit: &str) -> String {
+    format!("/var/lib/hmco-boot/stamp/{unit}")
 }
 
 const OS_MACHINE: [&str; 9] = [

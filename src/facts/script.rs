@@ -71,6 +71,7 @@ pub fn script(request: &Request<'_>) -> String {
         files(request),
         digests(request),
         calls::machine(request),
+        calls::settings(request),
         calls::tools(request),
         calls::run_state(request),
         calls::k3s(request),

@@ -6,14 +6,30 @@
 //! order: [`Kind::facts`] (again after each round, until [`Want::Done`]), [`Kind::decide`], and on drift
 //! [`Kind::apply`]; after the apply its facts are read again and it decides again: what still differs is a failure.
 
+pub mod artifact;
 pub mod assert;
+pub mod authorized_key;
+pub mod boot_cmdline;
 pub mod command;
 pub mod directory;
+pub mod dns_check;
 pub mod file;
+pub mod hostname;
+pub mod http_check;
+pub mod kernel_module;
 pub mod line;
 pub mod link;
+pub mod mount;
+pub mod packages;
+pub mod preflight;
+pub mod reboot;
 pub mod registry;
 pub mod shared;
+pub mod swap;
+pub mod sysctl;
+pub mod systemd_unit;
+pub mod user;
+pub mod wait;
 
 use std::fmt::Debug;
 
@@ -189,6 +205,14 @@ impl Touches {
             }
             // What changes by itself is always read again.
             Fact::Exec { .. } | Fact::Clock | Fact::Log { .. } | Fact::RunState => true,
+            Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => true,
+            Fact::Readiness => {
+                self.kernel
+                    || self.packages
+                    || self.k3s
+                    || !self.units.is_empty()
+                    || self.paths_touch("/etc")
+            }
             Fact::Stat { .. } | Fact::Digest { .. } | Fact::Content { .. } | Fact::Disk { .. } => {
                 false
             }
@@ -257,6 +281,12 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
     /// What its apply may change.
     fn touches(&self) -> Touches;
 
+    /// What a person should know although the target is as wished: told as a warning of the run, with the step's name
+    /// and target in front of its message. Asked once, when the decision is `Unchanged`.
+    fn warning(&self, _known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+        None
+    }
+
     /// Whether a second decision after an apply proves anything. False only for an action that states no condition
     /// (`always = true`), which then counts as changed when its program succeeded.
     fn verifiable(&self) -> bool {
@@ -296,6 +326,10 @@ pub trait Wish: Debug + Send + Sync {
     }
     /// See [`Kind::touches`].
     fn touches(&self) -> Touches;
+    /// See [`Kind::warning`].
+    fn warning(&self, _known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+        None
+    }
     /// See [`Kind::verifiable`].
     fn verifiable(&self) -> bool;
     /// The wish as canonical JSON for the plan's fingerprint; may hold secrets, so only a keyed MAC of it is kept.
@@ -337,6 +371,10 @@ impl<K: Kind> Wish for K {
 
     fn touches(&self) -> Touches {
         Kind::touches(self)
+    }
+
+    fn warning(&self, known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+        Kind::warning(self, known)
     }
 
     fn verifiable(&self) -> bool {

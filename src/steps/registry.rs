@@ -45,12 +45,28 @@ pub fn kind(name: &str) -> Option<&'static KindInfo> {
 }
 
 const KINDS: &[KindInfo] = &[
+    info::<super::artifact::Artifact>(),
     info::<super::assert::Assert>(),
+    info::<super::authorized_key::AuthorizedKey>(),
+    info::<super::boot_cmdline::BootCmdline>(),
     info::<super::command::Command>(),
     info::<super::directory::Directory>(),
+    info::<super::dns_check::DnsCheck>(),
     info::<super::file::File>(),
+    info::<super::hostname::Hostname>(),
+    info::<super::http_check::HttpCheck>(),
+    info::<super::kernel_module::KernelModule>(),
     info::<super::line::Line>(),
     info::<super::link::Link>(),
+    info::<super::mount::Mount>(),
+    info::<super::packages::Packages>(),
+    info::<super::preflight::Preflight>(),
+    info::<super::reboot::Reboot>(),
+    info::<super::swap::Swap>(),
+    info::<super::sysctl::Sysctl>(),
+    info::<super::systemd_unit::SystemdUnit>(),
+    info::<super::user::User>(),
+    info::<super::wait::Wait>(),
 ];
 
 pub(crate) const fn info<K: Kind>() -> KindInfo {

@@ -67,6 +67,17 @@ impl<'a> Input<'a> {
         self.pieces.push(Cow::Owned(whole.into_bytes()));
     }
 
+    /// Writes it all.
+    pub(super) async fn write(
+        &self,
+        stdin: &mut (dyn AsyncWrite + Send + Unpin),
+    ) -> std::io::Result<()> {
+        for piece in &self.pieces {
+            stdin.write_all(piece).await?;
+        }
+        Ok(())
+    }
+
     /// Bytes as they are.
     pub(super) fn payload(&mut self, bytes: &'a [u8]) {
         self.pieces.push(Cow::Borrowed(bytes));
@@ -169,10 +180,8 @@ async fn write_input(
     heard: oneshot::Receiver<()>,
     sent: &mut bool,
 ) {
-    for piece in &input.pieces {
-        if stdin.write_all(piece).await.is_err() {
-            return;
-        }
+    if input.write(&mut stdin).await.is_err() {
+        return;
     }
     *sent = true;
     if stdin.flush().await.is_err() {

@@ -5,8 +5,10 @@
 //! What it does not have: permissions, mounts, time. A job ends only when asked to ([`FakeHost::hold_jobs`]) or at
 //! once; a program that does not end is [`FakeRun::endless`].
 
+mod facts;
 mod lock;
 mod state;
+mod systemd;
 mod tree;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,13 +17,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::state::{FakeJob, State, error, gone};
+pub use self::systemd::FakeUnit;
 pub use self::tree::{FakeKind, FakeNode, FakeTree, Refusal};
 use super::job::{check, check_id};
-use super::{Applied, BoxFuture, Host, HostError, OutputSink};
+use super::{Applied, BoxFuture, Host, HostError, HostErrorKind, OutputSink};
+use crate::artifact::Artifacts;
 use crate::facts::fact::{Answer, Fact, FactError, FactValue};
-use crate::model::action::{Job, JobEnd, Program};
+use crate::model::action::{Action, Job, JobEnd, Program};
+use crate::model::artifact::Fetch;
 use crate::model::id::{JobId, RunId};
 use crate::model::lock::{LockAnswer, LockClaim};
+use crate::model::outcome::Failure;
 
 /// What a program did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -121,7 +127,22 @@ impl FakeHost {
         self.state().answers.insert(fact, answer);
     }
 
-    /// What programs do, from now on.
+    /// Brings a unit, as a package would. The machine has systemd once its tree has `/run/systemd/system`.
+    pub fn put_unit(&self, name: &str, unit: FakeUnit) {
+        self.state().systemd.put(name, unit);
+    }
+
+    /// The unit of this name, where systemd has met it.
+    pub fn unit(&self, name: &str) -> Option<FakeUnit> {
+        self.state().systemd.unit(name).cloned()
+    }
+
+    /// Where artifacts come from, for the machine itself and for those that are sent to it.
+    pub fn serve(&self, artifacts: Arc<dyn Artifacts>) {
+        self.state().artifacts = Some(artifacts);
+    }
+
+    /// What programs do that systemd does not, from now on.
     pub fn on_run(&self, run: impl Fn(&Program, &mut FakeTree) -> FakeRun + Send + Sync + 'static) {
         self.state().on_run = Arc::new(run);
     }
@@ -203,6 +224,33 @@ impl FakeHost {
         }
     }
 
+    /// Gets the files that a job places: what the controller cannot fetch stops it, what the machine itself cannot
+    /// fetch is for the job to say.
+    async fn deliver(&self, job: &Job) -> Result<(), HostError> {
+        let artifacts = self.state().artifacts.clone();
+        for action in &job.actions {
+            let Action::Place { pin, .. } = action else {
+                continue;
+            };
+            let fetched = match &artifacts {
+                Some(artifacts) => artifacts.fetch(pin, &|_| ()).await,
+                None => Err(Failure::new(format!(
+                    "{} cannot be fetched by this command",
+                    pin.describe()
+                ))),
+            };
+            match (fetched, pin.fetch) {
+                (Ok(file), _) => drop(self.state().delivered.insert(pin.sha256.clone(), file)),
+                (Err(failure), Fetch::Controller) => {
+                    let kind = HostErrorKind::NotStarted;
+                    return Err(HostError { kind, failure });
+                }
+                (Err(_), Fetch::Node) => {}
+            }
+        }
+        Ok(())
+    }
+
     async fn apply_job(
         &self,
         job: &Job,
@@ -210,6 +258,7 @@ impl FakeHost {
         output: OutputSink<'_>,
     ) -> Result<Applied, HostError> {
         check(job)?;
+        self.deliver(job).await?;
         tokio::task::yield_now().await;
         let fault = self.state().begin(job)?;
         if fault == Some(Fault::LostDuring) {
@@ -219,6 +268,9 @@ impl FakeHost {
         let mut state = self.state();
         state.finish(&job.id);
         if fault == Some(Fault::LostAfter) {
+            if job.actions.contains(&Action::Reboot) {
+                state.jobs.remove(&job.id);
+            }
             return Err(error(Fault::LostAfter));
         }
         let end = state.take(&job.id);

@@ -17,7 +17,7 @@ use crate::model::shell::{quote, quote_all};
 /// The nap of `sh/lib.sh`, in milliseconds.
 const NAP: u128 = 200;
 
-static LIB: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/lib.sh")));
+pub(super) static LIB: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/lib.sh")));
 static JOB: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/job.sh")));
 static GUARD: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/guard.sh")));
 static APPLY: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/apply.sh")));
@@ -26,7 +26,7 @@ static LOCK: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/lock.sh"
 static ATTACH: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/attach.sh")));
 
 /// Without comments, blank lines and indentation.
-fn dense(text: &str) -> String {
+pub(super) fn dense(text: &str) -> String {
     text.lines()
         .map(str::trim_start)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -70,6 +70,12 @@ fn variables(settings: &Settings, paths: &Paths, delimiter: &Delimiter, id: &Job
         (
             "GRACE",
             &settings.grace.as_millis().div_ceil(NAP).to_string(),
+        ),
+        ("UPLOADS", &paths.full(&settings.upload.folder)),
+        ("STALL", &settings.upload.stall.as_secs().max(1).to_string()),
+        (
+            "PAUSE",
+            &format!("{:.3}", settings.upload.pause.as_secs_f64()),
         ),
         ("SHELL_WORDS", &settings.shell.join(" ")),
         ("LOADER", LOADER),

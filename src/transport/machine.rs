@@ -1,15 +1,18 @@
 //! A real machine behind a [`Shell`]: what an execution is made of and what its answers mean, the same for all ways of
 //! reaching it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::actions::{self, Paths};
+use super::clock_offset::Watch;
 use super::exec::{Execution, Input, execute};
 use super::job;
 use super::shell::{NOT_LOADED, Shell};
-use super::story::Story;
+use super::story::{Story, not_started};
+use super::upload::{self, UploadSettings};
 use super::{Applied, BoxFuture, Host, HostError, HostErrorKind, OutputSink};
+use crate::artifact::Artifacts;
 use crate::facts::digest_cache::DigestCache;
 use crate::facts::fact::{Answer, Fact};
 use crate::facts::frame::{Delimiter, Frame};
@@ -47,6 +50,10 @@ pub struct Settings {
     pub digests: DigestCache,
     /// Seconds after which a batch of facts is given up.
     pub batch_seconds: u32,
+    /// How files are sent.
+    pub upload: UploadSettings,
+    /// Where artifacts that the controller sends come from; `None` = such jobs are refused.
+    pub artifacts: Option<Arc<dyn Artifacts>>,
     /// Between asking the processes of a job that took too long to end, and killing them.
     pub grace: Duration,
 }
@@ -64,6 +71,8 @@ impl Default for Settings {
             path: DEFAULT_PATH.to_owned(),
             digests: DigestCache::default(),
             batch_seconds: BATCH_SECONDS,
+            upload: UploadSettings::default(),
+            artifacts: None,
             grace: GRACE,
         }
     }
@@ -76,6 +85,8 @@ pub struct Machine<S> {
     paths: Paths,
     digests: Mutex<DigestCache>,
     claim: Mutex<Option<LockClaim>>,
+    /// Names this sender of files to the machine: it may end what an earlier connection of its own left there.
+    sender: OnceLock<String>,
 }
 
 impl<S: Shell> Machine<S> {
@@ -91,6 +102,7 @@ impl<S: Shell> Machine<S> {
             paths,
             digests,
             claim: Mutex::default(),
+            sender: OnceLock::new(),
         }
     }
 
@@ -155,14 +167,21 @@ impl<S: Shell> Machine<S> {
         text.push_str(&job::end_mark(&delimiter));
         let mut input = Input::new();
         input.script(&delimiter, &text);
-        let execution = self.execute(&delimiter, &input, &mut Some).await?;
+        let mut watch = Watch::start();
+        let mut listen = |frame: Frame| {
+            watch.frame(&frame);
+            Some(frame)
+        };
+        let execution = self.execute(&delimiter, &input, &mut listen).await?;
         if !execution.ended {
             return Err(cut_off(
                 &execution,
                 HostErrorKind::Unreachable { transient: true },
             ));
         }
-        Ok(parse::answers(facts, &execution.frames, &mut self.cache()))
+        let mut answers = parse::answers(facts, &execution.frames, &mut self.cache());
+        watch.complete(&mut answers);
+        Ok(answers)
     }
 
     async fn apply_job(
@@ -197,6 +216,7 @@ impl<S: Shell> Machine<S> {
         story: &mut Story,
     ) -> Result<Applied, HostError> {
         job::check(job)?;
+        self.send_artifacts(job, output).await?;
         let delimiter = delimiter()?;
         let payloads = actions::payloads(&job.actions, &self.paths);
         let input = job::apply_input(
@@ -207,17 +227,21 @@ impl<S: Shell> Machine<S> {
             &payloads,
             &self.facts_script(facts, &delimiter),
         );
-        let execution = self
-            .execute(&delimiter, &input, &mut |frame| story.take(frame, output))
-            .await?;
+        let mut watch = Watch::start();
+        let mut listen = |frame: Frame| {
+            watch.frame(&frame);
+            story.take(frame, output)
+        };
+        let execution = self.execute(&delimiter, &input, &mut listen).await?;
         if let Some(refusal) = story.refusal(&job.id, &self.settings.run_dir) {
             return Err(refusal);
         }
         match story.end() {
-            Some(end) if execution.ended => Ok(Applied {
-                end,
-                answers: parse::answers(facts, &execution.frames, &mut self.cache()),
-            }),
+            Some(end) if execution.ended => {
+                let mut answers = parse::answers(facts, &execution.frames, &mut self.cache());
+                watch.complete(&mut answers);
+                Ok(Applied { end, answers })
+            }
             // The verdict, if there is one, is still on the machine, and comes with an attach.
             _ if story.started() => Err(cut_off(&execution, HostErrorKind::Lost)),
             // Nobody knows how far it came, unless the shell ended by itself without having started it.
@@ -226,6 +250,45 @@ impl<S: Shell> Machine<S> {
             }
             _ => Err(cut_off(&execution, HostErrorKind::NotStarted)),
         }
+    }
+
+    /// Sends the files that the controller fetches for a job: before it, and outside its time limit.
+    async fn send_artifacts(&self, job: &Job, output: OutputSink<'_>) -> Result<(), HostError> {
+        let mut sent: Vec<&str> = Vec::new();
+        for pin in actions::sent_pins(&job.actions) {
+            if sent.contains(&pin.sha256.as_str()) {
+                continue;
+            }
+            sent.push(&pin.sha256);
+            let Some(artifacts) = &self.settings.artifacts else {
+                let what = format!("{} cannot be fetched by this command", pin.describe());
+                return Err(not_started(what));
+            };
+            let watch = upload::narrator(pin, output);
+            let fetched = artifacts.fetch(pin, &watch).await;
+            let file = fetched.map_err(|failure| HostError {
+                kind: HostErrorKind::NotStarted,
+                failure,
+            })?;
+            let sender = match self.sender.get() {
+                Some(sender) => sender,
+                None => {
+                    let new = delimiter()?.as_str().to_owned();
+                    self.sender.get_or_init(|| new)
+                }
+            };
+            let upload = upload::Upload {
+                shell: &self.shell,
+                settings: &self.settings,
+                paths: &self.paths,
+                pin,
+                file: &file,
+                sender,
+                output,
+            };
+            upload.run().await?;
+        }
+        Ok(())
     }
 
     async fn attach_job(

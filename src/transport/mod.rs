@@ -3,6 +3,8 @@
 //! the same cases.
 
 mod actions;
+mod clock_offset;
+pub mod controller;
 mod exec;
 #[doc(hidden)]
 pub mod fake;
@@ -15,6 +17,7 @@ mod restart;
 pub mod shell;
 pub mod ssh;
 mod story;
+pub mod upload;
 
 use std::future::Future;
 use std::pin::Pin;

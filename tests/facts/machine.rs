@@ -488,7 +488,9 @@ fn with_systemd_units_logs_and_the_clocks_state_are_asked_of_its_tools() {
             Fact::Clock,
         ];
         let (text, delimiter) = machine.text_of(&facts);
-        let text = text.replace("[ -d /run/systemd/system ]", "[ -d / ]");
+        let text = text
+            .replace("$R/run/systemd/system", "/")
+            .replace("/run/systemd/system", "/");
         let out = crate::shells::run(&shell, &[], &text);
         let given = machine.parse(&facts, &out, &delimiter);
         match &given[0].1 {
@@ -605,4 +607,35 @@ fn a_container_is_told_by_its_managers_file() {
         }
     }
     assert_eq!(told, ["", "systemd-nspawn", "lxc"]);
+}
+
+#[test]
+fn swap_firewall_and_port_holders_are_told() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::create_dir_all(tree.path().join("etc/ufw")).unwrap();
+    fs::write(tree.path().join("etc/ufw/ufw.conf"), "# x\nENABLED=yes\n").unwrap();
+    fs::create_dir_all(tree.path().join("etc/NetworkManager/conf.d")).unwrap();
+    let conf = "[keyfile]\nunmanaged-devices=interface-name:cni*;interface-name:flannel*\n";
+    fs::write(tree.path().join("etc/NetworkManager/conf.d/k3s.conf"), conf).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for shell in shells() {
+        let Ok(FactValue::Readiness(found)) =
+            Machine::new(tree.path()).one(&shell, Fact::Readiness)
+        else {
+            panic!("{}", shell.name);
+        };
+        assert!(found.ufw && found.cni_unmanaged, "{found:?}");
+        let swaps = fs::read_to_string("/proc/swaps").unwrap();
+        assert_eq!(found.swaps.len(), swaps.lines().count() - 1);
+        if !said(&["ss", "-V"]).is_empty() {
+            let holder = found.holders.iter().find(|holder| holder.port == port);
+            let holder = holder.unwrap_or_else(|| panic!("{}: {found:?}", shell.name));
+            assert_eq!(holder.protocol, "tcp");
+        }
+        let Ok(FactValue::Readiness(real)) = real().one(&shell, Fact::Readiness) else {
+            panic!("{}", shell.name);
+        };
+        assert_eq!(real.swaps, found.swaps);
+    }
 }

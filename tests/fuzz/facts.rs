@@ -100,6 +100,7 @@ fn questions(files: &[(&str, Vec<u8>)]) -> Vec<Fact> {
         Fact::SysctlFiles,
         Fact::K3sInstall,
         Fact::K3sData,
+        Fact::Readiness,
         Fact::K3sCli {
             args: vec![name("version")],
             timeout,

@@ -26,7 +26,8 @@ pub fn account(reply: &Reply<'_>, texts: &Texts, name: &str) -> Result<Account, 
     find_account(&users, &groups, name).ok_or(FactError::NotFound)
 }
 
-fn find_account(users: &str, groups: &str, name: &str) -> Option<Account> {
+/// An account, from the texts of /etc/passwd and /etc/group.
+pub fn find_account(users: &str, groups: &str, name: &str) -> Option<Account> {
     let fields: Vec<&str> = users
         .lines()
         .map(|line| line.split(':').collect::<Vec<_>>())
@@ -150,6 +151,7 @@ pub fn clock(reply: &Reply<'_>, texts: &Texts, stats: &Stats) -> Result<Clock, F
             .unwrap_or_default(),
         synchronized,
         zone,
+        offset: None,
     })
 }
 

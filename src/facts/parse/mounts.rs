@@ -9,7 +9,17 @@ pub fn mounts(texts: &Texts) -> Result<Vec<Mount>, FactError> {
     let text = texts
         .text(Place::Machine, "/proc/self/mountinfo")?
         .ok_or(FactError::NotFound)?;
-    Ok(text.lines().filter_map(mount).collect())
+    Ok(mount_table(&text))
+}
+
+/// The text of /proc/self/mountinfo.
+pub fn mount_table(text: &str) -> Vec<Mount> {
+    text.lines().filter_map(mount).collect()
+}
+
+/// The text of /proc/swaps.
+pub fn swap_table(text: &str) -> Vec<SwapArea> {
+    text.lines().skip(1).filter_map(swap_area).collect()
 }
 
 /// `ID PARENT DEVICE ROOT POINT OPTIONS [OPTIONAL...] - TYPE SOURCE SUPER_OPTIONS`.
@@ -92,7 +102,7 @@ pub fn swaps(reply: &Reply<'_>, texts: &Texts) -> Result<Swaps, FactError> {
     units.sort();
     units.dedup();
     Ok(Swaps {
-        active: table.lines().skip(1).filter_map(swap_area).collect(),
+        active: swap_table(&table),
         units,
     })
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lock::FakeLock;
-use super::{Calls, FakeRun, FakeTree, Fault};
+use super::systemd::Systemd;
+use super::{Calls, FakeRun, FakeTree, Fault, Refusal, facts};
+use crate::artifact::{Artifacts, VerifiedFile, member};
 use crate::facts::fact::{
     Answer, Boot, Fact, FactError, FactValue, LeftoverJob, Os, RunState, Sudo,
 };
@@ -22,6 +24,10 @@ pub(super) struct State {
     pub(super) tree: FakeTree,
     pub(super) answers: BTreeMap<Fact, Scripted>,
     pub(super) on_run: OnRun,
+    pub(super) systemd: Systemd,
+    pub(super) artifacts: Option<Arc<dyn Artifacts>>,
+    /// Files that jobs may place, by sha256: sent to it, or fetched by itself.
+    pub(super) delivered: BTreeMap<String, VerifiedFile>,
     pub(super) boot: u64,
     pub(super) jobs: BTreeMap<JobId, FakeJob>,
     pub(super) seen: BTreeSet<JobId>,
@@ -45,6 +51,9 @@ impl State {
             tree: FakeTree::default(),
             answers: BTreeMap::new(),
             on_run: Arc::new(|_, _| FakeRun::exit(0, "")),
+            systemd: Systemd::default(),
+            artifacts: None,
+            delivered: BTreeMap::new(),
             boot: 1,
             jobs: BTreeMap::new(),
             seen: BTreeSet::new(),
@@ -113,7 +122,8 @@ impl State {
                 retryable,
             };
             if let Action::Run(program) = action {
-                let run = (self.on_run.clone())(program, &mut self.tree);
+                let run = self.systemd.run(program, &mut self.tree);
+                let run = run.unwrap_or_else(|| (self.on_run.clone())(program, &mut self.tree));
                 stdout.push_str(&run.stdout);
                 stderr.push_str(&run.stderr);
                 match run.exit {
@@ -123,7 +133,7 @@ impl State {
                 }
                 break;
             }
-            if let Err(refusal) = self.tree.act(action) {
+            if let Err(refusal) = self.act(action) {
                 stderr.push_str(&format!("hmco-boot: {refusal}\n"));
                 status = failed(1, false);
                 break;
@@ -138,12 +148,13 @@ impl State {
             dropped: lost_out + lost_err,
         };
         let restarts = end.status == JobStatus::Succeeded && job.actions.contains(&Action::Reboot);
-        self.jobs.insert(id.clone(), FakeJob::Ended(end));
         if restarts {
             let lock = self.lock.take();
             self.reboot();
             self.lock = lock.map(FakeLock::anew);
         }
+        // The verdict is handed over before the machine goes down.
+        self.jobs.insert(id.clone(), FakeJob::Ended(end));
     }
 
     /// A restart: what ran is gone, books included, for they are in memory.
@@ -152,6 +163,7 @@ impl State {
         self.uptime = Duration::ZERO;
         self.jobs.clear();
         self.lock = None;
+        let has_systemd = Systemd::is_there(&self.tree);
         if let Ok(run) = AbsPath::new("/run") {
             // A refusal is impossible: a missing folder is fine, and this one may be a folder.
             if let Err(refusal) = self.tree.act(&Action::Remove {
@@ -161,6 +173,33 @@ impl State {
                 tracing::debug!(refusal, "/run stays");
             }
         }
+        if let (Some(cmdline), Ok(path)) = (
+            facts::next_cmdline(&self.tree),
+            AbsPath::new(facts::PROC_CMDLINE),
+        ) {
+            self.tree.write(&path, cmdline, 0o444);
+        }
+        if has_systemd {
+            self.systemd.reboot(&mut self.tree);
+        }
+    }
+
+    fn act(&mut self, action: &Action) -> Result<(), Refusal> {
+        let Action::Place {
+            pin,
+            member,
+            path,
+            mode,
+            owner,
+        } = action
+        else {
+            return self.tree.act(action);
+        };
+        let Some(file) = self.delivered.get(&pin.sha256) else {
+            return Err(format!("{} cannot be fetched", pin.url));
+        };
+        let bytes = member::read(file, member.as_ref()).map_err(|error| error.to_string())?;
+        self.tree.write_file(path, &bytes, mode.0, owner, false)
     }
 
     /// Gives the end of a job and removes its folder.
@@ -191,21 +230,31 @@ impl State {
                 cap,
                 ..
             } => self.tree.content_fact(path, unless_sha256.as_deref(), *cap),
-            Fact::Os => Ok(FactValue::Os(os())),
-            Fact::Boot => Ok(FactValue::Boot(Boot {
-                id: self.boot_id(),
-                cmdline: "root=/dev/fake".to_owned(),
-                ..Boot::default()
+            Fact::Os => Ok(FactValue::Os(Os {
+                hostname: facts::text(&self.tree, "/proc/sys/kernel/hostname")
+                    .map_or_else(|| os().hostname, |name| name.trim().to_owned()),
+                ..os()
             })),
+            Fact::Boot => {
+                let boot = Boot {
+                    id: self.boot_id(),
+                    cmdline: "root=/dev/fake".to_owned(),
+                    ..Boot::default()
+                };
+                Ok(FactValue::Boot(facts::boot(&self.tree, boot)))
+            }
             Fact::Sudo => Ok(FactValue::Sudo(Sudo {
                 is_root: true,
                 ..Sudo::default()
             })),
             Fact::RunState => Ok(FactValue::RunState(self.run_state())),
-            other => Err(FactError::Failed(format!(
-                "the machine in memory was not told the answer to: {}",
-                other.describe()
-            ))),
+            Fact::Unit { name } => self.systemd.fact(name, &self.tree),
+            other => facts::of_tree(&self.tree, other).unwrap_or_else(|| {
+                Err(FactError::Failed(format!(
+                    "the machine in memory was not told the answer to: {}",
+                    other.describe()
+                )))
+            }),
         }
     }
 

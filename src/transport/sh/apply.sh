@@ -35,13 +35,6 @@ hb_claim() {
   done
 }
 
-# Copies exactly $1 bytes from standard input to descriptor 7. Talk of the tool goes to standard output.
-hb_bytes() {
-  r=$(($1 % 65536))
-  if [ "$1" -ge 65536 ]; then dd bs=65536 count=$(($1 / 65536)) iflag=fullblock conv=fsync 2>&1 >&7 || return; fi
-  [ $r -eq 0 ] || dd bs=$r count=1 iflag=fullblock conv=fsync 2>&1 >&7
-}
-
 # Receives payload $1: $2 bytes, sha256 $3, destination folder $4 and temporary file $5. Without a folder that can be
 # written it waits in the job's folder, and the job says what is wrong.
 hb_receive() {

@@ -80,7 +80,7 @@ pub struct Settings {
     pub user: Option<String>,
     /// `Port`.
     pub port: Option<u16>,
-    /// All `IdentityFile`s; `none` is one that names no file.
+    /// All `IdentityFile`s, each once; `none` is one that names no file.
     pub identity_files: Vec<String>,
     /// `IdentitiesOnly`.
     pub identities_only: Option<bool>,
@@ -315,7 +315,11 @@ impl Lookup {
             Directive::HostName(value) => first(&mut settings.hostname, value),
             Directive::User(value) => first(&mut settings.user, value),
             Directive::Port(value) => first(&mut settings.port, value),
-            Directive::IdentityFile(value) => settings.identity_files.push(value.clone()),
+            Directive::IdentityFile(value) => {
+                if !settings.identity_files.contains(value) {
+                    settings.identity_files.push(value.clone());
+                }
+            }
             Directive::IdentitiesOnly(value) => first(&mut settings.identities_only, value),
             Directive::IdentityAgent(value) => first(&mut settings.identity_agent, value),
             Directive::HostKeyAlias(value) => first(&mut settings.host_key_alias, value),
@@ -514,7 +518,7 @@ mod tests {
             Some(Proxy::Straight)
         );
         assert_eq!(
-            proxy("ProxyCommand nc %h \"\nProxyJump gate\n"),
+            proxy("ProxyCommand nc %h\nProxyJump gate\n"),
             Some(Proxy::Command)
         );
         assert!(matches!(

@@ -100,18 +100,7 @@ where
     let mut handle = match timeout(access.timeouts.handshake, shaken).await {
         Ok(Ok(handle)) => handle,
         Ok(Err(error)) => return Err(not_shaken(hop, error, &ending)),
-        Err(_) => {
-            let seconds = access.timeouts.handshake.as_secs_f32();
-            return Err(no_way(
-                true,
-                Failure::new(format!(
-                    "{} accepts a connection and then says nothing",
-                    hop.name
-                ))
-                .evidence(format!("no SSH handshake within {seconds} s"))
-                .hint("see that sshd answers there, and not something else, and how busy the machine is"),
-            ));
-        }
+        Err(_) => return Err(silent(hop, &access.timeouts)),
     };
     match authenticate(&mut handle, hop, access, &ending).await {
         Ok(()) => Ok(Some((handle, ending, cut))),
@@ -119,6 +108,20 @@ where
         Err(AuthError::Closed(failure)) => Err(no_way(true, failure)),
         Err(AuthError::Again) => Ok(None),
     }
+}
+
+/// A server that does not go on.
+pub(super) fn silent(hop: &Hop, timeouts: &Timeouts) -> HostError {
+    let seconds = timeouts.handshake.as_secs_f32();
+    no_way(
+        true,
+        Failure::new(format!(
+            "{} accepts a connection and then says nothing",
+            hop.name
+        ))
+        .evidence(format!("no SSH handshake within {seconds} s"))
+        .hint("see that sshd answers there, and not something else, and how busy the machine is"),
+    )
 }
 
 fn config(hop: &Hop, timeouts: &Timeouts) -> client::Config {
@@ -132,7 +135,7 @@ fn config(hop: &Hop, timeouts: &Timeouts) -> client::Config {
     }
 }
 
-fn not_shaken(hop: &Hop, error: ClientError, ending: &Ending) -> HostError {
+pub(super) fn not_shaken(hop: &Hop, error: ClientError, ending: &Ending) -> HostError {
     let error = match error {
         ClientError::Untrusted(failure) => return no_way(false, *failure),
         ClientError::Russh(error) => error,

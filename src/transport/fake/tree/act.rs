@@ -49,11 +49,12 @@ impl FakeTree {
             }
             Action::Remove { path, recursive } => self.remove(path, *recursive),
             Action::Run(_) | Action::Reboot => Ok(()),
-            Action::Place { path, .. } => Err(format!("{path}: artifacts cannot be placed yet")),
+            Action::Place { path, .. } => Err(format!("{path}: nothing was sent")),
         }
     }
 
-    fn write_file(
+    /// Writes a file as an action does.
+    pub(in crate::transport::fake) fn write_file(
         &mut self,
         path: &AbsPath,
         bytes: &[u8],

@@ -176,7 +176,8 @@ const HARMLESS: &[&str] = &[
 /// Reads a line; the keyword in any case. The error is what is wrong with it.
 pub(super) fn read(keyword: &str, rest: &str) -> Result<Directive, String> {
     let name = keyword.to_ascii_lowercase();
-    // Commands go to a shell as they are written; their quotes are none of ours.
+    let words = arguments(rest).ok_or("a quote is not closed")?;
+    // A command goes to a shell as it is written.
     if name == "proxycommand" {
         let none = rest.trim().eq_ignore_ascii_case("none");
         let proxy = if none {
@@ -189,7 +190,6 @@ pub(super) fn read(keyword: &str, rest: &str) -> Result<Directive, String> {
     if HARMLESS.contains(&name.as_str()) {
         return Ok(Directive::Harmless);
     }
-    let words = arguments(rest).ok_or("a quote is not closed")?;
     let one = || match words.as_slice() {
         [] => Err(format!("`{keyword}` has no value")),
         [word] if word.is_empty() => Err(format!("the value of `{keyword}` is empty")),
@@ -328,7 +328,7 @@ mod tests {
             ("PubkeyAuthentication yes", true),
             ("PubkeyAuthentication no", false),
             ("Ciphers aes128-ctr", false),
-            ("ForwardAgent \"unclosed", true),
+            ("ForwardAgent perhaps", true),
         ] {
             let (keyword, rest) = line.split_once(' ').unwrap();
             let found = read(keyword, rest).unwrap();
@@ -346,6 +346,7 @@ mod tests {
             ("HostName \"\"", "is empty"),
             ("HostName # x", "has no value"),
             ("User \"x", "a quote is not closed"),
+            ("ProxyCommand nc %h \"", "a quote is not closed"),
             ("ProxyJump a,,b", "is not a list"),
         ] {
             let (keyword, rest) = line.split_once(' ').unwrap();
