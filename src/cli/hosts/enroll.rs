@@ -247,7 +247,18 @@ async fn by_password(
         hop.identities.clear();
         hop.agent = None;
     }
-    let installed = install(&route, access, &work.line).await?;
+    let installed = install(&route, access, &work.line).await;
+    let installed = installed.map_err(|mut error| {
+        let refused = |line: &String| line.starts_with("password: ");
+        if error.failure.evidence.iter().any(refused) {
+            error.failure.hint = Some(
+                "try again with the right password; sshd may take none (`PasswordAuthentication`), or none of root's \
+                 (`PermitRootLogin`)"
+                    .to_owned(),
+            );
+        }
+        error
+    })?;
     try_key(&work.route, access).await.map_err(|mut error| {
         let was = match installed {
             Installed::Added => "the key was installed",
