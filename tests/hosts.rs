@@ -335,7 +335,7 @@ impl WithUser {
         let keys = Sshd::start("")?;
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::create_dir(at("home")).unwrap();
         std::os::unix::fs::chown(at("home"), Some(4711), Some(4711)).unwrap();
         std::fs::copy(keys.at("host"), at("host")).unwrap();
@@ -428,7 +428,7 @@ fn enroll_installs_the_key_once_by_password_and_proves_it() {
     for path in [authorized.parent().unwrap(), &authorized] {
         use std::os::unix::fs::PermissionsExt as _;
         std::os::unix::fs::chown(path, Some(4711), Some(4711)).unwrap();
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
     }
     let said = project.run(&enroll, "a secret word\n");
     assert_eq!(said.exit, Some(0), "{}\n{}", said.out, said.err);

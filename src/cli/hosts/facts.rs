@@ -22,8 +22,8 @@ use crate::transport::{HostError, Hosts};
 /// Arguments of `hosts facts`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-What playbooks see as `facts.os`, `facts.net` and so on in `when` and `assert` is what --output json shows, one line per
-node. Exits with 3 where a node could not be reached.
+What playbooks see as `facts.os`, `facts.net` and so on in `when` and `assert` is what --output json
+shows, one line per node. Exits with 3 where a node could not be reached.
 
 Examples:
   hmco-boot hosts facts
@@ -94,7 +94,7 @@ fn unreachable(
             .output
             .json("unreachable", &json!({ "node": node, "failure": failure }));
     }
-    let error = CliError::from_failure(Kind::Unreachable, failure);
+    let error = CliError::from_failure(Kind::Unreachable, &super::about(node.as_str(), failure));
     let text = error.render(context.output.error_colour());
     context.output.talk(&text);
     Ok(())
