@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::error::{CliError, Kind};
 use super::reach::BecomeArgs;
 use super::run::PlanArgs;
-use super::{Context, paths, project, reach};
+use super::{Context, artifacts, paths, project, reach};
 use crate::config::project::{Loaded, Project};
 use crate::engine::clock::{Clock, SystemClock};
 use crate::journal::state_dir::{Cache, StateDir};
@@ -122,13 +122,10 @@ impl Session {
             root: rustix::process::geteuid().is_root(),
             own: self.state.path().join("run"),
         };
-        Ok(Arc::new(Machines::new(
-            &self.inventory,
-            &self.root,
-            books,
-            digests,
-            ssh,
-        )))
+        let machines = Machines::new(&self.inventory, &self.root, books, digests, ssh);
+        Ok(Arc::new(
+            machines.with_artifacts(artifacts::store(context)?),
+        ))
     }
 
     /// Keeps what the machines know of their files now.

@@ -22,6 +22,7 @@ pub mod link;
 pub mod mount;
 pub mod packages;
 pub mod preflight;
+pub mod reboot;
 pub mod registry;
 pub mod shared;
 pub mod swap;

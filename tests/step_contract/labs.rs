@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use super::host::{SandboxHost, TOOLS};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hmco_boot::artifact::memory::MemoryArtifacts;
@@ -18,7 +19,7 @@ use hmco_boot::model::sensitive::Text;
 use hmco_boot::model::units::Mode;
 use hmco_boot::model::value::{Data, Value};
 use hmco_boot::transport::Host;
-use hmco_boot::transport::fake::{FakeHost, FakeRun};
+use hmco_boot::transport::fake::{FakeHost, FakeRun, FakeUnit};
 use hmco_boot::transport::local::LocalHost;
 use hmco_boot::transport::machine::{DEFAULT_PATH, Settings};
 use sha2::{Digest, Sha256};
@@ -34,6 +35,10 @@ pub trait Lab {
     fn expect(&self, facts: &[Fact]);
     /// A user that may own files here.
     fn owner(&self) -> String;
+    /// Whether it can be restarted.
+    fn can_restart(&self) -> bool {
+        false
+    }
 }
 
 /// The boot id of a machine in memory that was never restarted.
@@ -52,6 +57,10 @@ impl Lab for MemoryLab {
 
     /// Programs do what their step says they do.
     fn prepare(&self, table: &Value) {
+        // What asks for a restart was taken away by the one before.
+        for path in paths(table.get("files")) {
+            self.0.with_tree(|tree| tree.write(&path, "", 0o644));
+        }
         let (creates, removes) = (paths(table.get("creates")), paths(table.get("removes")));
         self.0.on_run(move |program, tree| {
             if let Some((_, key)) = program.env.iter().find(|(name, _)| name == "KEY") {
@@ -61,6 +70,9 @@ impl Lab for MemoryLab {
                 );
                 let path = AbsPath::new("/run/hmco-boot/preflight").unwrap();
                 tree.write(&path, results, 0o600);
+            }
+            if let Some(run) = super::host::simulate(program, tree) {
+                return run;
             }
             for path in &creates {
                 tree.write(path, "made by a program\n", 0o644);
@@ -98,10 +110,19 @@ impl Lab for MemoryLab {
     fn owner(&self) -> String {
         "pi".to_owned()
     }
+
+    fn can_restart(&self) -> bool {
+        true
+    }
 }
 
 pub fn memory_lab() -> Box<dyn Lab> {
     let host = FakeHost::new();
+    let ready = FakeUnit {
+        active: true,
+        ..FakeUnit::default()
+    };
+    host.put_unit("ready.service", ready);
     host.serve(Arc::new(artifacts().0));
     Box::new(MemoryLab(host))
 }
@@ -159,8 +180,7 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// A sandbox folder of this machine. `_folder` is removed with it.
 struct SandboxLab {
-    host: LocalHost,
-    root: PathBuf,
+    host: SandboxHost,
     _folder: tempfile::TempDir,
 }
 
@@ -194,7 +214,7 @@ impl Lab for SandboxLab {
             }
         }
         let mut picture = String::new();
-        walk(&self.root, &mut picture);
+        walk(&self.host.root, &mut picture);
         picture
     }
 
@@ -214,6 +234,9 @@ pub fn sandbox_lab() -> Box<dyn Lab> {
     fs::create_dir(&root).unwrap();
     fs::create_dir(&tools).unwrap();
     stand_in(&tools, "systemctl", include_str!("systemctl.sh"), &root);
+    for name in TOOLS {
+        stand_in(&tools, name, include_str!("tools.sh"), &root);
+    }
     let settings = Settings {
         root: Some(AbsPath::new(root.to_str().unwrap()).unwrap()),
         path: format!("{}:{DEFAULT_PATH}", tools.display()),
@@ -221,8 +244,10 @@ pub fn sandbox_lab() -> Box<dyn Lab> {
         ..Settings::default()
     };
     Box::new(SandboxLab {
-        host: LocalHost::new(settings),
-        root,
+        host: SandboxHost {
+            host: LocalHost::new(settings),
+            root,
+        },
         _folder: folder,
     })
 }
@@ -263,7 +288,8 @@ pub fn seeds() -> Vec<Action> {
         path: path(text),
         to: to.to_owned(),
     };
-    vec![
+    let mut seeds = super::host::seeds();
+    seeds.extend([
         folder("/etc/default"),
         folder("/etc/ssh"),
         folder("/etc/sysctl.d"),
@@ -274,6 +300,14 @@ pub fn seeds() -> Vec<Action> {
         folder("/run/systemd/system"),
         folder("/etc/systemd/system"),
         folder("/usr/lib/systemd/system"),
+        folder("/run/systemd/units"),
+        file("/run/systemd/units/ready.service.active", "0a1b\n"),
+        file(
+            "/usr/lib/systemd/system/ready.service",
+            "[Service]\nExecStart=/bin/true\n",
+        ),
+        file("/run/reboot-required", "*** System restart required ***\n"),
+        file("/run/app-needs-reboot", ""),
         file(
             "/usr/lib/systemd/system/shipped.service",
             "[Service]\nExecStart=/bin/true\nExecReload=/bin/true\n",
@@ -292,7 +326,7 @@ pub fn seeds() -> Vec<Action> {
         file("/etc/first-boot", ""),
         file(
             "/etc/fstab",
-            "proc /proc proc defaults\nnas-old:/a /a nfs\nnas-old:/b /b nfs\n",
+            "proc /proc proc defaults\nnas-old:/a /a nfs\nnas-old:/b /b nfs\n/var/swap none swap sw 0 0\nold /mnt/old tmpfs size=1m 0 0\n",
         ),
         file(
             "/etc/ssh/sshd_config",
@@ -301,5 +335,6 @@ pub fn seeds() -> Vec<Action> {
         file("/srv/app-old/deep/file", "x"),
         link("/usr/local/bin/app", "/somewhere/else"),
         link("/usr/local/bin/app-legacy", "app"),
-    ]
+    ]);
+    seeds
 }

@@ -176,8 +176,8 @@ fn launch(folder: &Path, more: &str) -> Option<(u16, Child, Arc<Mutex<String>>)>
     drop(free);
     let config = format!(
         "{more}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nPidFile none\nStrictModes no\nUsePAM no\n\
-         AuthorizedKeysFile {0}/authorized\nPermitRootLogin yes\nPasswordAuthentication no\nLogLevel DEBUG1\n\
-         MaxStartups 200\n",
+         AuthorizedKeysFile {0}/authorized\nPermitRootLogin yes\nPasswordAuthentication no\nLogLevel VERBOSE\n\
+         MaxStartups 200\nSetEnv SHLVL=1\n",
         folder.display()
     );
     let file = folder.join("sshd_config");

@@ -4,6 +4,7 @@ mod compare;
 pub mod enroll;
 pub mod facts;
 pub mod pin;
+pub mod preflight;
 mod trust;
 
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub enum Command {
     Enroll(enroll::Args),
     /// Show what nodes are: system, boot, network, clock, disk
     Facts(facts::Args),
+    /// Check whether nodes can carry K3s: values, limits and cures
+    Preflight(preflight::Args),
 }
 
 /// Carries out one of them.
@@ -45,6 +48,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         Command::Pin(args) => pin::run(args, context).await,
         Command::Enroll(args) => enroll::run(args, context).await,
         Command::Facts(args) => facts::run(args, context).await,
+        Command::Preflight(args) => preflight::run(args, context).await,
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::auth::{AuthError, authenticate};
 use super::client::{Ending, no_way};
 use super::route::Hop;
-use super::wire::{Cut, Wire};
+use super::wire::{Cut, Prompt, Wire};
 use super::{Access, Timeouts, verify};
 use crate::model::outcome::Failure;
 use crate::transport::HostError;
@@ -30,7 +30,7 @@ const UNANSWERED: usize = 2;
 const ADDRESSES: usize = 4;
 
 /// A TCP connection: to the first of the name's addresses that answers.
-pub(super) async fn dial(hop: &Hop, timeouts: &Timeouts) -> Result<TcpStream, HostError> {
+pub(super) async fn dial(hop: &Hop, timeouts: &Timeouts) -> Result<Prompt, HostError> {
     let place = format!("{} ({} port {})", hop.name, hop.address, hop.port);
     let looked = tokio::net::lookup_host((hop.address.as_str(), hop.port));
     let addresses: Vec<_> = match timeout(timeouts.connect, looked).await {
@@ -51,7 +51,7 @@ pub(super) async fn dial(hop: &Hop, timeouts: &Timeouts) -> Result<TcpStream, Ho
         match timeout(timeouts.connect, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 prepare(&stream, timeouts);
-                return Ok(stream);
+                return Ok(Prompt(stream));
             }
             Ok(Err(error)) => failure = failure.evidence(format!("{address}: {error}")),
             Err(_) => {
