@@ -5,7 +5,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -451,46 +450,19 @@ fn an_up_that_is_killed_at_any_moment_is_gone_on_with_or_taken_down() {
     let (tag, folder) = (lab.tag(), lab.folder());
     let up = ["up", "--servers", "1", "--agents", "0"];
     let node = lab.node(1);
-    let exists = |path: String| move || Path::new(&path).exists();
-    let moments: Vec<(&str, Box<dyn Fn() -> bool>)> = vec![
-        (
-            "the record",
-            Box::new(exists(format!("{}/lab.toml", folder.display()))),
-        ),
-        (
-            "the bridge",
-            Box::new(exists(format!("/sys/class/net/{}", tag.bridge()))),
-        ),
-        (
-            "the key",
-            Box::new(exists(format!("{}/key", folder.display()))),
-        ),
-        (
-            "a tree",
-            Box::new(exists(format!(
-                "{}/nodes/{node}/root/etc",
-                folder.display()
-            ))),
-        ),
-        (
-            "a link",
-            Box::new(exists(format!("/sys/class/net/{}", tag.link(1)))),
-        ),
-        (
-            "host keys",
-            Box::new(exists(format!(
-                "{}/nodes/{node}/root/etc/ssh/ssh_host_rsa_key.pub",
-                folder.display()
-            ))),
-        ),
-        (
-            "known hosts",
-            Box::new(exists(format!("{}/known_hosts", folder.display()))),
-        ),
+    let tree = format!("{}/nodes/{node}/root", folder.display());
+    let moments = [
+        ("the record", format!("{}/lab.toml", folder.display())),
+        ("the bridge", format!("/sys/class/net/{}", tag.bridge())),
+        ("the key", format!("{}/key", folder.display())),
+        ("the tree", format!("{tree}/etc")),
+        ("the link", format!("/sys/class/net/{}", tag.link(1))),
+        ("host keys", format!("{tree}/etc/ssh/ssh_host_rsa_key.pub")),
+        ("known hosts", format!("{}/known_hosts", folder.display())),
     ];
-    for (index, (what, reached)) in moments.iter().enumerate() {
+    for (index, (what, path)) in moments.iter().enumerate() {
         let mut command = lab.start(&up);
-        wait_for(what, || reached());
+        wait_for(what, || Path::new(path).exists());
         command.kill().unwrap();
         command.wait().unwrap();
         // Alternately taken down and gone on with.

@@ -54,7 +54,8 @@ impl Hierarchies {
         })
     }
 
-    fn of(mounts: &[Mount]) -> Option<Self> {
+    /// Those among these mounts.
+    pub(super) fn of(mounts: &[Mount]) -> Option<Self> {
         let is = |mount: &&Mount| {
             mount.point.starts_with("/sys/fs/cgroup")
                 && matches!(mount.kind.as_str(), "cgroup" | "cgroup2")

@@ -216,13 +216,13 @@ mod tests {
         assert_eq!(record.written.len(), 1);
         assert_eq!(Record::load(&place).unwrap(), Some(record.clone()));
 
-        let edited = std::fs::read_to_string(&path).unwrap() + "# mine\n";
-        std::fs::write(&path, &edited).unwrap();
+        let edited = files::read(&path).unwrap().unwrap() + "# mine\n";
+        files::write(&path, &edited, 0o644).unwrap();
         record.grow("lab", "agent", 3);
         assert_eq!(write(&place, &mut record, &keys()).unwrap(), Found::Edited);
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), edited);
+        assert_eq!(files::read(&path).unwrap(), Some(edited));
 
-        std::fs::write(&path, "[cluster]\n").unwrap();
+        files::write(&path, "[cluster]\n", 0o644).unwrap();
         let refused = write(&place, &mut record, &keys()).unwrap_err();
         assert!(refused.message.ends_with("this lab did not write it"));
     }

@@ -343,7 +343,12 @@ mod tests {
             number: 2,
             address: Ipv4Addr::new(172, 30, 0, 12),
         };
-        Node::new(&place, plan, &Hierarchies::of_this_machine().unwrap())
+        let v2 = mounts::Mount {
+            point: "/sys/fs/cgroup".into(),
+            kind: "cgroup2".into(),
+            options: "rw".into(),
+        };
+        Node::new(&place, plan, &Hierarchies::of(&[v2]).unwrap())
     }
 
     #[test]
