@@ -93,6 +93,7 @@ fn planned(loaded: &Loaded, playbook: &str) -> Plan {
         limit: None,
         vars: &BTreeMap::new(),
         secrets: &|name| Err(format!("there is no secret {name}")),
+        pins: &hmco_boot::model::artifact::PinBook::default(),
         fingerprinter: &Fingerprinter::new([7; 32]),
     };
     build(&request).unwrap()

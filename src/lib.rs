@@ -14,7 +14,8 @@
 //! |---|---|---|---|
 //! | `model` | inventory, playbook, selectors, vars, events, outcomes: pure data and rules | - | no |
 //! | `facts` | what can be read from a target, the one script that reads it, its parser | `model` | no |
-//! | `transport` | seam `Host`: reads facts from a machine and applies jobs to it | `model`, `facts` | yes |
+//! | `artifact` | seam `Artifacts`: from a pin to a file whose bytes are proven | `model` | yes |
+//! | `transport` | seam `Host`: reads facts from a machine and applies jobs to it | `model`, `facts`, `artifact` | yes |
 //! | `secrets` | seam `SecretStore` | `model`, `facts` | yes |
 //! | `journal` | seam `Journal`: the record of runs | `model`, `facts` | yes |
 //! | `steps` | one file per kind: wish, facts, decision, actions; all pure | `model`, `facts` | no |
@@ -74,6 +75,8 @@
 //!   `facts` may not use `transport`. It is still the only place where a word becomes shell text.
 //! - `Host` is structured: `read` facts, `apply` a job, `attach` to one. The shell lies below it, so that a fake is a
 //!   machine in memory and not a shell that guesses what a script would have done.
+//! - `transport` uses the seam `Artifacts`: the bytes of a file that the controller sends to a node go from disk to the
+//!   connection there, and nowhere else in between.
 //! - Actions are a closed enum that `transport` carries out; the engine only passes them on.
 //! - Needing a playbook step means needing each of its steps, by the same rule per target as any other need; needing an
 //!   `each` step means its items on that target.
@@ -94,6 +97,7 @@
 //! - The directory kind's touches end at the folder itself ([`steps::Touches`] tells paths from trees), so a first plan
 //!   shows what it would write below a folder that is still to be made.
 
+pub mod artifact;
 pub mod cli;
 pub mod config;
 pub mod engine;

@@ -28,7 +28,8 @@ enum Io {
 const TABLE: &[(&str, &[&str], Io)] = &[
     ("model", &[], Io::No),
     ("facts", &["model"], Io::No),
-    ("transport", &["model", "facts"], Io::Yes),
+    ("artifact", &["model"], Io::Yes),
+    ("transport", &["model", "facts", "artifact"], Io::Yes),
     ("secrets", &["model", "facts"], Io::Yes),
     ("journal", &["model", "facts"], Io::Yes),
     ("steps", &["model", "facts"], Io::No),
@@ -57,6 +58,7 @@ const IMPLEMENTATIONS: &[(&str, &[&str])] = &[
     ("transport", &["local", "fake"]),
     ("journal", &["sqlite", "memory"]),
     ("secrets", &["memory"]),
+    ("artifact", &["store", "memory"]),
 ];
 
 /// What reaches the outside, by path.

@@ -22,5 +22,11 @@ mod host;
 mod jobs;
 #[path = "seam_contract/local.rs"]
 mod local;
+#[path = "seam_contract/locks.rs"]
+mod locks;
+#[path = "seam_contract/locks_local.rs"]
+mod locks_local;
 #[path = "seam_contract/rig.rs"]
 mod rig;
+#[path = "support/sshd.rs"]
+mod sshd;

@@ -1,14 +1,16 @@
 //! `hmco-boot.lock`: for everything that is fetched by URL, what its bytes must be. Pure; fetching and computing digests
 //! are `artifact`'s.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
+use toml_edit::{ArrayOfTables, DocumentMut, InlineTable, Item, Table};
 
 use super::edit::{EditError, line_ends_as};
 use super::syntax;
+use crate::model::artifact::{Artifact as Whole, Pin, PinBook};
+pub use crate::model::artifact::{Fetch, Member, PinArch};
 use crate::model::mistake::{Mistake, nearest};
 use crate::model::shape;
 use crate::model::value::{Data, FileId, Value};
@@ -44,31 +46,14 @@ pub struct Artifact {
     /// Who fetches it.
     #[serde(default)]
     pub fetch: Fetch,
-}
-
-/// Architectures of artifacts.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PinArch {
-    /// 64-bit ARM.
-    Arm64,
-    /// 32-bit ARM.
-    Armhf,
-    /// 64-bit x86.
-    Amd64,
-    /// The same bytes for all.
-    All,
-}
-
-/// Who fetches an artifact.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Fetch {
-    /// The node itself.
-    #[default]
-    Node,
-    /// This machine, which then sends it.
-    Controller,
+    /// Where the release's own list of checksums is: a URL, or a path beside `url`; may hold `{version}` and `{arch}`.
+    /// Missing: the usual names are tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksums: Option<String>,
+    /// Files inside the `.tar.gz` that playbooks place, by the name (the end of the path) they use; written by
+    /// `hmco-boot pins update`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<String, Member>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -79,6 +64,27 @@ struct File {
 }
 
 impl Pins {
+    /// What plans may use: per name all architectures, or which of them lack a digest.
+    pub fn book(&self) -> PinBook {
+        let mut names: BTreeMap<&str, Vec<&Artifact>> = BTreeMap::new();
+        for row in &self.artifacts {
+            names.entry(&row.name).or_default().push(row);
+        }
+        let mut book = PinBook::default();
+        for (name, rows) in names {
+            let open = rows.iter().filter(|row| row.pin().is_none());
+            let open: Vec<PinArch> = open.map(|row| row.arch).collect();
+            if open.is_empty() {
+                let pins = rows.iter().filter_map(|row| row.pin()).collect();
+                let name = name.to_owned();
+                book.add(Whole { name, pins });
+            } else {
+                book.add_open(name, open);
+            }
+        }
+        book
+    }
+
     /// The pin of a name for an architecture in Debian's words: its own, else the one for all. An error is the nearest
     /// name there is.
     pub fn find(&self, name: &str, arch: &str) -> Result<&Artifact, Option<&str>> {
@@ -100,15 +106,19 @@ impl Pins {
     }
 }
 
-impl PinArch {
-    /// The word in the file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Arm64 => "arm64",
-            Self::Armhf => "armhf",
-            Self::Amd64 => "amd64",
-            Self::All => "all",
-        }
+impl Artifact {
+    /// As plans use it; `None` until digest and size were computed once.
+    pub fn pin(&self) -> Option<Pin> {
+        Some(Pin {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            arch: self.arch,
+            url: self.url.clone(),
+            sha256: self.sha256.clone()?,
+            size: self.size?,
+            fetch: self.fetch,
+            members: self.members.clone(),
+        })
     }
 }
 
@@ -167,20 +177,69 @@ fn check(artifact: &Artifact, row: &Value, mistakes: &mut Vec<Mistake>) {
             ),
         );
     }
-    let scheme = artifact.url.split_once("://").map(|(scheme, _)| scheme);
-    let good = match scheme {
-        Some("https") => true,
-        // Without a digest nothing would tell a changed file.
-        Some("http") => artifact.sha256.is_some(),
-        _ => false,
-    };
-    if !good {
-        let message = format!("{:?} is not a URL to fetch this from", artifact.url);
+    if let Some(what) = url_objection(artifact) {
         mistakes.push(
-            Mistake::error("bad-url", span("url"), message)
-                .hint("write `https://...`; `http://` is taken only where `sha256` is there"),
+            Mistake::error(
+                "bad-url",
+                span("url"),
+                format!("{:?} {what}", shown_url(&artifact.url)),
+            )
+            .hint("write `https://HOST/PATH`; `http://` is taken only where `sha256` is there"),
         );
     }
+    for (name, member) in &artifact.members {
+        if !is_sha256(&member.sha256) {
+            let message = format!("the sha256 of the member `{name}` is none");
+            mistakes.push(Mistake::error("bad-digest", span("members"), message).hint(
+                "it has 64 lowercase hexadecimal digits; `hmco-boot pins update` computes it",
+            ));
+        }
+    }
+}
+
+fn url_objection(artifact: &Artifact) -> Option<&'static str> {
+    let url = &artifact.url;
+    let (scheme, authority) = scheme_and_authority(url);
+    if authority.contains('@') {
+        return Some(
+            "has a user or password in it: whoever reads the playbook or a process list would see it",
+        );
+    }
+    let good = match scheme {
+        "https" => true,
+        // Without a digest nothing would tell a changed file; on this machine nobody is on the way.
+        "http" => artifact.sha256.is_some() || is_loopback(url),
+        _ => false,
+    };
+    let plain = !authority.is_empty() && url.bytes().all(|b| b.is_ascii_graphic());
+    (!good || !plain).then_some("is not a URL to fetch this from")
+}
+
+fn scheme_and_authority(url: &str) -> (&str, &str) {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    (scheme, authority)
+}
+
+/// A URL without what may be a password.
+fn shown_url(url: &str) -> String {
+    match scheme_and_authority(url).1.rsplit_once('@') {
+        Some((secret, _)) => url.replacen(secret, "...", 1),
+        None => url.to_owned(),
+    }
+}
+
+/// Whether a URL leads to this very machine.
+pub fn is_loopback(url: &str) -> bool {
+    let authority = scheme_and_authority(url).1;
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 /// The text of a pins file with one pin added or changed; everything else stays.
@@ -235,8 +294,50 @@ fn fill(table: &mut Table, artifact: &Artifact) {
     put("sha256", artifact.sha256.as_deref().map(Into::into));
     let size = artifact.size.and_then(|size| i64::try_from(size).ok());
     put("size", size.map(Into::into));
-    let fetch = (artifact.fetch == Fetch::Controller).then(|| "controller".into());
-    put("fetch", fetch);
+    put("checksums", artifact.checksums.as_deref().map(Into::into));
+    match (artifact.fetch, table.contains_key("fetch")) {
+        (Fetch::Controller, _) => put_word(table, "controller"),
+        (Fetch::Node, true) => put_word(table, "node"),
+        (Fetch::Node, false) => {}
+    }
+    fill_members(table, &artifact.members);
+}
+
+fn put_word(table: &mut Table, word: &str) {
+    match table.get_mut("fetch") {
+        Some(Item::Value(old)) if old.as_str() == Some(word) => {}
+        _ => drop(table.insert("fetch", toml_edit::value(word))),
+    }
+}
+
+/// `[artifact.members]`, a line for each; those that are there stay where they are.
+fn fill_members(table: &mut Table, members: &BTreeMap<String, Member>) {
+    if members.is_empty() {
+        table.remove("members");
+        return;
+    }
+    if !table.get("members").is_some_and(Item::is_table_like) {
+        table.insert("members", Item::Table(Table::new()));
+    }
+    let Some(rows) = table.get_mut("members").and_then(Item::as_table_like_mut) else {
+        return;
+    };
+    let gone: Vec<String> = rows
+        .iter()
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !members.contains_key(name))
+        .collect();
+    gone.iter().for_each(|name| drop(rows.remove(name)));
+    for (name, member) in members {
+        let mut row = InlineTable::new();
+        row.insert("path", member.path.as_str().into());
+        row.insert("sha256", member.sha256.as_str().into());
+        row.insert(
+            "size",
+            i64::try_from(member.size).unwrap_or(i64::MAX).into(),
+        );
+        rows.insert(name, toml_edit::value(row));
+    }
 }
 
 #[cfg(test)]
@@ -252,6 +353,8 @@ mod tests {
             sha256: Some("0a".repeat(32)),
             size: Some(70_000_000),
             fetch: Fetch::Node,
+            checksums: None,
+            members: BTreeMap::new(),
         }
     }
 

@@ -2,10 +2,12 @@
 //! everything else in the crate may use this and it uses nothing else.
 
 pub mod action;
+pub mod artifact;
 pub mod event;
 pub mod fingerprint;
 pub mod id;
 pub mod inventory;
+pub mod lock;
 pub mod mistake;
 pub mod outcome;
 pub mod path;

@@ -12,6 +12,23 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct TimeSpan(pub Duration);
 
+/// A number of bytes, for people: `812 bytes`, `62.1 MB`. Units of 1000, as releases and disks are told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The first unit in which a rounded tenth still has at most three digits before the point.
+        for (unit, size) in [("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000_u64)] {
+            let tenths = (u128::from(self.0) * 10 + u128::from(size) / 2) / u128::from(size);
+            if self.0 >= 1_000 && (tenths < 10_000 || unit == "GB") {
+                return write!(f, "{}.{} {unit}", tenths / 10, tenths % 10);
+            }
+        }
+        write!(f, "{} bytes", self.0)
+    }
+}
+
 /// A file mode in octal, `"0644"`: three or four octal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -193,6 +210,21 @@ mod tests {
         assert_eq!(Mode::try_from("0644".to_owned()).unwrap().0, 0o644);
         for bad in ["644 ", "0o644", "9", "08", "rw-r--r--", "+644"] {
             assert!(Mode::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_told_in_the_unit_that_reads_best() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1_000, "1.0 kB"),
+            (999_949, "999.9 kB"),
+            (999_950, "1.0 MB"),
+            (62_149_000, "62.1 MB"),
+            (u64::MAX, "18446744073.7 GB"),
+        ] {
+            assert_eq!(Bytes(bytes).to_string(), text);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::expand::Builder;
 use super::targets::{TargetId, Targets};
 use super::{Pair, Plan, Vertex, fingerprint};
+use crate::model::artifact::PinBook;
 use crate::model::fingerprint::Fingerprinter;
 use crate::model::id::Target;
 use crate::model::inventory::Inventory;
@@ -29,6 +30,8 @@ pub struct Request<'a> {
     pub vars: &'a BTreeMap<String, Value>,
     /// Opened secrets; the same name must give the same value while the plan is built.
     pub secrets: SecretLookup<'a>,
+    /// Artifacts that steps may name.
+    pub pins: &'a PinBook,
     /// For [`Plan::fingerprint`].
     pub fingerprinter: &'a Fingerprinter,
 }

@@ -58,7 +58,8 @@ impl<'a> Table<'a> {
             return Ok(wish.clone());
         }
         let rendered = template::render(self.table, scope, request.secrets)?;
-        let wish = (self.info.decode_rendered)(self.table, rendered)?;
+        let mut wish = (self.info.decode_rendered)(self.table, rendered)?;
+        registry::resolve(&mut wish, self.table, request.pins)?;
         if self.made.len() == KEPT {
             self.made.remove(0);
         }

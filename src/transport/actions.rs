@@ -4,6 +4,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::model::action::{Action, Ownership, Program};
+use crate::model::artifact::{Fetch, Member, Pin};
 use crate::model::path::AbsPath;
 use crate::model::shell::{quote, quote_all};
 use crate::model::units::Mode;
@@ -84,12 +85,22 @@ pub(super) fn payloads<'a>(actions: &'a [Action], paths: &Paths) -> Vec<Payload<
                     place: free.then_some((folder, file)),
                 });
             }
+            Action::Place { path, .. } => taken.push(paths.temporary(path).1),
             Action::MakeDirectory { .. } | Action::SetAttributes { .. } => {}
             // What these do may take the destination folder away, or put another in its place (a mount).
             Action::Symlink { .. } | Action::Remove { .. } | Action::Run(_) => settled = false,
+            Action::Reboot => {}
         }
     }
     payloads
+}
+
+/// Pins of files that are sent to the target before the job.
+pub(super) fn sent_pins(actions: &[Action]) -> impl Iterator<Item = &Pin> {
+    actions.iter().filter_map(|action| match action {
+        Action::Place { pin, .. } if pin.fetch == Fetch::Controller => Some(&**pin),
+        _ => None,
+    })
 }
 
 /// Whether programs will run.
@@ -112,8 +123,38 @@ pub(super) fn objection(action: &Action) -> Option<String> {
             Some("a symbolic link must have a text without NUL".to_owned())
         }
         Action::Run(program) => program_objection(program),
+        Action::Place {
+            pin, member, path, ..
+        } => place_objection(pin, member.as_ref(), path),
         _ => None,
     }
+}
+
+fn place_objection(pin: &Pin, member: Option<&Member>, path: &AbsPath) -> Option<String> {
+    let is_sha256 = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let digests = [Some(&pin.sha256), member.map(|member| &member.sha256)];
+    if path.as_str() == "/" {
+        return Some("the root folder is not replaced".to_owned());
+    }
+    if !digests.iter().flatten().all(|digest| is_sha256(digest)) {
+        return Some(format!("{} has no sha256", pin.describe()));
+    }
+    // The URL shows in the target's process list.
+    let authority = pin.url.split_once("://").map(|(_, rest)| rest);
+    let authority = authority.and_then(|rest| rest.split(['/', '?', '#']).next());
+    if authority.is_none_or(|authority| authority.contains('@')) || !is_url(&pin.url) {
+        return Some(format!("{} has no URL that can be used", pin.describe()));
+    }
+    // What tar would take for an option or a pattern.
+    let odd = |path: &str| path.starts_with('-') || path.contains(['*', '?', '[', '\\', '\0']);
+    member
+        .filter(|member| odd(&member.path))
+        .map(|member| format!("{:?} cannot be taken out of an archive", member.path))
+}
+
+fn is_url(text: &str) -> bool {
+    (text.starts_with("https://") || text.starts_with("http://"))
+        && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn program_objection(program: &Program) -> Option<String> {
@@ -155,8 +196,6 @@ pub(super) fn script(actions: &[Action], payloads: &[Payload<'_>], paths: &Paths
 }
 
 fn line(number: usize, action: &Action, sha256: &str, paths: &Paths) -> String {
-    // Five digits: with fewer, GNU chmod leaves a folder's set-id bits as they are.
-    let digits = |mode: &Mode| format!("{:05o}", mode.0);
     let (function, words) = match action {
         Action::WriteFile {
             path,
@@ -202,10 +241,56 @@ fn line(number: usize, action: &Action, sha256: &str, paths: &Paths) -> String {
             let (folder, name) = (paths.temporary(path).0, path.file_name().to_owned());
             ("hb_remove", vec![paths.full(path), folder, name, flag])
         }
+        Action::Place { .. } => return place(number, action, paths),
         Action::Run(program) => return run(number, program, paths),
+        // What comes after the verdict.
+        Action::Reboot => return String::new(),
     };
     let words = quote_all(words.iter().map(String::as_str));
     format!("{function} {words} >&5 2>&6\nhb_check {number} $? 0 ''\n")
+}
+
+/// A pinned file. Exit status 75: the download failed by something that may pass.
+fn place(number: usize, action: &Action, paths: &Paths) -> String {
+    let Action::Place {
+        pin,
+        member,
+        path,
+        mode,
+        owner,
+    } = action
+    else {
+        return String::new();
+    };
+    let (folder, file) = paths.temporary(path);
+    let url = match pin.fetch {
+        Fetch::Node => pin.url.clone(),
+        Fetch::Controller => String::new(),
+    };
+    let inside = member.as_ref().map_or_else(Default::default, |member| {
+        [
+            member.sha256.clone(),
+            member.size.to_string(),
+            member.path.clone(),
+        ]
+    });
+    let whole = [
+        paths.full(path),
+        folder,
+        file,
+        digits(mode),
+        ownership(owner),
+        pin.sha256.clone(),
+        pin.size.to_string(),
+        url,
+    ];
+    let words = quote_all(whole.iter().chain(&inside).map(String::as_str));
+    format!("hb_put {words} >&5 2>&6\nhb_check {number} $? 0 75\n")
+}
+
+/// Five digits: with fewer, GNU chmod leaves a folder's set-id bits as they are.
+fn digits(mode: &Mode) -> String {
+    format!("{:05o}", mode.0)
 }
 
 /// Empty, or `USER:GROUP` with either side left out, as chown wants it.

@@ -34,6 +34,10 @@ pub(super) struct Execution {
     pub exit: Option<i32>,
     /// The last bytes of standard error.
     pub stderr: String,
+    /// Why the script was never loaded, where the way of starting shells knows.
+    pub refusal: Option<HostError>,
+    /// Why the connection was lost, where that is known.
+    pub last_words: Option<String>,
 }
 
 impl<'a> Input<'a> {
@@ -50,6 +54,17 @@ impl<'a> Input<'a> {
         let head = format!("{} {mark}\n", whole.len());
         self.pieces.push(Cow::Owned(head.into_bytes()));
         self.pieces.push(Cow::Owned(whole.into_bytes()));
+    }
+
+    /// Writes it all.
+    pub(super) async fn write(
+        &self,
+        stdin: &mut (dyn AsyncWrite + Send + Unpin),
+    ) -> std::io::Result<()> {
+        for piece in &self.pieces {
+            stdin.write_all(piece).await?;
+        }
+        Ok(())
     }
 
     /// Bytes as they are.
@@ -110,6 +125,8 @@ pub(super) async fn execute(
         sent,
         exit: exit.flatten(),
         stderr: String::from_utf8_lossy(&talk).trim().to_owned(),
+        refusal: control.refusal().filter(|_| !ended),
+        last_words: control.last_words(),
     })
 }
 
@@ -152,10 +169,8 @@ async fn write_input(
     heard: oneshot::Receiver<()>,
     sent: &mut bool,
 ) {
-    for piece in &input.pieces {
-        if stdin.write_all(piece).await.is_err() {
-            return;
-        }
+    if input.write(&mut stdin).await.is_err() {
+        return;
     }
     *sent = true;
     if stdin.flush().await.is_err() {

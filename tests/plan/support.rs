@@ -123,6 +123,7 @@ impl Project {
                 self.opened.borrow_mut().push(name.to_owned());
                 Ok(self.secret.clone())
             },
+            pins: &hmco_boot::model::artifact::PinBook::default(),
             fingerprinter: &Fingerprinter::new([7; 32]),
         })
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::facts::fact::{Content, Fact, FactError, FactValue, FileKind, FileStat};
+use crate::facts::fact::{Content, Fact, FactError, FactValue, FileKind, FileStat, Os};
 use crate::facts::known::{FactRef, Store};
 use crate::model::action::Action;
 use crate::model::event::{DiffLine, Side};
@@ -99,6 +99,11 @@ impl Machine {
                 .clone()
                 .map(FactValue::Stat)
                 .ok_or(FactError::NotFound),
+            Fact::Os => Ok(FactValue::Os(Os {
+                kernel_arch: "aarch64".to_owned(),
+                arch: "arm64".to_owned(),
+                ..Os::default()
+            })),
             _ if self.stat.is_none() => Err(FactError::NotFound),
             _ if !regular => Err(FactError::Failed("not a regular file".to_owned())),
             Fact::Digest { .. } => Ok(FactValue::Digest(sha256(&self.bytes))),

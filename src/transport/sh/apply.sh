@@ -35,13 +35,6 @@ hb_claim() {
   done
 }
 
-# Copies exactly $1 bytes from standard input to descriptor 7. Talk of the tool goes to standard output.
-hb_bytes() {
-  r=$(($1 % 65536))
-  if [ "$1" -ge 65536 ]; then dd bs=65536 count=$(($1 / 65536)) iflag=fullblock conv=fsync 2>&1 >&7 || return; fi
-  [ $r -eq 0 ] || dd bs=$r count=1 iflag=fullblock conv=fsync 2>&1 >&7
-}
-
 # Receives payload $1: $2 bytes, sha256 $3, destination folder $4 and temporary file $5. Without a folder that can be
 # written it waits in the job's folder, and the job says what is wrong.
 hb_receive() {
@@ -65,7 +58,7 @@ hb_receive() {
 # Starts the job, which reads its own script from our standard input, and awaits it. $1: whether its output is streamed.
 hb_run() {
   exec 3<&0
-  hb_frame job-started
+  hb_frame job-started "$BOOT_ID"
   hb_close
   (cd -- "$HERE" && HMCO_BOOT_JOB=$ID && export HMCO_BOOT_JOB && exec setsid $SHELL_WORDS -c "$LOADER") <&3 3<&- > /dev/null 2>&1 &
   job=$! streamer=

@@ -69,6 +69,31 @@ hb_finish() {
   exit 0
 }
 
+# Goes on only while run $1 holds the lock: what comes over a slow connection may come late. (Nobody takes it away from here
+# on: this job is at work.)
+hb_hold() {
+  while :; do ! hb_lock_read || break; done
+  [ "$l_run" = "$1" ] || hb_finish "fenced $l_run"
+}
+
+# Ends the job well, then restarts the machine: once the verdict was taken (the job's folder is gone), or when nobody comes
+# for it.
+hb_restart() {
+  exec 5>&- 6>&-
+  (hb_finish succeeded) || exit
+  {
+    n=0
+    while [ -d "$HERE" ] && [ $n -lt 50 ]; do
+      n=$((n + 1))
+      hb_nap
+    done
+    cd /
+    sync
+    systemctl reboot || reboot || reboot -f
+  } &
+  exit 0
+}
+
 # Action $1 ended with status $2; $3 are the good ones, $4 those that may pass.
 hb_check() {
   case " $3 " in *" $2 "*) return ;; esac
@@ -121,6 +146,124 @@ hb_backup() {
   if [ -d "$2" ]; then hb_say "$2 is a folder; no backup can be made there"; return; fi
   # No hard links on FAT, which is what a Raspberry Pi boots from.
   ln -f -- "$1" "$2" 2>/dev/null || cp -p -- "$1" "$2"
+}
+
+# Whether the folder $1 has room for $2 bytes; says so where it has not.
+hb_fits() {
+  hb_room "$1" "$2" || hb_say "the disk of $1 has $free bytes free; $2 and a reserve of 8 MiB are needed"
+}
+
+# One try to download $1 to $2, of which $3 bytes are there; at most about $4 bytes. Sets `e` to what the tool says.
+# Status 0: it says it has all; 75: it may be tried again; 1: it stays so.
+hb_get() {
+  more=
+  if command -v curl > /dev/null; then
+    [ "$3" -eq 0 ] || more="-C $3"
+    redirected=http,https
+    case $1 in https:*) redirected=https ;; esac
+    e=$(ulimit -f $(($4 / 512 + 2)) && curl -q -fsSL --proto =http,https --proto-redir "=$redirected" --connect-timeout 20 \
+      --speed-limit 1 --speed-time "$STALL" --max-filesize "$4" $more -o "$2" -w '\n%{http_code}' "$1" 2>&1)
+    s=$?
+    code=${e##*"$NL"}
+    e=${e%"$NL$code"}
+    [ $s -ne 0 ] || return 0
+    # The server does not go on in the middle.
+    if [ $s -eq 33 ] || [ "$code" = 416 ]; then rm -f -- "$2"; return 75; fi
+    [ $s -ne 63 ] || return 1
+    case $code in 408 | 425 | 429 | 5* | 2* | 000) return 75 ;; esac
+    return 1
+  fi
+  command -v wget > /dev/null || { e="the machine has neither curl nor wget"; return 1; }
+  # Only GNU wget checks certificates and goes on in the middle.
+  if wget --version 2>/dev/null | grep -q GNU; then
+    more="--tries=1 -c"
+  else
+    case $1 in https:*) e="the machine has no curl, and its wget does no https"; return 1 ;; esac
+    rm -f -- "$2"
+  fi
+  e=$(ulimit -f $(($4 / 512 + 2)) && wget -q $more -T "$STALL" -O "$2" "$1" 2>&1) && return
+  case $e in *' 40'[1346]* | *' 410 '*) return 1 ;; esac
+  return 75
+}
+
+# Downloads the file with sha256 $1 and size $2 from $3 into the folder UPLOADS, in a few tries.
+hb_fetch() {
+  mkdir -p -- "$UPLOADS" || return
+  ! hb_is "$UPLOADS/$1" "$2" "$1" || return 0
+  part=$UPLOADS/$1.part tries=0 resumed=
+  if [ -L "$part" ] || { [ -e "$part" ] && [ ! -f "$part" ]; }; then hb_say "$part is no file"; return; fi
+  while :; do
+    hb_size "$part" 2>/dev/null
+    if [ "$n" -eq "$2" ]; then
+      ! hb_is "$part" "$2" "$1" || break
+      rm -f -- "$part"
+      if [ -z "$resumed" ]; then
+        hb_say "$3 is not the pinned file: pinned sha256 $1, got sha256 $s (both $2 bytes)"
+        return
+      fi
+      # It may have begun as another file.
+      resumed= n=0
+    elif [ "$n" -gt "$2" ]; then
+      rm -f -- "$part"
+      n=0
+    fi
+    had=$n
+    hb_fits "$UPLOADS" $(($2 - n)) || return
+    [ "$n" -eq 0 ] || resumed=1
+    hb_get "$3" "$part" "$n" "$2"
+    s=$?
+    hb_size "$part" 2>/dev/null
+    if [ $s -eq 1 ] || [ "$n" -gt "$2" ]; then
+      rm -f -- "$part"
+      [ "$n" -le "$2" ] || e="it is larger than pinned ($2 bytes)"
+      hb_say "$3 cannot be fetched: $e"
+      return
+    fi
+    [ "$n" -ne "$2" ] || continue
+    [ $s -ne 0 ] || e="it ended after $n of $2 bytes"
+    [ "$n" -le "$had" ] || tries=0
+    tries=$((tries + 1))
+    if [ $tries -ge 5 ]; then
+      hb_say "$3 cannot be fetched, tried $tries times: $e; with fetch = \"controller\" it is sent from there"
+      return 75
+    fi
+    sleep "$PAUSE" 2>/dev/null || sleep 1
+  done
+  mv -f -- "$part" "$UPLOADS/$1"
+}
+
+# Place: $1 path, $2 its folder, $3 temporary file, $4 mode, $5 owner, $6 sha256, $7 size, $8 URL or empty where it was
+# sent, $9 sha256, ${10} size and ${11} path of the file in the archive, or all empty.
+hb_put() {
+  if [ -d "$1" ] && [ ! -L "$1" ]; then hb_say "$1 is a folder; it is not replaced by a file"; return; fi
+  if [ ! -d "$2" ]; then hb_say "the folder $2 does not exist; make it in a step before this one"; return; fi
+  if [ -n "$8" ]; then hb_fetch "$6" "$7" "$8" || return; fi
+  if ! hb_is "$UPLOADS/$6" "$7" "$6"; then
+    [ -f "$UPLOADS/$6" ] || { hb_say "$UPLOADS/$6 was taken away by somebody else"; return; }
+    rm -f -- "$UPLOADS/$6"
+    hb_say "$UPLOADS/$6 was changed by somebody else: sha256 ${s:-unread}, $n bytes; it is removed"
+    return
+  fi
+  rm -f -- "$3" || return
+  printf '%s\n' "$3" >> temps
+  if [ -n "${11}" ]; then
+    hb_fits "$2" "${10}" || return
+    set -C
+    { tar -xzOf "$UPLOADS/$6" "${11}" | dd bs=65536 iflag=fullblock conv=fsync 2>/dev/null; } > "$3"
+    set +C
+    hb_is "$3" "${10}" "$9" || { hb_say "${11} of the archive is not as pinned: sha256 ${s:-unread}, $n bytes"; return; }
+  elif ! ln -- "$UPLOADS/$6" "$3" 2>/dev/null; then
+    # Another disk.
+    hb_fits "$2" "$7" || return
+    set -C
+    { dd bs=65536 conv=fsync < "$UPLOADS/$6" 2>/dev/null; } > "$3"
+    set +C
+    hb_is "$3" "$7" "$6" || { hb_say "$3 cannot be written: $n of $7 bytes"; return; }
+  fi
+  hb_own "$5" "$3" && chmod "$4" "$3" && hb_place "$3" "$1" || return
+  rm -f -- "$UPLOADS/$6"
+  sync "$2" 2>/dev/null
+  return 0
 }
 
 # MakeDirectory: $1 path, $2 mode, $3 owner.

@@ -188,3 +188,32 @@ hb_goodbye() {
 hb_never() {
   printf '%s\n' "$ID" >> "$RUN/ended"
 }
+
+# Copies exactly $1 bytes from standard input to descriptor 7. Talk of the tool goes to standard output.
+hb_bytes() {
+  r=$(($1 % 65536))
+  if [ "$1" -ge 65536 ]; then dd bs=65536 count=$(($1 / 65536)) iflag=fullblock conv=fsync 2>&1 >&7 || return; fi
+  [ $r -eq 0 ] || dd bs=$r count=1 iflag=fullblock conv=fsync 2>&1 >&7
+}
+
+# Whether $1 is a file of $2 bytes with sha256 $3. Sets `n` and `s` to what it is.
+hb_is() {
+  n=0 s=
+  [ -f "$1" ] && [ ! -L "$1" ] || return 1
+  hb_size "$1"
+  [ "$n" -eq "$2" ] || return 1
+  s=$(sha256sum < "$1")
+  s=${s%% *}
+  [ "$s" = "$3" ]
+}
+
+# Whether the disk of folder $1 has room for $2 bytes more and a reserve. Sets `free` to its free bytes.
+hb_room() {
+  free=$(df -Pk -- "$1" 2>/dev/null | tail -n 1)
+  set -- "$1" "$2" $free
+  case ${6-} in
+    '' | *[!0-9]*) free=; return 0 ;;
+  esac
+  free=$(($6 * 1024))
+  [ $(($2 + 8388608)) -le $free ]
+}

@@ -48,11 +48,13 @@ impl FakeTree {
                 }
             }
             Action::Remove { path, recursive } => self.remove(path, *recursive),
-            Action::Run(_) => Ok(()),
+            Action::Run(_) | Action::Reboot => Ok(()),
+            Action::Place { path, .. } => Err(format!("{path}: nothing was sent")),
         }
     }
 
-    fn write_file(
+    /// Writes a file as an action does.
+    pub(in crate::transport::fake) fn write_file(
         &mut self,
         path: &AbsPath,
         bytes: &[u8],
