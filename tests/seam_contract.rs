@@ -18,9 +18,15 @@ mod fake;
 mod files;
 #[path = "seam_contract/host.rs"]
 mod host;
+#[path = "support/http.rs"]
+mod http;
 #[path = "seam_contract/jobs.rs"]
 mod jobs;
 #[path = "seam_contract/local.rs"]
 mod local;
+#[path = "seam_contract/place.rs"]
+mod place;
 #[path = "seam_contract/rig.rs"]
 mod rig;
+#[path = "seam_contract/upload.rs"]
+mod upload;

@@ -23,10 +23,13 @@ use crate::model::artifact::Pin;
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
 use crate::model::shell::quote;
-use crate::model::units::Bytes;
+use crate::model::units::{Bytes, TimeSpan};
 
 /// Bytes that are read and sent at once; a few of these are in memory.
 const PIECE: usize = 64 * 1024;
+
+/// Bytes a second that the slowest disk reads.
+const SLOWEST: u64 = 5_000_000;
 
 /// Bytes of standard error that are kept.
 const TALK: usize = 4 * 1024;
@@ -363,8 +366,13 @@ impl Upload<'_> {
                 return;
             }
             before = now;
-            tokio::time::sleep(self.settings.upload.stall).await;
+            tokio::time::sleep(self.patience()).await;
         }
+    }
+
+    /// How long nothing may move: a slow card needs its time to read the whole file for its digest.
+    fn patience(&self) -> Duration {
+        self.settings.upload.stall + Duration::from_secs(self.file.size / SLOWEST)
     }
 
     fn what(&self) -> String {
@@ -411,10 +419,9 @@ impl Upload<'_> {
     }
 
     fn silent(&self) -> HostError {
-        let seconds = self.settings.upload.stall.as_secs();
         failed(
             Failure::new("the connection stands still")
-                .evidence(format!("nothing moved for {seconds} s"))
+                .evidence(format!("nothing moved for {}", TimeSpan(self.patience())))
                 .hint("look at the network between here and the machine"),
         )
     }

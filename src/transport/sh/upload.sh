@@ -15,9 +15,10 @@ hb_refuse() {
 # Whether the process that holds the lock is alive. Sets `held` to the lock's text, `p` its process, `owner`, `mark`.
 hb_held() {
   b= p= q= owner= mark= held=
-  { read -r b p q owner mark < "$LOCK"; } 2>/dev/null
-  [ -n "$mark" ] || return 1
-  held="$b $p $q $owner $mark"
+  { read -r held < "$LOCK"; } 2>/dev/null
+  set -- $held
+  [ $# -eq 5 ] || return 1
+  b=$1 p=$2 q=$3 owner=$4 mark=$5
   [ "$b" = "$BOOT_ID" ] || return 1
   hb_start "$p"
   [ "$t" = "$q" ]
