@@ -14,6 +14,8 @@
 mod broken;
 #[path = "seam_contract/fake.rs"]
 mod fake;
+#[path = "seam_contract/fetch.rs"]
+mod fetch;
 #[path = "seam_contract/files.rs"]
 mod files;
 #[path = "seam_contract/host.rs"]

@@ -67,8 +67,10 @@ pub fn sandbox(shell: &str) -> Option<(Settings, World)> {
         path = tools.path().to_str().unwrap().to_owned();
     }
     let root = tempfile::tempdir().unwrap();
-    let mut upload = UploadSettings::default();
-    upload.pause = Duration::from_millis(10);
+    let upload = UploadSettings {
+        pause: Duration::from_millis(10),
+        ..UploadSettings::default()
+    };
     let settings = Settings {
         artifacts: Some(Arc::new(artifacts())),
         upload,

@@ -21,7 +21,6 @@ use hmco_boot::transport::{BoxFuture, HostError, HostErrorKind};
 use tokio::io::AsyncWrite;
 use tokio::process::ChildStdin;
 
-use super::http::{Page, Server};
 use super::place::{bytes, pin, place};
 use super::rig::{Rig, artifacts, job, sandbox};
 
@@ -155,7 +154,7 @@ fn behind(
     Some((Rig::with(Box::new(machine), world), net))
 }
 
-fn local(change: impl FnOnce(&mut Settings)) -> Rig {
+pub fn local(change: impl FnOnce(&mut Settings)) -> Rig {
     let (mut settings, world) = sandbox("sh").unwrap();
     change(&mut settings);
     Rig::with(Box::new(LocalHost::new(settings)), world)
@@ -168,11 +167,11 @@ fn sent(name: &str, bytes: &[u8]) -> Pin {
     pin(&url, bytes, Fetch::Controller)
 }
 
-fn placing(pin: &Pin) -> Job {
+pub fn placing(pin: &Pin) -> Job {
     job("j", [place(pin, "/tool")])
 }
 
-fn uploads(rig: &Rig) -> PathBuf {
+pub fn uploads(rig: &Rig) -> PathBuf {
     rig.at("/var/lib/hmco-boot/upload")
 }
 
@@ -218,13 +217,13 @@ async fn an_upload_goes_on_where_the_connection_was_cut() {
 async fn an_upload_that_hangs_is_taken_over_from_its_own_ghost() {
     let bytes = bytes(3_000_000, 2);
     for shell in ["dash", "busybox"] {
-        let fates = [Fate::Hang(1_000_000), Fate::Hang(1_200_000)];
-        let short = |settings: &mut Settings| settings.upload.stall = Duration::from_secs(2);
+        let fates = [Fate::Hang(1_000_000)];
+        let short = |settings: &mut Settings| settings.upload.stall = Duration::from_secs(1);
         let Some((rig, net)) = behind(shell, fates, short) else {
             continue;
         };
         arrives(&rig, &sent(&format!("hang-{shell}"), &bytes), &bytes).await;
-        assert_eq!(net.ghosts.lock().unwrap().len(), 2);
+        assert_eq!(net.ghosts.lock().unwrap().len(), 1);
         assert!(rig.heard().contains("stands still"), "{}", rig.heard());
     }
 }
@@ -465,138 +464,4 @@ async fn a_file_that_the_controller_cannot_get_stops_the_job_before_it_begins() 
         words(&error).contains("cannot be fetched by this command"),
         "{error:?}"
     );
-}
-
-// ---- Machines that fetch by themselves ----
-
-async fn fetches(rig: &Rig, pin: &Pin) -> (JobStatus, String) {
-    let end = rig.apply(&placing(pin)).await.unwrap().end;
-    (end.status, end.stderr)
-}
-
-#[tokio::test]
-async fn a_machine_goes_on_with_a_download_that_was_cut() {
-    let bytes = bytes(3_000_000, 10);
-    for (shell, goes_on) in [("dash", true), ("busybox", false)] {
-        let Some(rig) = Rig::local(shell) else {
-            continue;
-        };
-        let server = Server::start();
-        let cuts = vec![1_000_000, 1_000_000];
-        server.page(
-            "/tool",
-            Page {
-                cuts,
-                ..Page::of(bytes.clone())
-            },
-        );
-        let pin = pin(&server.url("/tool"), &bytes, Fetch::Node);
-        let (status, said) = fetches(&rig, &pin).await;
-        assert_eq!(status, JobStatus::Succeeded, "{shell}: {said}");
-        assert!(rig.content("/tool").unwrap() == bytes);
-        let log = server.log();
-        assert_eq!(log.len(), 3, "{log:?}");
-        if goes_on {
-            assert_eq!(log[2], "GET /tool bytes=2000000-");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_machine_takes_a_server_without_ranges_from_its_beginning_and_gives_up_at_last() {
-    let bytes = bytes(300_000, 11);
-    let rig = local(|_| ());
-    let server = Server::start();
-    let page = Page {
-        ranges: false,
-        cuts: vec![100_000],
-        ..Page::of(bytes.clone())
-    };
-    server.page("/tool", page.clone());
-    let pin = pin(&server.url("/tool"), &bytes, Fetch::Node);
-    let (status, said) = fetches(&rig, &pin).await;
-    assert_eq!(status, JobStatus::Succeeded, "{said}");
-    server.page(
-        "/tool",
-        Page {
-            cuts: vec![100_000; 99],
-            ..page
-        },
-    );
-    fs::remove_file(rig.at("/tool")).unwrap();
-    let end = rig
-        .apply(&job("again", [place(&pin, "/tool")]))
-        .await
-        .unwrap()
-        .end;
-    let JobStatus::Failed { exit: 75, .. } = end.status else {
-        panic!("{end:?}")
-    };
-    assert!(
-        end.stderr.contains("tried 5 times") && end.stderr.contains("fetch = \"controller\""),
-        "{}",
-        end.stderr
-    );
-}
-
-#[tokio::test]
-async fn a_machine_refuses_what_is_not_the_pinned_file() {
-    let good = bytes(300_000, 12);
-    let server = Server::start();
-    let other = bytes(300_000, 13);
-    server.page("/other", Page::of(other.clone()));
-    server.page("/larger", Page::of(bytes(300_001, 12)));
-    server.page("/to-other", Page::redirect("/other"));
-    for (path, expected) in [
-        ("/other", super::place::sha256(&other)),
-        ("/to-other", super::place::sha256(&other)),
-        ("/larger", "cannot be fetched".to_owned()),
-        ("/nowhere", "404".to_owned()),
-    ] {
-        for shell in ["dash", "busybox"] {
-            let Some(rig) = Rig::local(shell) else {
-                continue;
-            };
-            let pin = pin(&server.url(path), &good, Fetch::Node);
-            let (status, said) = fetches(&rig, &pin).await;
-            assert!(
-                matches!(status, JobStatus::Failed { .. }),
-                "{path} {shell}: {status:?}"
-            );
-            assert!(
-                said.contains(&expected) && said.contains(path),
-                "{path} {shell}: {said}"
-            );
-            assert!(!rig.is_there("/tool"));
-            assert!(fs::read_dir(uploads(&rig)).unwrap().all(|entry| {
-                let size = entry.unwrap().metadata().unwrap().len();
-                size == 0
-            }));
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_machine_without_the_tool_says_which_it_needs() {
-    let https = pin("https://127.0.0.1:1/tool", b"x", Fetch::Node);
-    if let Some(rig) = Rig::local("busybox") {
-        let (status, said) = fetches(&rig, &https).await;
-        assert!(matches!(status, JobStatus::Failed { .. }));
-        assert!(said.contains("does no https"), "{said}");
-    }
-    let tools = tempfile::tempdir().unwrap();
-    for folder in ["/usr/bin", "/bin", "/usr/sbin", "/sbin"] {
-        for entry in fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            let name = entry.file_name();
-            if name != "curl" && name != "wget" {
-                // The same names in two folders are the same tools.
-                std::os::unix::fs::symlink(entry.path(), tools.path().join(name)).ok();
-            }
-        }
-    }
-    let rig = local(|settings| settings.path = tools.path().to_str().unwrap().to_owned());
-    let (status, said) = fetches(&rig, &https).await;
-    assert!(matches!(status, JobStatus::Failed { .. }));
-    assert!(said.contains("neither curl nor wget"), "{said}");
 }

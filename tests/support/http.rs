@@ -35,14 +35,6 @@ impl Page {
             busy: Vec::new(),
         }
     }
-
-    pub fn redirect(location: &str) -> Self {
-        Self {
-            status: 302,
-            location: Some(location.to_owned()),
-            ..Self::of("")
-        }
-    }
 }
 
 #[derive(Default)]

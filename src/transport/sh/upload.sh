@@ -24,10 +24,11 @@ hb_held() {
   [ "$t" = "$q" ]
 }
 
-# Prints the processes that carry mark $1: what a shell that received started. It shows in their environment.
+# Prints the processes that carry mark $1: what a shell that received started. It shows in their environment, and is
+# random enough to be found as it is.
 hb_marked() {
-  for f in /proc/[0-9]*; do
-    { tr '\0' '\n' < "$f/environ" | grep -qxF "HMCO_BOOT_UPLOAD=$1"; } 2>/dev/null && printf '%s ' "${f#/proc/}"
+  grep -lF -e "HMCO_BOOT_UPLOAD=$1" /proc/[0-9]*/environ 2>/dev/null | while IFS=/ read -r f f f s; do
+    printf '%s ' "$f"
   done
 }
 
@@ -93,6 +94,8 @@ hb_done() {
 
 hb_upload() {
   WHOLE=$UPLOADS/$SUM PART=$UPLOADS/$SUM.part LOCK=$UPLOADS/$SUM.lock MINE=
+  hb_frame upload-here
+  hb_close
   s=$(mkdir -p -- "$UPLOADS" 2>&1) || hb_refuse cannot "$s"
   hb_lock
   # What nobody came back for.
