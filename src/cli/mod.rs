@@ -9,6 +9,7 @@ pub mod error;
 pub mod exec;
 pub mod files;
 pub mod graph;
+pub mod hosts;
 pub mod init;
 pub mod lab;
 pub mod live;
@@ -91,7 +92,7 @@ When several hold, the first of 130, 5, 2, 1, 3, 4 counts.
 Environment:
   HMCO_BOOT_STATE_DIR   where runs are recorded (see --state-dir)
   HMCO_MIRROR           folders with pinned files (see --mirror), with colons between
-  HTTPS_PROXY, NO_PROXY for what this machine fetches itself
+  HTTPS_PROXY, NO_PROXY  proxies for what this machine fetches itself
   NO_COLOR              no colour
   CLICOLOR_FORCE        colour even where the output is no terminal";
 
@@ -148,6 +149,8 @@ pub enum Command {
     Resume(resume::Args),
     /// Look at recorded runs
     Runs(runs::Args),
+    /// Look after the nodes themselves: host keys, logins, facts
+    Hosts(hosts::Args),
     /// Look at playbooks, those that come with hmco-boot too
     Playbooks(playbooks::Args),
     /// Rehearse on nodes that are made on this machine
@@ -251,6 +254,7 @@ pub async fn dispatch(
         Command::Exec(args) => exec::run(&args, context).await,
         Command::Resume(args) => resume::run(&args, context).await,
         Command::Runs(args) => runs::run(&args, context).await,
+        Command::Hosts(args) => hosts::run(&args, context).await,
         Command::Playbooks(args) => playbooks::run(&args, context),
         Command::Lab(args) => lab::run(&args, context).await,
         Command::Pins(args) => pins::run(&args, context).await,
