@@ -5,24 +5,31 @@
 //! Each check is a pure function of facts ([`CHECKS`]). What it does not do: cure anything.
 
 pub mod finding;
+mod inputs;
+mod kernel;
 mod limits;
 mod machine;
 mod measured;
 mod network;
 mod peers;
 mod ports;
+mod report;
 mod seen;
-
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(test)]
+mod tests;
+mod wish;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::finding::{Finding, Severity};
+use self::inputs::Inputs;
 pub use self::limits::Limits;
 use self::machine::Found;
-use self::measured::{Inputs, Measured, RESULTS};
+use self::measured::{Measured, RESULTS};
+pub use self::report::{Measuring, Report};
 use self::seen::Seen;
+pub use self::wish::{FlannelBackend, Peer, Role};
 use super::shared::list::OneOrMany;
 use super::{Class, Decision, Kind, Touches, Want};
 use crate::facts::fact::Fact;
@@ -68,72 +75,6 @@ pub struct Preflight {
     pub resolve: OneOrMany<String>,
 }
 
-/// A node of the cluster, as templates see it in `nodes`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Peer {
-    /// Its name in the inventory.
-    pub name: String,
-    /// Its address, where its interfaces do not tell.
-    #[serde(default)]
-    pub address: Option<String>,
-    /// `server`, `agent`.
-    #[serde(default)]
-    pub roles: Vec<String>,
-    /// Not used.
-    #[serde(default, skip_serializing)]
-    pub arch: Option<String>,
-    /// Not used.
-    #[serde(default, skip_serializing)]
-    pub labels: BTreeMap<String, String>,
-    /// Not used.
-    #[serde(default, skip_serializing)]
-    pub groups: Vec<String>,
-}
-
-/// What a node is to be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// It runs the control plane and etcd.
-    Server,
-    /// It runs pods only.
-    Agent,
-}
-
-/// K3s' `flannel-backend`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum FlannelBackend {
-    /// VXLAN, port 8472/udp. K3s' default.
-    #[default]
-    Vxlan,
-    /// Routes between nodes of one network.
-    HostGw,
-    /// WireGuard, port 51820/udp.
-    WireguardNative,
-    /// Another network, or none.
-    None,
-}
-
-impl Role {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Agent => "agent",
-        }
-    }
-}
-
-impl Peer {
-    fn role(&self) -> Role {
-        match self.roles.iter().any(|role| role == "server") {
-            true => Role::Server,
-            false => Role::Agent,
-        }
-    }
-}
-
 fn yes() -> bool {
     true
 }
@@ -145,12 +86,12 @@ type Check = (&'static str, fn(&Seen<'_>) -> Found);
 const CHECKS: [Check; 24] = [
     ("root", machine::root),
     ("init", machine::init),
-    ("arch", machine::architecture),
-    ("page-size", machine::page_size),
-    ("cgroup", machine::cgroup),
-    ("modules", machine::modules),
-    ("memory", machine::memory),
-    ("cpus", machine::cpus),
+    ("arch", kernel::architecture),
+    ("page-size", kernel::page_size),
+    ("cgroup", kernel::cgroup),
+    ("modules", kernel::modules),
+    ("memory", kernel::memory),
+    ("cpus", kernel::cpus),
     ("hostname", machine::hostname),
     ("machine-id", machine::machine_id),
     ("unique-hostname", peers::unique),
@@ -206,32 +147,30 @@ const FITNESS: [&str; 13] = [
 /// measured again, for somebody may have cured them.
 const FRESH_MS: u64 = 10_000;
 
-/// All that preflight has to say of a node.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Report {
-    /// By checks of facts, then by the measuring.
-    pub findings: Vec<Finding>,
-    /// Whether there is a measuring of this boot, or why there is none.
-    pub measuring: Measuring,
-}
-
-/// The state of the measuring.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Measuring {
-    /// Its results are among the findings. `age_ms`: how long ago it was made.
-    Done {
-        /// How long ago.
-        age_ms: u64,
-    },
-    /// It is to be made, and why.
-    Needed(&'static str),
-    /// It is not made here, and why.
-    Left(&'static str),
+impl Default for Preflight {
+    /// A node alone, with everything at its default.
+    fn default() -> Self {
+        Self {
+            peers: Vec::new(),
+            role: None,
+            warn: OneOrMany::default(),
+            limits: Limits::default(),
+            measure: yes(),
+            virtual_address: None,
+            flannel_backend: FlannelBackend::default(),
+            resolve: OneOrMany::default(),
+        }
+    }
 }
 
 impl Preflight {
     /// Every check on what is known of the node.
     pub fn report(&self, known: &Known<'_>) -> Result<Report, Unreadable> {
+        self.full_report(known, false)
+    }
+
+    /// The same; with `everywhere` also what was measured where K3s has data.
+    pub fn full_report(&self, known: &Known<'_>, everywhere: bool) -> Result<Report, Unreadable> {
         let own = self
             .peers
             .iter()
@@ -249,7 +188,7 @@ impl Preflight {
                 Err(unreadable) => findings.push(unknown(name, &unreadable)),
             }
         }
-        let (measuring, measured) = self.measured(&seen)?;
+        let (measuring, measured) = self.measured(&seen, everywhere)?;
         findings.extend(measured);
         let running = seen.has_k3s()?;
         for finding in &mut findings {
@@ -272,14 +211,18 @@ impl Preflight {
             .any(|name| name == check || name == "all")
     }
 
-    fn measured(&self, seen: &Seen<'_>) -> Result<(Measuring, Vec<Finding>), Unreadable> {
+    fn measured(
+        &self,
+        seen: &Seen<'_>,
+        everywhere: bool,
+    ) -> Result<(Measuring, Vec<Finding>), Unreadable> {
         if !self.measure {
             return Ok((
                 Measuring::Left("the step says `measure = false`"),
                 Vec::new(),
             ));
         }
-        if seen.has_k3s()? {
+        if !everywhere && seen.has_k3s()? {
             return Ok((
                 Measuring::Left("K3s has data here: only `hosts preflight --measure` does it"),
                 Vec::new(),
@@ -316,6 +259,11 @@ impl Preflight {
         Ok(self.inputs(known)?.action())
     }
 
+    /// What a measuring changes among the facts.
+    pub fn facts_after_measuring() -> [Fact; 2] {
+        [results(), Fact::Clock]
+    }
+
     fn inputs(&self, known: &Known<'_>) -> Result<Inputs, Unreadable> {
         let own = self
             .peers
@@ -329,7 +277,7 @@ impl Preflight {
     }
 
     fn own_facts(&self) -> Vec<Fact> {
-        let modules = machine::module_names(self.flannel_backend);
+        let modules = kernel::module_names(self.flannel_backend);
         let mut facts: Vec<Fact> = peers::COMPARED.to_vec();
         facts.extend([Fact::Boot, Fact::Cgroup, Fact::Sudo]);
         facts.extend(seen::DISKS.map(seen::disk_fact));
@@ -372,36 +320,6 @@ fn unknown(check: &'static str, unreadable: &Unreadable) -> Finding {
     )
 }
 
-impl Report {
-    /// Findings of a severity.
-    pub fn of(&self, severity: Severity) -> impl Iterator<Item = &Finding> {
-        self.findings
-            .iter()
-            .filter(move |finding| finding.severity == severity)
-    }
-
-    fn lines(&self, least: Severity) -> Vec<String> {
-        let mut findings: Vec<&Finding> = self
-            .findings
-            .iter()
-            .filter(|finding| finding.severity >= least)
-            .collect();
-        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        findings.into_iter().map(Finding::told).collect()
-    }
-
-    /// The errors, and the rest for completeness.
-    fn failure(&self) -> Failure {
-        let count = self.of(Severity::Error).count();
-        let mut failure = Failure::new(match count {
-            1 => "one thing stands against K3s here".to_owned(),
-            count => format!("{count} things stand against K3s here"),
-        });
-        failure.evidence = self.lines(Severity::Note);
-        failure.hint("cure them and run again; `hmco-boot hosts preflight` shows all values")
-    }
-}
-
 /// What it found to differ: that a measuring is missing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Missing(Inputs);
@@ -413,48 +331,7 @@ impl Kind for Preflight {
     const CLASS: Class = Class::Action;
 
     fn validate(&self) -> Vec<(&'static str, String)> {
-        let mut mistakes = Vec::new();
-        let names: BTreeSet<&str> = CHECKS
-            .iter()
-            .map(|(name, _)| *name)
-            .chain(FURTHER)
-            .collect();
-        for name in &self.warn.0 {
-            if name != "all" && !names.contains(name.as_str()) {
-                let near = crate::model::mistake::nearest(name, names.iter().copied());
-                let hint = near.map_or_else(
-                    || {
-                        format!(
-                            "; there are {}",
-                            names.iter().copied().collect::<Vec<_>>().join(", ")
-                        )
-                    },
-                    |near| format!(", did you mean `{near}`?"),
-                );
-                mistakes.push(("warn", format!("there is no check `{name}`{hint}")));
-            }
-        }
-        for peer in &self.peers {
-            if !measured::is_word(&peer.name) {
-                mistakes.push(("peers", format!("{:?} is not a node's name", peer.name)));
-            }
-        }
-        for name in &self.resolve.0 {
-            if !measured::is_word(name) {
-                mistakes.push(("resolve", format!("{name:?} is not a host name")));
-            }
-        }
-        if self
-            .limits
-            .sync_write
-            .is_some_and(|limit| limit.0.is_zero())
-        {
-            mistakes.push((
-                "limits",
-                "`sync_write`: nothing writes in no time".to_owned(),
-            ));
-        }
-        mistakes
+        wish::mistakes(self)
     }
 
     fn facts(&self, known: &Known<'_>) -> Want {

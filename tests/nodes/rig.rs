@@ -111,7 +111,7 @@ pub struct World {
 impl World {
     /// `None` where there can be no lab; that was said.
     pub fn with(count: usize, playbook: &str) -> Option<Self> {
-        let lab = LAB.as_ref()?;
+        LAB.as_ref()?;
         let mut free = lock(&FREE);
         while free.len() < count {
             free = RETURNED.wait(free).unwrap_or_else(PoisonError::into_inner);

@@ -63,9 +63,6 @@ impl Lab for MemoryLab {
         }
         let (creates, removes) = (paths(table.get("creates")), paths(table.get("removes")));
         self.0.on_run(move |program, tree| {
-            if let Some(run) = super::host::simulate(program, tree) {
-                return run;
-            }
             if let Some((_, key)) = program.env.iter().find(|(name, _)| name == "KEY") {
                 let results = format!(
                     "hmco-boot preflight 1\nboot {BOOT}\nkey {}\nuptime 100\nend\n",
@@ -73,6 +70,9 @@ impl Lab for MemoryLab {
                 );
                 let path = AbsPath::new("/run/hmco-boot/preflight").unwrap();
                 tree.write(&path, results, 0o600);
+            }
+            if let Some(run) = super::host::simulate(program, tree) {
+                return run;
             }
             for path in &creates {
                 tree.write(path, "made by a program\n", 0o644);

@@ -184,27 +184,19 @@ fn one_disk(seen: &Seen<'_>, path: &str, disk: &Disk) -> Vec<Finding> {
             "see `df` on the node",
         )];
     }
-    if disk.mount.is_empty() {
-        return vec![Finding::new(
-            "disk",
-            Severity::Note,
-            format!("{place}: {} free by its numbers", bytes(disk.free)),
-            "a mount that the kernel lists; that of the root folder is hidden here",
-            "see `df` and `findmnt` on the node",
-        )];
-    }
     let wanted = if path == DATA {
         seen.wish.limits.disk_free()
     } else {
         SYSTEM_FREE
     };
-    let percent = |part: u64, whole: u64| part.saturating_mul(100) / whole.max(1);
     let free = percent(disk.free, disk.size);
     let holds = disk.free >= wanted && free >= EVICTION_PERCENT;
     let severity = match holds {
         false if path == "/var/log" => Severity::Warning,
         false => Severity::Error,
         true if free < LITTLE_PERCENT => Severity::Warning,
+        // The kernel does not list what is mounted here, so nobody knows whether it can be written.
+        true if disk.mount.is_empty() => Severity::Note,
         true => Severity::Fine,
     };
     let mut found = vec![Finding::new(
@@ -221,24 +213,7 @@ fn one_disk(seen: &Seen<'_>, path: &str, disk: &Disk) -> Vec<Finding> {
         ),
         "make room (apt-get clean, journalctl --vacuum-size=100M), or a larger disk",
     )];
-    if disk.inodes > 0 {
-        let left = percent(disk.inodes_free, disk.inodes);
-        let severity = match left {
-            0..EVICTION_PERCENT => Severity::Error,
-            EVICTION_PERCENT..LITTLE_PERCENT => Severity::Warning,
-            _ => Severity::Fine,
-        };
-        found.push(Finding::new(
-            "inodes",
-            severity,
-            format!(
-                "{place}: {} free of {} ({left} %)",
-                disk.inodes_free, disk.inodes
-            ),
-            format!("at least {EVICTION_PERCENT} % (below {LITTLE_PERCENT} % is little)"),
-            "remove many small files, or make the file system again with more inodes",
-        ));
-    }
+    found.extend(inodes(&place, disk));
     if disk.read_only {
         found.push(Finding::new(
             "read-only",
@@ -249,4 +224,31 @@ fn one_disk(seen: &Seen<'_>, path: &str, disk: &Disk) -> Vec<Finding> {
         ));
     }
     found
+}
+
+fn inodes(place: &str, disk: &Disk) -> Option<Finding> {
+    if disk.inodes == 0 {
+        return None;
+    }
+    let left = percent(disk.inodes_free, disk.inodes);
+    let severity = match left {
+        0..EVICTION_PERCENT => Severity::Error,
+        EVICTION_PERCENT..LITTLE_PERCENT => Severity::Warning,
+        _ => Severity::Fine,
+    };
+    Some(Finding::new(
+        "inodes",
+        severity,
+        format!(
+            "{place}: {} free of {} ({left} %)",
+            disk.inodes_free, disk.inodes
+        ),
+        format!("at least {EVICTION_PERCENT} % (below {LITTLE_PERCENT} % is little)"),
+        "remove many small files, or make the file system again with more inodes",
+    ))
+}
+
+/// A part in whole percent, rounded down.
+fn percent(part: u64, whole: u64) -> u64 {
+    part.saturating_mul(100) / whole.max(1)
 }

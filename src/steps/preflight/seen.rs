@@ -6,7 +6,6 @@ use crate::facts::fact::{
     Sudo, Unit,
 };
 use crate::facts::known::{Known, Unreadable};
-use crate::model::id::Target;
 use crate::model::path::AbsPath;
 
 /// Units that matter to K3s.
@@ -178,11 +177,4 @@ pub fn disk_fact(path: &'static str) -> Fact {
 )]
 pub fn constant(path: &'static str) -> AbsPath {
     AbsPath::new(path).expect("a constant is a path")
-}
-
-impl Peer {
-    /// The node.
-    pub fn target(&self) -> Target {
-        Target::Node(self.name.as_str().into())
-    }
 }
