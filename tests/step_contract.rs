@@ -10,6 +10,8 @@
     reason = "a test"
 )]
 
+#[path = "step_contract/host.rs"]
+mod host;
 #[path = "step_contract/labs.rs"]
 mod labs;
 #[path = "step_contract/services.rs"]
@@ -78,7 +80,14 @@ fn examples(info: &'static KindInfo, owner: &str) -> Vec<Example> {
     let playbook = playbook(info.name);
     let mut scope = Scope::default()
         .with("node", serde_json::json!({ "name": "pi5-01" }))
-        .with("cluster", serde_json::json!({ "name": "homelab" }));
+        .with(
+            "nodes",
+            serde_json::json!([{ "name": "pi5-01", "address": null, "roles": ["server"] }]),
+        )
+        .with(
+            "cluster",
+            serde_json::json!({ "name": "homelab", "api_address": null }),
+        );
     for (name, decl) in &playbook.vars {
         scope.set(
             name,

@@ -1,6 +1,8 @@
 //! `hmco-boot lab`: rehearsal nodes on this machine.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Mutex;
 
 use clap::Subcommand;
@@ -15,7 +17,7 @@ use crate::lab::place::{DEFAULT_DIR, Place, Shelf};
 use crate::lab::record::Record;
 use crate::lab::status::Status;
 use crate::lab::up::Request;
-use crate::lab::{LabError, cgroup::Hierarchies, down, recipe, ssh, status, tools, up};
+use crate::lab::{LabError, cgroup::Hierarchies, down, packages, recipe, ssh, status, tools, up};
 use crate::model::outcome::{ExitCode, Failure};
 
 /// Arguments of `lab`.
@@ -53,6 +55,9 @@ pub enum Command {
         /// All labs
         #[arg(long)]
         all: bool,
+        /// What labs share as well: the base tree and the packages that were fetched
+        #[arg(long, requires = "all")]
+        caches: bool,
     },
     /// Show the nodes
     Status {
@@ -88,6 +93,55 @@ pub enum Command {
         #[arg(long)]
         heal: bool,
     },
+    /// Limit the CPU time of nodes, as of a slower machine
+    Throttle {
+        /// Percent of one processor, as in 25%; `off`: no limit
+        limit: Limit,
+        /// The nodes; by default all
+        nodes: Vec<String>,
+    },
+    /// Serve packages to the nodes of a lab, until killed
+    #[command(hide = true)]
+    ServePackages {
+        /// The address to listen on
+        #[arg(long)]
+        address: Ipv4Addr,
+        /// Where fetched files are kept
+        #[arg(long)]
+        cache: PathBuf,
+        /// FROM=TO: what nodes ask for, and where it is fetched
+        #[arg(long, value_parser = pair)]
+        route: Vec<(String, String)>,
+        /// NAME=ADDRESS: a name that is answered with an address
+        #[arg(long, value_parser = host)]
+        host: Vec<(String, Ipv4Addr)>,
+    },
+}
+
+/// How much CPU time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limit(Option<u32>);
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        percent(text).map(|percent| Self(Some(percent)))
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').ok_or("write FROM=TO")?;
+    Ok((parts.0.to_owned(), parts.1.to_owned()))
+}
+
+fn host(text: &str) -> Result<(String, Ipv4Addr), String> {
+    let (name, address) = pair(text)?;
+    let address = address.parse().map_err(|_| "write NAME=ADDRESS")?;
+    Ok((name, address))
 }
 
 /// Arguments of `lab up`.
@@ -130,6 +184,22 @@ fn percent(text: &str) -> Result<u32, String> {
 /// Carries out one of them.
 pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
     tools::expect_root().map_err(edge)?;
+    if let Command::ServePackages {
+        address,
+        cache,
+        route,
+        host,
+    } = &args.command
+    {
+        let config = packages::Config {
+            address: *address,
+            cache: cache.clone(),
+            routes: route.clone(),
+            hosts: host.clone(),
+        };
+        packages::server::serve(config).await.map_err(failed)?;
+        return Ok(ExitCode::Done);
+    }
     let named = args.dir.clone();
     let from_env = || {
         let value = context.env.var("HMCO_BOOT_LAB_DIR");
@@ -141,12 +211,15 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let shelf = Shelf::open(&context.cwd.join(dir)).map_err(edge)?;
     let place = shelf.lab(&args.name).map_err(edge)?;
     match &args.command {
-        Command::Up(up) => bring_up(&place, up, context)?,
-        Command::Down { all } => take_down(&shelf, &place, *all, context)?,
+        Command::Up(up) => bring_up(&place, up, context).await?,
+        Command::Down { all: false, .. } => take_down(&place, context)?,
+        Command::Down { caches, .. } => take_all_down(&shelf, *caches, context)?,
         Command::Status { all } => show(&shelf, &place, *all, context)?,
         Command::Ssh { node, command } => return log_in(&place, node, command),
         Command::Kill { nodes } => kill(&place, nodes, context)?,
         Command::Start { nodes } => start(&place, nodes, context)?,
+        Command::Throttle { limit, nodes } => throttle(&place, *limit, nodes)?,
+        Command::ServePackages { .. } => {}
         Command::Cut { nodes, heal } => cut_or_heal(&place, nodes, *heal, context)?,
     }
     Ok(ExitCode::Done)
@@ -181,9 +254,9 @@ fn find(place: &Place, record: &Record, name: &str) -> Result<Node, CliError> {
     Ok(Node::new(place, plan, &hierarchies))
 }
 
-fn bring_up(place: &Place, args: &Up, context: &mut Context<'_>) -> Result<(), CliError> {
+async fn bring_up(place: &Place, args: &Up, context: &mut Context<'_>) -> Result<(), CliError> {
     let inventory = inventory(place, args, context)?;
-    let request = Request {
+    let mut request = Request {
         servers: args.servers,
         agents: args.agents,
         subnet: args.subnet,
@@ -191,13 +264,13 @@ fn bring_up(place: &Place, args: &Up, context: &mut Context<'_>) -> Result<(), C
         user: args.user.clone(),
         cpu: args.cpu,
         inventory,
-        mirrors: (
-            args.mirror
-                .clone()
-                .unwrap_or_else(|| recipe::MAIN_URL.to_owned()),
-            recipe::SECURITY_URL.to_owned(),
-        ),
+        mirrors: None,
+        program: program()?,
     };
+    if Record::load(place).map_err(failed)?.is_none() {
+        let suite = args.suite.as_deref().unwrap_or(recipe::DEFAULT_SUITE);
+        request.mirrors = Some(packages::mirror::find(args.mirror.as_deref(), suite).await);
+    }
     context
         .output
         .talk("Lab nodes are as powerful as root on this machine.\n");
@@ -246,26 +319,31 @@ fn telling<T>(
     work(&say).map_err(edge)
 }
 
-fn take_down(
-    shelf: &Shelf,
-    place: &Place,
-    all: bool,
-    context: &mut Context<'_>,
-) -> Result<(), CliError> {
-    let names = if all {
-        shelf.labs().map_err(failed)?
+fn take_down(place: &Place, context: &mut Context<'_>) -> Result<(), CliError> {
+    let was_there = telling(context.output, |say| down::down(place, say))?;
+    let words = if was_there {
+        "is down"
     } else {
-        vec![place.name.clone()]
+        "was not there"
     };
-    for name in names {
-        let place = shelf.lab(&name).map_err(edge)?;
-        let was_there = telling(context.output, |say| down::down(&place, say))?;
-        let words = if was_there {
-            "is down"
-        } else {
-            "was not there"
-        };
-        context.output.talk(&format!("lab `{name}` {words}\n"));
+    let name = &place.name;
+    context.output.talk(&format!("lab `{name}` {words}\n"));
+    Ok(())
+}
+
+fn take_all_down(shelf: &Shelf, caches: bool, context: &mut Context<'_>) -> Result<(), CliError> {
+    for name in shelf.labs().map_err(failed)? {
+        take_down(&shelf.lab(&name).map_err(edge)?, context)?;
+    }
+    if caches {
+        down::forget(shelf).map_err(edge)?;
+    } else if shelf.cache().exists() {
+        let cache = shelf.cache();
+        let text = format!(
+            "kept for the next lab: {} (--caches removes it)\n",
+            cache.display()
+        );
+        context.output.talk(&text);
     }
     Ok(())
 }
@@ -280,11 +358,17 @@ fn show(
         let record = expect(place)?;
         return show_one(place, &record, context);
     }
-    for name in shelf.labs().map_err(failed)? {
-        let place = shelf.lab(&name).map_err(edge)?;
+    let names = shelf.labs().map_err(failed)?;
+    for name in &names {
+        let place = shelf.lab(name).map_err(edge)?;
         if let Some(record) = Record::load(&place).map_err(failed)? {
             show_one(&place, &record, context)?;
         }
+    }
+    if names.is_empty() {
+        context
+            .output
+            .talk("there is no lab; hmco-boot lab up makes one\n");
     }
     Ok(())
 }
@@ -368,22 +452,40 @@ fn kill(place: &Place, names: &[String], context: &mut Context<'_>) -> Result<()
 
 fn start(place: &Place, names: &[String], context: &mut Context<'_>) -> Result<(), CliError> {
     let record = expect(place)?;
-    let known = record.nodes();
-    let all = || known.iter().map(|node| node.name.clone()).collect();
-    let names: Vec<String> = if names.is_empty() {
-        all()
-    } else {
-        names.to_vec()
-    };
-    let nodes: Result<Vec<Node>, CliError> = names
-        .iter()
-        .map(|name| find(place, &record, name))
-        .collect();
-    let nodes = nodes?;
-    let _lock = place.lock().map_err(edge)?;
+    let nodes = some_or_all(place, &record, names)?;
+    let program = program()?;
     telling(context.output, |say| {
-        Ok(up::start_all(&nodes, record.cpu, say)?)
+        up::start(place, &record, &nodes, &program, say)
     })
+}
+
+fn throttle(place: &Place, limit: Limit, names: &[String]) -> Result<(), CliError> {
+    let mut record = expect(place)?;
+    let _lock = place.lock().map_err(edge)?;
+    for node in some_or_all(place, &record, names)? {
+        node.group.make().map_err(failed)?;
+        node.group.limit_cpu(limit.0).map_err(failed)?;
+    }
+    if names.is_empty() {
+        record.cpu = limit.0;
+        record.save(place).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Nodes by name, or all.
+fn some_or_all(place: &Place, record: &Record, names: &[String]) -> Result<Vec<Node>, CliError> {
+    if names.is_empty() {
+        let hierarchies = Hierarchies::of_this_machine().map_err(failed)?;
+        return Ok(up::nodes(place, record, &hierarchies));
+    }
+    names.iter().map(|name| find(place, record, name)).collect()
+}
+
+/// This program's file: it also is the server of packages.
+fn program() -> Result<PathBuf, CliError> {
+    std::env::current_exe()
+        .map_err(|error| CliError::failed("cannot tell which program this is").caused_by(&error))
 }
 
 fn cut_or_heal(

@@ -1,12 +1,15 @@
 //! The command line: arguments, one file per command, the edge error, and the only place that prints. Everything below
 //! hands its words back; what the process sees (environment, working folder, streams) is handed in from here.
 
+pub mod artifacts;
 pub mod check;
 pub mod completions;
 pub mod environment;
 pub mod error;
+pub mod exec;
 pub mod files;
 pub mod graph;
+pub mod hosts;
 pub mod init;
 pub mod lab;
 pub mod live;
@@ -14,6 +17,7 @@ mod locks;
 pub mod man;
 pub mod output;
 pub mod paths;
+pub mod pins;
 pub mod plan;
 pub mod playbooks;
 pub mod project;
@@ -86,6 +90,8 @@ When several hold, the first of 130, 5, 2, 1, 3, 4 counts.
 
 Environment:
   HMCO_BOOT_STATE_DIR   where runs are recorded (see --state-dir)
+  HMCO_MIRROR           folders with pinned files (see --mirror), with colons between
+  HTTPS_PROXY, NO_PROXY  proxies for what this machine fetches itself
   NO_COLOR              no colour
   CLICOLOR_FORCE        colour even where the output is no terminal";
 
@@ -112,6 +118,10 @@ pub struct Globals {
     /// Where runs are recorded, one folder per cluster; by default $XDG_STATE_HOME/hmco-boot
     #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub state_dir: Option<PathBuf>,
+    /// A folder to look for pinned files in before the network, by their URL's path, or NAME/VERSION/FILE, or name; may be
+    /// repeated
+    #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath, hide_short_help = true)]
+    pub mirror: Vec<PathBuf>,
     /// Say more on standard error: -v what is done, -vv why, -vvv everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -132,14 +142,20 @@ pub enum Command {
     Plan(plan::Args),
     /// Bring the targets to what a playbook says
     Run(run::Args),
+    /// Run a command on nodes, in parallel and on record
+    Exec(exec::Args),
     /// Go on with a run that was cut off
     Resume(resume::Args),
     /// Look at recorded runs
     Runs(runs::Args),
+    /// Look after the nodes themselves: host keys, logins, facts
+    Hosts(hosts::Args),
     /// Look at playbooks, those that come with hmco-boot too
     Playbooks(playbooks::Args),
     /// Rehearse on nodes that are made on this machine
     Lab(lab::Args),
+    /// Look at what is fetched by URL, and pin what its bytes must be
+    Pins(pins::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -234,10 +250,13 @@ pub async fn dispatch(
         Command::Graph(args) => graph::run(&args, context),
         Command::Plan(args) => plan::run(&args, context).await,
         Command::Run(args) => run::run(&args, context).await,
+        Command::Exec(args) => exec::run(&args, context).await,
         Command::Resume(args) => resume::run(&args, context).await,
         Command::Runs(args) => runs::run(&args, context),
+        Command::Hosts(args) => hosts::run(&args, context).await,
         Command::Playbooks(args) => playbooks::run(&args, context),
         Command::Lab(args) => lab::run(&args, context).await,
+        Command::Pins(args) => pins::run(&args, context).await,
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),
     }

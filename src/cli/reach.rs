@@ -42,12 +42,7 @@ pub fn ways(
             && targets.contains(&Target::Node(node.name.clone()))
             && let Ok(route) = resolver.route(&node.name, ssh)
         {
-            for what in route.unsupported {
-                let what = format!("{}: {what} of ssh_config is not supported", node.name);
-                context
-                    .output
-                    .warn(&what, "say it in the inventory, if it matters");
-            }
+            warn_unsupported(node.name.as_str(), &route, context);
         }
     }
     let password = become_password(arguments)?;
@@ -56,6 +51,16 @@ pub fn ways(
         sudo: Box::new(move |node, ssh, route| sudo(node.as_str(), ssh, route, password.as_ref())),
         access: Arc::new(Access::new(Timeouts::default(), Arc::new(keyring()))),
     })
+}
+
+/// Warns of what the caller's SSH files say about a machine and is not done.
+pub fn warn_unsupported(name: &str, route: &Route, context: &mut Context<'_>) {
+    for what in &route.unsupported {
+        let what = format!("{name}: not done as ssh_config says: {what}");
+        context
+            .output
+            .warn(&what, "say it in the inventory, if it matters");
+    }
 }
 
 /// Keys whose passphrases are asked for at the terminal.
@@ -106,21 +111,26 @@ fn become_password(arguments: &BecomeArgs) -> Result<Option<Password>, CliError>
     if !arguments.become_pass_stdin {
         return Ok(None);
     }
+    password_from_stdin().map(Some)
+}
+
+/// The first line of standard input.
+pub fn password_from_stdin() -> Result<Password, CliError> {
     let mut line = String::new();
     let read = std::io::stdin().read_line(&mut line);
     match read {
         Ok(count) if count > 0 => {
             let length = line.trim_end_matches(['\n', '\r']).len();
             line.truncate(length);
-            Ok(Some(Password::new(line)))
+            Ok(Password::new(line))
         }
         _ => Err(CliError::usage("standard input gives no password")
-            .hint("pass it as the first line, or use `--ask-become-pass`")),
+            .hint("pass it as the first line, or let it be asked for")),
     }
 }
 
 /// Asks at the terminal, without echo.
-fn ask(prompt: &str) -> Result<Password, Failure> {
+pub fn ask(prompt: &str) -> Result<Password, Failure> {
     match rpassword::prompt_password(prompt) {
         Ok(text) => Ok(Password::new(text)),
         Err(error) => Err(Failure::new("there is no terminal to ask for a password")

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::error::{CliError, Kind};
 use super::reach::BecomeArgs;
 use super::run::PlanArgs;
-use super::{Context, paths, project, reach};
+use super::{Context, artifacts, paths, project, reach};
 use crate::config::project::{Loaded, Project};
 use crate::engine::clock::{Clock, SystemClock};
 use crate::journal::state_dir::{Cache, StateDir};
@@ -74,6 +74,7 @@ impl Session {
             limit: args.limit.clone(),
             vars: args.vars.clone(),
             saved_plan: None,
+            exec: None,
         };
         let playbook = args.playbook.clone();
         let state = Arc::new(state);
@@ -83,6 +84,34 @@ impl Session {
             arguments,
             playbook,
             state,
+            fingerprinter,
+            root,
+        })
+    }
+
+    /// For a plan that comes from no playbook. Mistakes in playbooks do not matter to it.
+    pub fn without_playbook(
+        context: &mut Context<'_>,
+        label: String,
+        arguments: RunArguments,
+        plan: impl FnOnce(&Inventory, &Fingerprinter) -> Result<Plan, CliError>,
+    ) -> Result<Self, CliError> {
+        let (inventory, root) = project::inventory(context)?;
+        let state = paths::state_dir(context, &inventory.cluster.name)?;
+        let key = state
+            .mac_key()
+            .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
+        let fingerprinter = Fingerprinter::new(key);
+        let plan = plan(&inventory, &fingerprinter)?;
+        Ok(Self {
+            plan: Arc::new(plan),
+            arguments: RunArguments {
+                inventory: Some(inventory.file.clone()),
+                ..arguments
+            },
+            inventory,
+            playbook: label,
+            state: Arc::new(state),
             fingerprinter,
             root,
         })
@@ -122,13 +151,10 @@ impl Session {
             root: rustix::process::geteuid().is_root(),
             own: self.state.path().join("run"),
         };
-        Ok(Arc::new(Machines::new(
-            &self.inventory,
-            &self.root,
-            books,
-            digests,
-            ssh,
-        )))
+        let machines = Machines::new(&self.inventory, &self.root, books, digests, ssh);
+        Ok(Arc::new(
+            machines.with_artifacts(artifacts::store(context)?),
+        ))
     }
 
     /// Keeps what the machines know of their files now.
@@ -221,7 +247,7 @@ fn planned(
     let limit = args
         .limit
         .as_deref()
-        .map(parse_limit)
+        .map(|limit| selector("--limit", limit))
         .transpose()
         .map_err(Refused::Words)?;
     let vars = command_line_vars(&args.vars, playbook).map_err(Refused::Words)?;
@@ -267,11 +293,12 @@ pub fn mistakes_of_plan(
     }
 }
 
-fn parse_limit(text: &str) -> Result<Selector, CliError> {
+/// A selector from the command line; `argument` says which one it is.
+pub fn selector(argument: &str, text: &str) -> Result<Selector, CliError> {
     Selector::parse(text).map_err(|error| {
         let marks = "^".repeat(error.at.len().max(1));
         let place = format!("{text}\n{}{marks}", " ".repeat(error.at.start));
-        let wrong = CliError::usage(format!("--limit: {}", error.message)).below(place);
+        let wrong = CliError::usage(format!("{argument}: {}", error.message)).below(place);
         match error.hint {
             Some(hint) => wrong.hint(hint),
             None => wrong,

@@ -1,19 +1,20 @@
 //! `hmco-boot.lock`: for everything that is fetched by URL, what its bytes must be. Pure; fetching and computing digests
 //! are `artifact`'s.
 
+mod edit;
+
 use std::collections::{BTreeMap, HashMap};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
 
-use super::edit::{EditError, line_ends_as};
 use super::syntax;
 use crate::model::artifact::{Artifact as Whole, Pin, PinBook};
 pub use crate::model::artifact::{Fetch, Member, PinArch};
 use crate::model::mistake::{Mistake, nearest};
 use crate::model::shape;
 use crate::model::value::{Data, FileId, Value};
+pub use edit::set;
 
 /// The file's name, in the project's folder.
 pub const FILE: &str = "hmco-boot.lock";
@@ -177,76 +178,69 @@ fn check(artifact: &Artifact, row: &Value, mistakes: &mut Vec<Mistake>) {
             ),
         );
     }
-    let scheme = artifact.url.split_once("://").map(|(scheme, _)| scheme);
-    let good = match scheme {
-        Some("https") => true,
-        // Without a digest nothing would tell a changed file.
-        Some("http") => artifact.sha256.is_some(),
-        _ => false,
-    };
-    if !good {
-        let message = format!("{:?} is not a URL to fetch this from", artifact.url);
+    if let Some(what) = url_objection(artifact) {
         mistakes.push(
-            Mistake::error("bad-url", span("url"), message)
-                .hint("write `https://...`; `http://` is taken only where `sha256` is there"),
+            Mistake::error(
+                "bad-url",
+                span("url"),
+                format!("{:?} {what}", shown_url(&artifact.url)),
+            )
+            .hint("write `https://HOST/PATH`; `http://` is taken only where `sha256` is there"),
         );
     }
-}
-
-/// The text of a pins file with one pin added or changed; everything else stays.
-pub fn set(text: &str, artifact: &Artifact) -> Result<String, EditError> {
-    let mut document: DocumentMut = text
-        .parse()
-        .map_err(|error: toml_edit::TomlError| EditError::Syntax(error.message().to_owned()))?;
-    let list = document
-        .as_table_mut()
-        .entry("artifact")
-        .or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()))
-        .as_array_of_tables_mut()
-        .ok_or_else(|| EditError::Shape("artifact".to_owned()))?;
-    let is = |table: &Table, key: &str, wanted: &str| {
-        table.get(key).and_then(Item::as_str) == Some(wanted)
-    };
-    let position = list.iter().position(|table| {
-        is(table, "name", &artifact.name) && is(table, "arch", artifact.arch.as_str())
-    });
-    match position.and_then(|at| list.get_mut(at)) {
-        Some(table) => fill(table, artifact),
-        None => {
-            let mut table = Table::new();
-            fill(&mut table, artifact);
-            if !list.is_empty() {
-                table.decor_mut().set_prefix("\n");
-            }
-            list.push(table);
+    for (name, member) in &artifact.members {
+        if !is_sha256(&member.sha256) {
+            let message = format!("the sha256 of the member `{name}` is none");
+            mistakes.push(Mistake::error("bad-digest", span("members"), message).hint(
+                "it has 64 lowercase hexadecimal digits; `hmco-boot pins update` computes it",
+            ));
         }
     }
-    Ok(line_ends_as(text, document.to_string()))
 }
 
-fn fill(table: &mut Table, artifact: &Artifact) {
-    let mut put = |key: &str, value: Option<toml_edit::Value>| match (value, table.get_mut(key)) {
-        (Some(value), Some(Item::Value(old))) => {
-            let decor = old.decor().clone();
-            *old = value;
-            *old.decor_mut() = decor;
-        }
-        (Some(value), _) => {
-            table.insert(key, Item::Value(value));
-        }
-        (None, _) => {
-            table.remove(key);
-        }
+fn url_objection(artifact: &Artifact) -> Option<&'static str> {
+    let url = &artifact.url;
+    let (scheme, authority) = scheme_and_authority(url);
+    if authority.contains('@') {
+        return Some(
+            "has a user or password in it: whoever reads the playbook or a process list would see it",
+        );
+    }
+    let good = match scheme {
+        "https" => true,
+        // Without a digest nothing would tell a changed file; on this machine nobody is on the way.
+        "http" => artifact.sha256.is_some() || is_loopback(url),
+        _ => false,
     };
-    put("name", Some(artifact.name.as_str().into()));
-    put("version", Some(artifact.version.as_str().into()));
-    put("arch", Some(artifact.arch.as_str().into()));
-    put("url", Some(artifact.url.as_str().into()));
-    put("sha256", artifact.sha256.as_deref().map(Into::into));
-    let size = artifact.size.and_then(|size| i64::try_from(size).ok());
-    put("size", size.map(Into::into));
-    let fetch = (artifact.fetch == Fetch::Controller).then(|| "controller".into());
-    put("fetch", fetch);
+    let plain = !authority.is_empty() && url.bytes().all(|b| b.is_ascii_graphic());
+    (!good || !plain).then_some("is not a URL to fetch this from")
+}
+
+fn scheme_and_authority(url: &str) -> (&str, &str) {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    (scheme, authority)
+}
+
+/// A URL without what may be a password.
+fn shown_url(url: &str) -> String {
+    match scheme_and_authority(url).1.rsplit_once('@') {
+        Some((secret, _)) => url.replacen(secret, "...", 1),
+        None => url.to_owned(),
+    }
+}
+
+/// Whether a URL leads to this very machine.
+pub fn is_loopback(url: &str) -> bool {
+    let authority = scheme_and_authority(url).1;
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 #[cfg(test)]

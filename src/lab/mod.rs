@@ -27,6 +27,7 @@ pub mod ssh;
 pub mod status;
 pub mod tools;
 pub mod up;
+pub mod verify;
 
 use crate::model::outcome::Failure;
 

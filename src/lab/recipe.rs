@@ -98,6 +98,7 @@ impl Recipe {
                 "[Unit]\nAfter=systemd-user-sessions.service\n",
                 0o644,
             ),
+            file("etc/default/locale", "LANG=C.UTF-8\n", 0o644),
             file(
                 "etc/apt/sources.list",
                 &format!(

@@ -5,7 +5,7 @@
     reason = "times how long nodes take, and gives up on one that never answers"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,11 @@ use super::command::tail;
 use super::names::MAX_NODES;
 use super::node::Node;
 use super::place::{Place, Shelf};
-use super::recipe::Recipe;
+use super::recipe::{MAIN_URL, Recipe, SECURITY_URL};
 use super::record::Record;
-use super::{LabError, Say, base, command, files, inventory, network, ssh, tools};
+use super::{
+    LabError, Say, base, command, cut, files, inventory, network, packages, ssh, tools, verify,
+};
 use crate::model::outcome::Failure;
 
 /// How long a node may take until it answers SSH.
@@ -42,9 +44,14 @@ pub struct Request {
     pub cpu: Option<u32>,
     /// Where the inventory goes; `None`: none is written.
     pub inventory: Option<PathBuf>,
-    /// Where packages come from: main and security archive.
-    pub mirrors: (String, String),
+    /// Where packages come from, for a new lab: main and security archive.
+    pub mirrors: Option<Mirrors>,
+    /// This program, which serves packages.
+    pub program: PathBuf,
 }
+
+/// Where packages come from: main and security archive; or why none answers.
+pub type Mirrors = Result<(String, String), Failure>;
 
 /// Brings a lab up; one that is up is only looked at.
 ///
@@ -55,22 +62,71 @@ pub fn up(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, LabE
     tools::expect_tools()?;
     let _lock = place.lock()?;
     let hierarchies = Hierarchies::of_this_machine()?;
-    let mut record = plan(place, request)?;
-    if let Some(path) = &record.inventory {
-        inventory::check(path, place, &record.written).map_err(LabError::Usage)?;
+    let mut record = match plan(place, request, say) {
+        Err(error) if Record::load(place).is_ok_and(|known| known.is_none()) => {
+            // Nothing was begun: nothing stays.
+            files::remove_tree(&place.dir)?;
+            return Err(error);
+        }
+        planned => planned?,
+    };
+    if let Some(words) = tools::few_watches(record.nodes.len()) {
+        say(&words);
     }
-    let recipe = Recipe::new(&record.suite);
-    let base = base::ensure(place.shelf(), &recipe, &record.mirror, &hierarchies, say)?;
-    network::ensure_bridge(&place.tag, record.subnet)?;
-    let public_key = ssh::ensure_key(place)?;
-    let nodes = nodes(place, &record, &hierarchies);
-    for node in &nodes {
-        node.prepare(&base, place, &record, &public_key)?;
+    let all = nodes(place, &record, &hierarchies);
+    bring(place, &record, &all, &request.program, say)?;
+    let keys = pin(place, &record, &all)?;
+    if inventory::write(place, &mut record, &keys)? == inventory::Found::Edited
+        && let Some(path) = &record.inventory
+    {
+        say(&format!(
+            "{} was changed since it was written: it is left as it is",
+            path.display()
+        ));
     }
-    start_all(&nodes, record.cpu, say)?;
-    let keys = pin(place, &record, &nodes)?;
-    inventory::write(place, &mut record, &keys)?;
+    verify::verify(place, &record, &all)?;
     Ok(record)
+}
+
+/// Gives power to nodes of a lab that has been up.
+///
+/// # Errors
+/// Where a stage fails.
+pub fn start(
+    place: &Place,
+    record: &Record,
+    nodes: &[Node],
+    program: &Path,
+    say: Say<'_>,
+) -> Result<(), LabError> {
+    tools::expect_tools()?;
+    let _lock = place.lock()?;
+    bring(place, record, nodes, program, say)
+}
+
+/// Everything that nodes need, then the nodes; what is there is left as it is.
+fn bring(
+    place: &Place,
+    record: &Record,
+    nodes: &[Node],
+    program: &Path,
+    say: Say<'_>,
+) -> Result<(), LabError> {
+    let hierarchies = Hierarchies::of_this_machine()?;
+    let base = base::ensure(place, record, &hierarchies, say)?;
+    network::ensure_bridge(&place.tag, record.subnet)?;
+    packages::ensure(
+        place,
+        &packages::Config::of(place, record),
+        program,
+        &hierarchies,
+    )?;
+    let public_key = ssh::ensure_key(place)?;
+    for node in nodes {
+        node.prepare(&base, place, record, &public_key)?;
+    }
+    start_all(place, record, nodes, say)?;
+    Ok(())
 }
 
 /// All nodes of a lab.
@@ -82,7 +138,7 @@ pub fn nodes(place: &Place, record: &Record, hierarchies: &Hierarchies) -> Vec<N
 }
 
 /// The lab's record: of what is there, with what is asked for; chosen and noted where it is new.
-fn plan(place: &Place, request: &Request) -> Result<Record, LabError> {
+fn plan(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, LabError> {
     // Two labs that begin at once must not choose the same addresses.
     let _lock = place.shelf().lock()?;
     let known = Record::load(place)?;
@@ -92,20 +148,7 @@ fn plan(place: &Place, request: &Request) -> Result<Record, LabError> {
             agree(place, &record, request)?;
             record
         }
-        None => Record {
-            subnet: network::choose(request.subnet, &place.tag, &claimed(place.shelf(), place)?)?,
-            suite: request
-                .suite
-                .clone()
-                .unwrap_or_else(|| super::recipe::DEFAULT_SUITE.to_owned()),
-            mirror: request.mirrors.0.clone(),
-            security_mirror: request.mirrors.1.clone(),
-            user: request.user.clone().unwrap_or_else(|| "pi".to_owned()),
-            cpu: None,
-            inventory: None,
-            written: Vec::new(),
-            nodes: Vec::new(),
-        },
+        None => new_record(place, request, say)?,
     };
     let new = old.is_none();
     let wanted = |asked: Option<usize>, default| asked.unwrap_or(if new { default } else { 0 });
@@ -125,10 +168,46 @@ fn plan(place: &Place, request: &Request) -> Result<Record, LabError> {
         record.inventory.clone_from(&request.inventory);
         record.written.clear();
     }
+    if let Some(path) = &record.inventory {
+        inventory::check(path, place, &record.written).map_err(LabError::Usage)?;
+    }
     if old.as_ref() != Some(&record) {
         record.save(place)?;
     }
     Ok(record)
+}
+
+fn new_record(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, LabError> {
+    let suite = request.suite.clone();
+    let suite = suite.unwrap_or_else(|| super::recipe::DEFAULT_SUITE.to_owned());
+    let debians = || (MAIN_URL.to_owned(), SECURITY_URL.to_owned());
+    let (mirror, security_mirror) = match &request.mirrors {
+        Some(Ok(mirrors)) => mirrors.clone(),
+        Some(Err(failure)) => {
+            // With a base at hand a lab is of use, and the cache may have the packages.
+            if !base::path(place.shelf(), &Recipe::new(&suite).key()).is_dir() {
+                return Err(LabError::Failed(failure.clone()));
+            }
+            say(&format!(
+                "{}: nodes get only packages that were fetched before",
+                failure.message
+            ));
+            debians()
+        }
+        None => debians(),
+    };
+    Ok(Record {
+        subnet: network::choose(request.subnet, &place.tag, &claimed(place.shelf(), place)?)?,
+        base: Recipe::new(&suite).key(),
+        suite,
+        mirror,
+        security_mirror,
+        user: request.user.clone().unwrap_or_else(|| "pi".to_owned()),
+        cpu: None,
+        inventory: None,
+        written: Vec::new(),
+        nodes: Vec::new(),
+    })
 }
 
 /// Refuses what cannot be changed while a lab is there.
@@ -184,34 +263,50 @@ fn claimed(shelf: &Shelf, but_for: &Place) -> Result<Vec<Ipv4Net>, LabError> {
 }
 
 /// Starts the nodes that are off, all at once, and waits until each answers.
-///
-/// # Errors
-/// The first node's that ends or does not answer in time.
-pub fn start_all(nodes: &[Node], cpu: Option<u32>, say: Say<'_>) -> Result<(), Failure> {
+fn start_all(place: &Place, record: &Record, nodes: &[Node], say: Say<'_>) -> Result<(), Failure> {
     let begun = Instant::now();
-    let mut results = std::thread::scope(|scope| {
+    let cuts = cut::list(&place.tag, record)?;
+    let results = std::thread::scope(|scope| {
         let threads: Vec<_> = nodes
             .iter()
-            .map(|node| scope.spawn(move || start_one(node, cpu, begun, say)))
+            .map(|node| {
+                let cut_off = verify::is_cut_off(&cuts, &node.plan.name);
+                scope.spawn(move || start_one(node, record.cpu, cut_off, begun, say))
+            })
             .collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, Result<(), Failure>>| {
-            thread
-                .join()
-                .unwrap_or_else(|_| Err(Failure::new("a thread of the lab panicked")))
+            let panicked = |_| Err(Failure::new("a thread of the lab panicked"));
+            thread.join().unwrap_or_else(panicked)
         };
         threads.into_iter().map(join).collect::<Vec<_>>()
     });
-    results.drain(..).collect()
+    results.into_iter().collect()
 }
 
-fn start_one(node: &Node, cpu: Option<u32>, begun: Instant, say: Say<'_>) -> Result<(), Failure> {
+fn start_one(
+    node: &Node,
+    cpu: Option<u32>,
+    cut_off: bool,
+    begun: Instant,
+    say: Say<'_>,
+) -> Result<(), Failure> {
+    let (name, address) = (&node.plan.name, node.plan.address);
     let running = node.runs();
-    let mut child = None;
-    if !running {
-        child = Some(node.start(cpu)?);
+    let child = if running {
+        None
+    } else {
+        Some(node.start(cpu)?)
+    };
+    if running && cpu.is_some() {
+        node.group.limit_cpu(cpu)?;
+    }
+    if cut_off {
+        say(&format!(
+            "{name:<9} {address:<15} has power, but its network is cut: `lab cut {name} --heal` ends that"
+        ));
+        return Ok(());
     }
     wait_for_ssh(node, child)?;
-    let (name, address) = (&node.plan.name, node.plan.address);
     if running {
         say(&format!("{name:<9} {address:<15} answers SSH (it was up)"));
     } else {

@@ -21,6 +21,7 @@ pub mod line;
 pub mod link;
 pub mod mount;
 pub mod packages;
+pub mod preflight;
 pub mod reboot;
 pub mod registry;
 pub mod shared;

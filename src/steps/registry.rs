@@ -60,6 +60,7 @@ const KINDS: &[KindInfo] = &[
     info::<super::link::Link>(),
     info::<super::mount::Mount>(),
     info::<super::packages::Packages>(),
+    info::<super::preflight::Preflight>(),
     info::<super::reboot::Reboot>(),
     info::<super::swap::Swap>(),
     info::<super::sysctl::Sysctl>(),

@@ -10,7 +10,9 @@ use super::local::LocalHost;
 use super::machine::{DEFAULT_RUN_DIR, Machine, Settings};
 use super::ssh::route::Route;
 use super::ssh::{Access, SshShell, Sudo};
+use super::upload::UploadSettings;
 use super::{BoxFuture, Host, HostError, HostErrorKind, Hosts};
+use crate::artifact::Artifacts;
 use crate::facts::digest_cache::DigestCache;
 use crate::model::id::{NodeName, Target};
 use crate::model::inventory::{Connection, Inventory, Ssh};
@@ -25,6 +27,7 @@ pub struct Machines {
     digests: Mutex<BTreeMap<Target, DigestCache>>,
     made: Mutex<BTreeMap<Target, Made>>,
     ssh: SshWays,
+    artifacts: Option<Arc<dyn Artifacts>>,
 }
 
 /// A machine that was made.
@@ -97,7 +100,15 @@ impl Machines {
             digests,
             made: Mutex::default(),
             ssh,
+            artifacts: None,
         }
+    }
+
+    /// With a source of the files that are sent to machines.
+    #[must_use]
+    pub fn with_artifacts(mut self, artifacts: Arc<dyn Artifacts>) -> Self {
+        self.artifacts = Some(artifacts);
+        self
     }
 
     /// The digests that are known now, of the machines that were used.
@@ -138,10 +149,17 @@ impl Machines {
             } else {
                 absolute(&self.books.own)?
             };
+            let mut upload = UploadSettings::default();
+            if !usual {
+                // Whoever cannot write the usual place for books cannot write that for files either.
+                upload.folder = absolute(&self.books.own.join("upload"))?;
+            }
             let settings = Settings {
                 root: sandbox,
                 run_dir,
                 digests,
+                upload,
+                artifacts: self.artifacts.clone(),
                 ..Settings::default()
             };
             Ok(Made::Local(Arc::new(LocalHost::new(settings))))
@@ -160,6 +178,7 @@ impl Machines {
             let shell = SshShell::new(route, sudo, self.ssh.access.clone());
             let settings = Settings {
                 digests,
+                artifacts: self.artifacts.clone(),
                 ..Settings::default()
             };
             Ok(Made::Ssh(Arc::new(Machine::new(shell, settings))))

@@ -25,7 +25,7 @@ creates = "/srv/x/flag"
 /// Logins and executions that sshd has told of since `since`.
 fn sshd_log(world: &World, node: usize, since: &str, words: &str) -> usize {
     let script = format!(
-        "sudo journalctl -q -o cat -u ssh --after-cursor='{since}' | grep -c '{words}' || true"
+        "sudo journalctl -q -o cat -t sshd --after-cursor='{since}' | grep -c '{words}' || true"
     );
     world.on(node, &script).trim().parse().unwrap()
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -111,7 +111,7 @@ pub struct World {
 impl World {
     /// `None` where there can be no lab; that was said.
     pub fn with(count: usize, playbook: &str) -> Option<Self> {
-        let lab = LAB.as_ref()?;
+        LAB.as_ref()?;
         let mut free = lock(&FREE);
         while free.len() < count {
             free = RETURNED.wait(free).unwrap_or_else(PoisonError::into_inner);
@@ -358,9 +358,4 @@ pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
         );
         std::thread::park_timeout(Duration::from_millis(50));
     }
-}
-
-/// Whether a folder is there.
-pub fn is_there(path: &Path) -> bool {
-    path.exists()
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use super::host::{SandboxHost, TOOLS};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hmco_boot::artifact::memory::MemoryArtifacts;
-use hmco_boot::facts::fact::{ExecResult, Fact, FactValue};
+use hmco_boot::facts::fact::{Clock, ExecResult, Fact, FactValue, K3sData};
 use hmco_boot::model::action::{Action, Ownership};
 use hmco_boot::model::artifact::{Artifact, Fetch, Member, Pin, PinArch, PinBook};
 use hmco_boot::model::path::AbsPath;
@@ -40,6 +41,9 @@ pub trait Lab {
     }
 }
 
+/// The boot id of a machine in memory that was never restarted.
+const BOOT: &str = "00000000-0000-4000-8000-000000000001";
+
 struct MemoryLab(FakeHost);
 
 impl Lab for MemoryLab {
@@ -58,7 +62,18 @@ impl Lab for MemoryLab {
             self.0.with_tree(|tree| tree.write(&path, "", 0o644));
         }
         let (creates, removes) = (paths(table.get("creates")), paths(table.get("removes")));
-        self.0.on_run(move |_, tree| {
+        self.0.on_run(move |program, tree| {
+            if let Some((_, key)) = program.env.iter().find(|(name, _)| name == "KEY") {
+                let results = format!(
+                    "hmco-boot preflight 1\nboot {BOOT}\nkey {}\nuptime 100\nend\n",
+                    key.expose()
+                );
+                let path = AbsPath::new("/run/hmco-boot/preflight").unwrap();
+                tree.write(&path, results, 0o600);
+            }
+            if let Some(run) = super::host::simulate(program, tree) {
+                return run;
+            }
             for path in &creates {
                 tree.write(path, "made by a program\n", 0o644);
             }
@@ -80,6 +95,15 @@ impl Lab for MemoryLab {
                 stderr: Vec::new(),
             };
             self.0.answer(fact.clone(), Ok(FactValue::Exec(success)));
+        }
+        if facts.contains(&Fact::K3sData) {
+            let nothing = FactValue::K3sData(K3sData::default());
+            self.0.answer(Fact::K3sData, Ok(nothing));
+            let clock = FactValue::Clock(Clock {
+                uptime_ms: 1_500,
+                ..Clock::default()
+            });
+            self.0.answer(Fact::Clock, Ok(clock));
         }
     }
 
@@ -156,8 +180,7 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// A sandbox folder of this machine. `_folder` is removed with it.
 struct SandboxLab {
-    host: LocalHost,
-    root: PathBuf,
+    host: SandboxHost,
     _folder: tempfile::TempDir,
 }
 
@@ -191,7 +214,7 @@ impl Lab for SandboxLab {
             }
         }
         let mut picture = String::new();
-        walk(&self.root, &mut picture);
+        walk(&self.host.root, &mut picture);
         picture
     }
 
@@ -211,6 +234,9 @@ pub fn sandbox_lab() -> Box<dyn Lab> {
     fs::create_dir(&root).unwrap();
     fs::create_dir(&tools).unwrap();
     stand_in(&tools, "systemctl", include_str!("systemctl.sh"), &root);
+    for name in TOOLS {
+        stand_in(&tools, name, include_str!("tools.sh"), &root);
+    }
     let settings = Settings {
         root: Some(AbsPath::new(root.to_str().unwrap()).unwrap()),
         path: format!("{}:{DEFAULT_PATH}", tools.display()),
@@ -218,8 +244,10 @@ pub fn sandbox_lab() -> Box<dyn Lab> {
         ..Settings::default()
     };
     Box::new(SandboxLab {
-        host: LocalHost::new(settings),
-        root,
+        host: SandboxHost {
+            host: LocalHost::new(settings),
+            root,
+        },
         _folder: folder,
     })
 }
@@ -260,7 +288,8 @@ pub fn seeds() -> Vec<Action> {
         path: path(text),
         to: to.to_owned(),
     };
-    vec![
+    let mut seeds = super::host::seeds();
+    seeds.extend([
         folder("/etc/default"),
         folder("/etc/ssh"),
         folder("/etc/sysctl.d"),
@@ -297,7 +326,7 @@ pub fn seeds() -> Vec<Action> {
         file("/etc/first-boot", ""),
         file(
             "/etc/fstab",
-            "proc /proc proc defaults\nnas-old:/a /a nfs\nnas-old:/b /b nfs\n",
+            "proc /proc proc defaults\nnas-old:/a /a nfs\nnas-old:/b /b nfs\n/var/swap none swap sw 0 0\nold /mnt/old tmpfs size=1m 0 0\n",
         ),
         file(
             "/etc/ssh/sshd_config",
@@ -306,5 +335,6 @@ pub fn seeds() -> Vec<Action> {
         file("/srv/app-old/deep/file", "x"),
         link("/usr/local/bin/app", "/somewhere/else"),
         link("/usr/local/bin/app-legacy", "app"),
-    ]
+    ]);
+    seeds
 }

@@ -95,7 +95,7 @@ impl Sshd {
     }
 
     /// Waits until the log has so many lines with these words.
-    pub fn wait_for(&self, words: &str, count: usize) {
+    pub async fn wait_for(&self, words: &str, count: usize) {
         let begun = Instant::now();
         while self.count(words) < count {
             assert!(
@@ -103,7 +103,7 @@ impl Sshd {
                 "the log has no {count} x {words:?}:\n{}",
                 self.log()
             );
-            std::thread::sleep(Duration::from_millis(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -176,8 +176,8 @@ fn launch(folder: &Path, more: &str) -> Option<(u16, Child, Arc<Mutex<String>>)>
     drop(free);
     let config = format!(
         "{more}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nPidFile none\nStrictModes no\nUsePAM no\n\
-         AuthorizedKeysFile {0}/authorized\nPermitRootLogin yes\nPasswordAuthentication no\nLogLevel DEBUG1\n\
-         MaxStartups 200\n",
+         AuthorizedKeysFile {0}/authorized\nPermitRootLogin yes\nPasswordAuthentication no\nLogLevel VERBOSE\n\
+         MaxStartups 200\nSetEnv SHLVL=1\n",
         folder.display()
     );
     let file = folder.join("sshd_config");

@@ -53,7 +53,7 @@ impl Scheduler {
         }
         if let Some(gate) = &info.gate {
             // What was read before the apply says nothing about the gate; it is read in the same execution.
-            self.forget_gate(info, gate);
+            self.forget_seen_by(info, gate.wish.as_ref());
         }
         let mut facts = self.facts_ahead(target, super::target::LOOK_AHEAD);
         facts.extend(self.forgotten(info));
@@ -113,6 +113,7 @@ impl Scheduler {
             Ok(applied) => {
                 self.release(pair);
                 self.reached(index);
+                self.job_is_over(&info.target);
                 self.learn(&info.target, applied.answers);
                 self.job_ended(pair, applied.end);
             }
@@ -200,6 +201,7 @@ impl Scheduler {
         match result {
             Ok(end) => {
                 self.reached(index);
+                self.job_is_over(target);
                 self.emit(Event::LeftoverJob {
                     target: target.clone(),
                     job: job.clone(),
@@ -245,6 +247,7 @@ impl Scheduler {
         match result {
             Ok(end) => {
                 self.reached(index);
+                self.job_is_over(target);
                 self.leftover_ended(index, target, job);
                 let credited = self
                     .options
@@ -283,10 +286,7 @@ impl Scheduler {
             JobStatus::Failed {
                 exit, retryable, ..
             } => {
-                let failure = with_output(
-                    Failure::new(format!("it ended with exit status {exit}")),
-                    &end,
-                );
+                let failure = with_output(Failure::exited(exit), &end);
                 if !(retryable && self.retry(pair, &failure)) {
                     self.finish(pair, Outcome::Failed(failure));
                 }

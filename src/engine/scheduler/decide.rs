@@ -1,5 +1,6 @@
 //! One pair that is ready: its conditions, its facts, its decision.
 
+use super::poll::words;
 use super::{Consent, Lock, Mode, Phase, Preview, Scheduler};
 use crate::facts::fact::{NAMED, named_json};
 use crate::facts::known::{FactRef, Known, Store, Unreadable};
@@ -10,7 +11,7 @@ use crate::model::id::PairId;
 use crate::model::outcome::{Failure, Outcome};
 use crate::model::template::{self, Scope};
 use crate::plan::{Pair, Work};
-use crate::steps::{Class, Decision, Want, Wish};
+use crate::steps::{Class, Decision, Poll, Want, Wish};
 
 /// What came of looking at a pair.
 pub(super) enum Step {
@@ -53,13 +54,13 @@ impl Scheduler {
             (Some(Phase::Ready), Work::Wish(wish)) => self.ready(info, wish.as_ref()),
             (Some(Phase::Verifying), Work::Wish(wish)) => self.verify(pair, wish.as_ref()),
             (
-                Some(Phase::Gating {
-                    changed,
+                Some(Phase::Polling {
+                    what,
                     polls,
                     paused: false,
                 }),
                 _,
-            ) => self.poll_gate(info, changed, polls),
+            ) => self.poll(info, what, polls),
             _ => Step::Moved,
         }
     }
@@ -86,6 +87,10 @@ impl Scheduler {
             Conditions::False(reason) => return self.end_step(info.id, Outcome::Skipped(reason)),
             Conditions::Bad(failure) => return self.end_step(info.id, Outcome::Failed(failure)),
         }
+        let waits = wish.poll().filter(|_| info.kind.class == Class::Check);
+        if waits.is_some() && self.options.mode == Mode::Run {
+            return self.enter_check(info, wish);
+        }
         let known = self.store.view(&info.target);
         if let Want::More(facts) = wish.facts(&known) {
             return Step::Needs(facts);
@@ -103,9 +108,10 @@ impl Scheduler {
                     .is_some_and(|state| state.attempts > 0);
                 self.enter_gate(info, changed)
             }
-            Ok(Decision::Drift { diff, .. }) if info.kind.class == Class::Check => {
-                self.end_step(info.id, Outcome::Failed(check_failed(&diff)))
-            }
+            Ok(Decision::Drift { diff, .. }) if info.kind.class == Class::Check => match waits {
+                None => self.end_step(info.id, Outcome::Failed(check_failed(&diff))),
+                Some(every) => self.would_wait(info, every, &diff),
+            },
             Ok(Decision::Drift { diff, .. }) if self.options.mode == Mode::Preview => {
                 let index = self.index_of(&info.target);
                 if let Some(state) = self.targets.get_mut(index) {
@@ -124,6 +130,15 @@ impl Scheduler {
             failure.message = format!("{}: {}", self.plan.label(info.id), failure.message);
             self.emit(Event::Warning { failure });
         }
+    }
+
+    /// In a preview, a check that does not hold yet and that a run would wait for.
+    fn would_wait(&mut self, info: &Pair, every: Poll, diff: &[DiffLine]) -> Step {
+        let (limit, missing) = (every.timeout, words(diff));
+        let reason = format!("a run would wait for it, up to {limit}: {missing}");
+        self.previews
+            .insert(info.id, Preview::Later(reason.clone()));
+        self.end_step(info.id, Outcome::Skipped(reason))
     }
 
     fn drifted(
@@ -314,7 +329,7 @@ pub(super) fn cannot_read(unreadable: &Unreadable) -> Failure {
     }
 }
 
-fn check_failed(diff: &[DiffLine]) -> Failure {
+pub(super) fn check_failed(diff: &[DiffLine]) -> Failure {
     let mut lines = diff.iter().map(|line| line.text.clone());
     let mut failure = Failure::new(
         lines

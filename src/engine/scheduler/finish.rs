@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::graph::NodeIndex;
 
-use super::{Busy, Command, Phase, Scheduler, Stop};
+use super::{Awaited, Busy, Command, Phase, Scheduler, Stop};
 use crate::model::event::{CancelLevel, Event};
 use crate::model::id::{PairId, StepAddr, Target};
 use crate::model::outcome::{ExitCode, Failure, Outcome};
@@ -273,10 +273,20 @@ impl Scheduler {
 /// What is said of a pair that a stop ends before its own end.
 fn stopped(state: &super::PairState, reason: &str) -> String {
     match state.phase {
-        Phase::Gating { changed: true, .. } => {
+        Phase::Polling {
+            what: Awaited::Gate { changed: true },
+            ..
+        } => {
             format!("changed, but its gate was not awaited: {reason}")
         }
-        Phase::Gating { changed: false, .. } => {
+        Phase::Polling {
+            what: Awaited::Check,
+            ..
+        } => format!("it did not hold yet, and was waited for no longer: {reason}"),
+        Phase::Polling {
+            what: Awaited::Gate { changed: false },
+            ..
+        } => {
             format!("as wished, but its gate was not awaited: {reason}")
         }
         _ if state.attempts > 0 => format!("tried without success, and not again: {reason}"),

@@ -26,12 +26,19 @@ if has sudo; then echo sudo; fi
 end 0
 if [ "$x" != 0 ] && has sudo; then framed sudo "$L" sudo -n true; fi
 }
+# What a part of the kernel that has no folder in /sys/module (built in, without parameters) shows of itself.
+shows() {
+case $1 in br_netfilter) [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; return;; esac
+while read -r a b; do [ "${b:-$a}" = "$1" ] && return 0; done </proc/filesystems
+return 1
+}
 # Present = loaded or built in; the rest is asked of modprobe.
 modules() {
 read -r v </proc/sys/kernel/osrelease
 for n; do
 if [ -d "/sys/module/$n" ]; then
 if [ -e "/sys/module/$n/initstate" ]; then echo "loaded $n"; else echo "builtin $n"; fi
+elif shows "$n"; then echo "builtin $n"
 else
 o=$(modprobe -D -q "$n") || { echo "absent $n"; continue; }
 case $o in builtin*) echo "builtin $n";; *) echo "available $n";; esac

@@ -1,7 +1,7 @@
 # SERVICE...: services that start swap; then all that is on; then the units that the next boot would start.
 systemd=
 if [ -n "$R" ] || [ -d /run/systemd/system ]; then systemd=yes; fi
-for n; do systemctl disable --now "$n"; done
+for n; do systemctl disable --now -- "$n"; done
 if [ -n "$systemd" ]; then systemctl daemon-reload; fi
 if ! swapoff -a; then
   say "swap is in use and what is in it does not fit into memory: stop something, or reboot and run this again"
@@ -15,6 +15,6 @@ for d in "$m" "$R"/run/systemd/generator* "$R/run/systemd/system" "$R/usr/local/
     p=${p##*/}
     if [ -e "$m/$p" ] && [ ! -s "$m/$p" ]; then continue; fi
     say "masking $p"
-    systemctl mask --now "$p"
+    systemctl mask --now -- "$p"
   done
 done

@@ -54,6 +54,9 @@ fn without_swap(text: &str) -> String {
 
 fn services(known: &Known<'_>) -> Result<Vec<&'static str>, Unreadable> {
     let mut on = Vec::new();
+    if known.os()?.is_some_and(|os| os.init != "systemd") {
+        return Ok(on);
+    }
     for name in SERVICES {
         let Some(unit) = known.unit(name)? else {
             continue;

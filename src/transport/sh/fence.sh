@@ -68,14 +68,15 @@ hb_lock_next() {
   done
 }
 
-# Refuses where run $1 does not hold the lock; else the lock lasts longer. Our job's folder is there already, so whoever
-# comes for a lock that was not renewed in time finds us at work, or we find that they were faster.
+# Refuses where run $1 does not hold the lock. Our job's folder is there already, so whoever comes for the lock when its
+# time is over finds us at work. Where it is over (or soon), it lasts longer from now on, or we find that they were faster.
 hb_fence() {
   i=0
   while [ $i -lt 50 ]; do
     i=$((i + 1))
     hb_lock_read || continue
     [ "$l_run" = "$1" ] || hb_refuse "fenced $l_run" "$l_holder"
+    [ $((l_until - up)) -le $((l_lease / 2)) ] || return 0
     ! hb_lock_next "$l_run" "$l_holder" "$l_owner" "$l_lease" || return 0
   done
   hb_refuse cannot "$RUN/lock is changed by others all the time"

@@ -169,7 +169,7 @@ pub(super) enum Unopened {
 }
 
 /// The connection to the last of these bastions.
-fn bastion<'a>(
+pub(super) fn bastion<'a>(
     hops: &'a [Hop],
     access: &'a Access,
 ) -> BoxFuture<'a, Result<Option<Arc<Connection>>, HostError>> {

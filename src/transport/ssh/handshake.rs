@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::auth::{AuthError, authenticate};
 use super::client::{Ending, no_way};
 use super::route::Hop;
-use super::wire::{Cut, Wire};
+use super::wire::{Cut, Prompt, Wire};
 use super::{Access, Timeouts, verify};
 use crate::model::outcome::Failure;
 use crate::transport::HostError;
@@ -30,7 +30,7 @@ const UNANSWERED: usize = 2;
 const ADDRESSES: usize = 4;
 
 /// A TCP connection: to the first of the name's addresses that answers.
-pub(super) async fn dial(hop: &Hop, timeouts: &Timeouts) -> Result<TcpStream, HostError> {
+pub(super) async fn dial(hop: &Hop, timeouts: &Timeouts) -> Result<Prompt, HostError> {
     let place = format!("{} ({} port {})", hop.name, hop.address, hop.port);
     let looked = tokio::net::lookup_host((hop.address.as_str(), hop.port));
     let addresses: Vec<_> = match timeout(timeouts.connect, looked).await {
@@ -51,7 +51,7 @@ pub(super) async fn dial(hop: &Hop, timeouts: &Timeouts) -> Result<TcpStream, Ho
         match timeout(timeouts.connect, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 prepare(&stream, timeouts);
-                return Ok(stream);
+                return Ok(Prompt(stream));
             }
             Ok(Err(error)) => failure = failure.evidence(format!("{address}: {error}")),
             Err(_) => {
@@ -100,18 +100,7 @@ where
     let mut handle = match timeout(access.timeouts.handshake, shaken).await {
         Ok(Ok(handle)) => handle,
         Ok(Err(error)) => return Err(not_shaken(hop, error, &ending)),
-        Err(_) => {
-            let seconds = access.timeouts.handshake.as_secs_f32();
-            return Err(no_way(
-                true,
-                Failure::new(format!(
-                    "{} accepts a connection and then says nothing",
-                    hop.name
-                ))
-                .evidence(format!("no SSH handshake within {seconds} s"))
-                .hint("see that sshd answers there, and not something else, and how busy the machine is"),
-            ));
-        }
+        Err(_) => return Err(silent(hop, &access.timeouts)),
     };
     match authenticate(&mut handle, hop, access, &ending).await {
         Ok(()) => Ok(Some((handle, ending, cut))),
@@ -119,6 +108,20 @@ where
         Err(AuthError::Closed(failure)) => Err(no_way(true, failure)),
         Err(AuthError::Again) => Ok(None),
     }
+}
+
+/// A server that does not go on.
+pub(super) fn silent(hop: &Hop, timeouts: &Timeouts) -> HostError {
+    let seconds = timeouts.handshake.as_secs_f32();
+    no_way(
+        true,
+        Failure::new(format!(
+            "{} accepts a connection and then says nothing",
+            hop.name
+        ))
+        .evidence(format!("no SSH handshake within {seconds} s"))
+        .hint("see that sshd answers there, and not something else, and how busy the machine is"),
+    )
 }
 
 fn config(hop: &Hop, timeouts: &Timeouts) -> client::Config {
@@ -132,7 +135,7 @@ fn config(hop: &Hop, timeouts: &Timeouts) -> client::Config {
     }
 }
 
-fn not_shaken(hop: &Hop, error: ClientError, ending: &Ending) -> HostError {
+pub(super) fn not_shaken(hop: &Hop, error: ClientError, ending: &Ending) -> HostError {
     let error = match error {
         ClientError::Untrusted(failure) => return no_way(false, *failure),
         ClientError::Russh(error) => error,

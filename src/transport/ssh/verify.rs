@@ -60,6 +60,15 @@ pub(super) fn preferred(trusted: &HostKeys) -> Preferred {
     }
 }
 
+/// The algorithms of each host key type, to ask for one type at a time.
+pub(super) fn each_type() -> impl Iterator<Item = Vec<Algorithm>> {
+    let rsa = RSA_SIGNATURES.map(|hash| Algorithm::Rsa { hash }).to_vec();
+    KEY_TYPES
+        .into_iter()
+        .map(|algorithm| vec![algorithm])
+        .chain([rsa])
+}
+
 /// Whether the key that a server showed is trusted; else why not and what to do.
 pub(super) fn check(hop: &Hop, shown: &PublicKey) -> Result<(), Failure> {
     let same = |key: &PublicKey| key.key_data() == shown.key_data();
@@ -124,13 +133,19 @@ fn cure(hop: &Hop) -> String {
     let known = hop.host_keys.keys().is_empty();
     // `bastion gate`: the command takes the bare name.
     let name = hop.name.rsplit(' ').next().unwrap_or_default();
+    // A host of ssh_config's ProxyJump is not in the inventory, so nothing can be pinned for it.
+    if hop.name.starts_with("jump host ") {
+        return format!(
+            "compare with the machine's own console; `ssh {name}` then asks, or `[bastion.NAME]` in the inventory and `hosts pin`"
+        );
+    }
     if known {
         format!(
             "`hmco-boot hosts pin {name}` shows its fingerprints and writes them into the inventory"
         )
     } else {
         format!(
-            "if it was installed anew, `hmco-boot hosts pin {name}`; if not, somebody may be in between: do not go on"
+            "if it was installed anew, `hmco-boot hosts pin {name} --replace`; if not, somebody may be in between: do not go on"
         )
     }
 }

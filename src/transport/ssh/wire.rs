@@ -1,4 +1,4 @@
-//! The stream below an SSH connection, with a way to cut it. A handshake that its peer leaves hanging would otherwise
+//! The stream below an SSH connection: quick to acknowledge, and with a way to cut it. A handshake that its peer leaves hanging would otherwise
 //! keep its socket and task for as long as the peer likes.
 
 use std::future::Future as _;
@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 /// A stream that fails once its [`Cut`] is dropped.
@@ -67,5 +68,44 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// A TCP stream that acknowledges at once. A server that does not set TCP_NODELAY (OpenSSH for sessions without a
+/// terminal) holds each small packet back until the one before it was acknowledged, and by default that takes up to 40 ms.
+pub(super) struct Prompt(pub TcpStream);
+
+impl AsyncRead for Prompt {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.0).poll_read(context, buffer);
+        // The kernel forgets it again and again.
+        if read.is_ready()
+            && let Err(error) = rustix::net::sockopt::set_tcp_quickack(&self.0, true)
+        {
+            tracing::trace!(%error, "TCP_QUICKACK");
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Prompt {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
