@@ -59,7 +59,7 @@ fn run(plan: Arc<Plan>, converged: bool) -> u64 {
                         took_ms,
                     });
                 }
-                Command::Lock { .. } => inputs.push_back(Input::Locked(Ok(()))),
+                Command::Lock { .. } => inputs.push_back(Input::Locked(Ok(Vec::new()))),
                 Command::Apply {
                     pair,
                     target,

@@ -23,6 +23,7 @@
 //! | `plan` | inventory and playbook to a graph of (step, target) pairs; fingerprint, explanation, saved plans | `model`, `facts`, `steps` | no |
 //! | `engine` | scheduler (synchronous), runner, locks, resume | `model`, `facts`, `plan`, `steps`, `transport`, `journal`, `secrets` | `clock.rs` |
 //! | `report` | terminal, plain lines, JSON, summary, graphs: reads events | `model` | no |
+//! | `lab` | rehearsal nodes on this machine | `model` | yes |
 //! | `cli` | arguments, one file per command, the edge error, the only place that prints | everything | yes |
 //!
 //! # How data flows
@@ -102,6 +103,7 @@ pub mod config;
 pub mod engine;
 pub mod facts;
 pub mod journal;
+pub mod lab;
 pub mod model;
 pub mod plan;
 pub mod report;

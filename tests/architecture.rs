@@ -49,6 +49,7 @@ const TABLE: &[(&str, &[&str], Io)] = &[
         Io::Only("clock.rs"),
     ),
     ("report", &["model"], Io::No),
+    ("lab", &["model"], Io::Yes),
     ("cli", &["everything"], Io::Yes),
 ];
 

@@ -66,7 +66,7 @@ fn case(text: &str) -> (MemoryFiles, Options) {
     (files, options)
 }
 
-/// The registry's kinds, and one that works on the cluster.
+/// The registry's kinds, and one that works on the cluster, one target at once.
 fn all_kinds() -> Vec<KindInfo> {
     let mut all = kinds().to_vec();
     let assert = all
@@ -78,6 +78,7 @@ fn all_kinds() -> Vec<KindInfo> {
         name: "cluster_check",
         class: Class::Check,
         scope: Scope::Cluster,
+        serial: Some(1),
         ..assert
     });
     all

@@ -195,6 +195,9 @@ fn torture(spec: &Spec, seed: u64) -> usize {
     );
     let verdicts = verdicts(&expected);
     let fresh = |faults, world| Sim {
+        run: String::new(),
+        theft: None,
+        late: Vec::new(),
         restarted: Default::default(),
         plan: plan.clone(),
         expected: &expected,
@@ -242,7 +245,8 @@ fn torture(spec: &Spec, seed: u64) -> usize {
         )
 }
 
-/// The same, not crashed but stopped by Ctrl-C, or with a machine that goes away in the middle and is back for the resume.
+/// The same, not crashed but stopped by Ctrl-C, or with a machine that goes away in the middle and is back for the resume,
+/// or whose lock somebody else gets in the middle.
 fn stops<'a>(
     spec: &Spec,
     plan: &Plan,
@@ -271,7 +275,10 @@ fn stops<'a>(
         {
             sim.cut = Some((stop, target.clone()));
             crash_and_resume(sim, usize::MAX, verdicts, calm);
-            cases += 1;
+            let mut sim = fresh();
+            sim.theft = Some((stop, target.clone()));
+            crash_and_resume(sim, usize::MAX, verdicts, calm);
+            cases += 2;
         }
     }
     cases
@@ -296,6 +303,8 @@ fn crash_and_resume(
     }
     let mut settings = options("r2");
     settings.prior_jobs = prior_jobs(&first);
+    sim.theft = None;
+    sim.world.thief_goes();
     let resumed = sim.run(settings, None);
     check_outcomes(&plan, &resumed, verdicts, true);
     assert_eq!(
@@ -369,7 +378,7 @@ proptest! {
         let expected = expected(&spec);
         let verdicts = verdicts(&expected);
         let world = world_of(&spec, &plan);
-        let mut sim = Sim { plan: plan.clone(), expected: &expected, world, dice: Dice(seed), faults: 4, restarted: Default::default(), cancel: None, cut: None };
+        let mut sim = Sim { plan: plan.clone(), expected: &expected, world, dice: Dice(seed), faults: 4, run: String::new(), theft: None, late: Vec::new(), restarted: Default::default(), cancel: None, cut: None };
         let trace = sim.run(options("r1"), None);
         check_outcomes(&plan, &trace, &verdicts, false);
     }
@@ -397,7 +406,7 @@ proptest! {
         let plan = plan_of(&spec);
         let expected = expected(&spec);
         let world = world_of(&spec, &plan);
-        let mut sim = Sim { plan: plan.clone(), expected: &expected, world, dice: Dice(seed), faults: 4, restarted: Default::default(), cancel: None, cut: None };
+        let mut sim = Sim { plan: plan.clone(), expected: &expected, world, dice: Dice(seed), faults: 4, run: String::new(), theft: None, late: Vec::new(), restarted: Default::default(), cancel: None, cut: None };
         let first = sim.run(options("r1"), Some(usize::try_from(seed % 100).unwrap()));
         let mut settings = options("r2");
         settings.prior_jobs = prior_jobs(&first);

@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use hmco_boot::engine::clock::StillClock;
-use hmco_boot::engine::runner::{Confirm, Ended, Locks, Observer, Seams, run};
+use hmco_boot::engine::locks::{LEASE, LocalLock, RunLocks};
+use hmco_boot::engine::runner::{Confirm, Ended, Observer, Seams, run};
 use hmco_boot::engine::scheduler::Options;
 use hmco_boot::facts::fact::{Answer, Fact};
 use hmco_boot::journal::fold::RunFold;
@@ -28,6 +29,7 @@ use hmco_boot::model::event::{
     CancelLevel, EVENT_VERSION, Event, PairInfo, Record, RunArguments, RunStarted,
 };
 use hmco_boot::model::id::{JobId, KindName, PairId, RunId, Target};
+use hmco_boot::model::lock::{LockAnswer, LockClaim};
 use hmco_boot::model::outcome::{ExitCode, Failure, Outcome};
 use hmco_boot::plan::Plan;
 use hmco_boot::transport::fake::{FakeHost, Fault};
@@ -71,6 +73,16 @@ impl Host for Spied {
         (self.spy)("attach");
         self.host.attach(job, end, output)
     }
+
+    fn lock<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<LockAnswer, HostError>> {
+        (self.spy)("lock");
+        self.host.lock(claim)
+    }
+
+    fn unlock<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), HostError>> {
+        (self.spy)("unlock");
+        self.host.unlock(run)
+    }
 }
 
 struct Farm(BTreeMap<Target, Spied>);
@@ -84,35 +96,38 @@ impl Hosts for Farm {
 
 struct Free;
 
-impl Locks for Free {
-    fn acquire<'a>(&'a self, _: &'a [Target]) -> BoxFuture<'a, Result<Box<dyn Send>, Failure>> {
-        Box::pin(async { Ok(Box::new(()) as Box<dyn Send>) })
+impl LocalLock for Free {
+    fn take(&self) -> Result<Box<dyn Send>, Failure> {
+        Ok(Box::new(()))
     }
 }
 
 /// A lock whose holder tells when it was let go.
+#[derive(Clone)]
 struct Told(Arc<AtomicBool>);
 
-struct Holder(Arc<AtomicBool>);
-
-impl Drop for Holder {
+impl Drop for Told {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
 }
 
-impl Locks for Told {
-    fn acquire<'a>(&'a self, _: &'a [Target]) -> BoxFuture<'a, Result<Box<dyn Send>, Failure>> {
-        let holder = Box::new(Holder(self.0.clone()));
-        Box::pin(async move { Ok(holder as Box<dyn Send>) })
+/// A local lock made anew for each run.
+type MakeLock = Box<dyn Fn() -> Box<dyn LocalLock>>;
+
+struct Telling(Arc<AtomicBool>);
+
+impl LocalLock for Telling {
+    fn take(&self) -> Result<Box<dyn Send>, Failure> {
+        Ok(Box::new(Told(self.0.clone())))
     }
 }
 
 struct Broken;
 
-impl Locks for Broken {
-    fn acquire<'a>(&'a self, _: &'a [Target]) -> BoxFuture<'a, Result<Box<dyn Send>, Failure>> {
-        Box::pin(async { panic!("a lock that breaks down") })
+impl LocalLock for Broken {
+    fn take(&self) -> Result<Box<dyn Send>, Failure> {
+        panic!("a lock that breaks down")
     }
 }
 
@@ -145,7 +160,9 @@ struct Rig {
     options: Options,
     hosts: BTreeMap<Target, FakeHost>,
     spy: Spy,
-    locks: Arc<dyn Locks>,
+    local: MakeLock,
+    /// The state folder that it belongs to.
+    owner: &'static str,
     journal: Arc<dyn Journal>,
     memory: MemoryJournal,
     records: Arc<Mutex<Vec<Record>>>,
@@ -164,7 +181,8 @@ impl Rig {
             plan: Arc::new(plan),
             options: options(),
             spy: Arc::new(|_| {}),
-            locks: Arc::new(Free),
+            local: Box::new(|| Box::new(Free)),
+            owner: "a",
             journal: Arc::new(memory.clone()),
             memory,
             records: Arc::default(),
@@ -184,9 +202,17 @@ impl Rig {
             (target.clone(), Spied { host, spy })
         };
         let (_, nobody) = mpsc::unbounded_channel();
+        let hosts = Arc::new(Farm(self.hosts.iter().map(spied).collect()));
+        let claim = LockClaim {
+            run: self.options.run.clone(),
+            holder: format!("the test's run {}", self.options.run),
+            owner: self.owner.to_owned(),
+            lease: LEASE,
+        };
+        let locks = RunLocks::new((self.local)(), hosts.clone(), claim);
         let seams = Seams {
-            hosts: Arc::new(Farm(self.hosts.iter().map(spied).collect())),
-            locks: Some(self.locks.clone()),
+            hosts,
+            locks: Some(Arc::new(locks)),
             journal: Some(self.journal.clone()),
             confirm: Arc::new(Free),
             clock: Arc::new(StillClock::default()),
@@ -511,7 +537,7 @@ async fn a_task_that_breaks_down_does_not_hang_the_run() {
         assert_eq!(outcome(&ended, 0).word(), word, "{call}");
     }
     let mut rig = Rig::new(many(1));
-    rig.locks = Arc::new(Broken);
+    rig.local = Box::new(|| Box::new(Broken));
     assert_eq!(rig.run().await.unwrap().exit, ExitCode::Locked);
 }
 
@@ -519,8 +545,8 @@ async fn a_task_that_breaks_down_does_not_hang_the_run() {
 async fn the_lock_is_kept_until_the_end_of_the_run_is_on_record_and_then_let_go() {
     let mut rig = Rig::new(many(1));
     let gone = Arc::new(AtomicBool::new(false));
-    rig.locks = Arc::new(Told(gone.clone()));
-    let held = gone.clone();
+    let (held, told) = (gone.clone(), gone.clone());
+    rig.local = Box::new(move || Box::new(Telling(told.clone())));
     rig.spy = Arc::new(move |_| assert!(!held.load(Ordering::SeqCst), "let go too early"));
     assert_eq!(rig.run().await.unwrap().exit, ExitCode::Done);
     assert!(gone.load(Ordering::SeqCst));

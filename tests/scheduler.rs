@@ -13,7 +13,11 @@ mod facts;
 mod lab;
 #[path = "scheduler/limits.rs"]
 mod limits;
+#[path = "scheduler/locks.rs"]
+mod locks;
 #[path = "scheduler/stops.rs"]
 mod stops;
 #[path = "scheduler/troubles.rs"]
 mod troubles;
+#[path = "scheduler/waits.rs"]
+mod waits;

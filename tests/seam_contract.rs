@@ -26,9 +26,15 @@ mod http;
 mod jobs;
 #[path = "seam_contract/local.rs"]
 mod local;
+#[path = "seam_contract/locks.rs"]
+mod locks;
+#[path = "seam_contract/locks_local.rs"]
+mod locks_local;
 #[path = "seam_contract/place.rs"]
 mod place;
 #[path = "seam_contract/rig.rs"]
 mod rig;
+#[path = "support/sshd.rs"]
+mod sshd;
 #[path = "seam_contract/upload.rs"]
 mod upload;

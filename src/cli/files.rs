@@ -42,13 +42,38 @@ pub fn replace_private(path: &Path, text: &[u8]) -> io::Result<()> {
     written
 }
 
-/// Writes a file that is there anew, whole or not at all; its permissions stay.
-pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    // A link is followed: the file it leads to is meant.
-    let path = fs::canonicalize(path)?;
+/// Writes a file that must still hold `old` ([`io::ErrorKind::InvalidData`] where it does not), whole or not at all: beside
+/// it, then renamed over it, with the mode it has. A symbolic link stays one.
+pub fn replace_if_same(path: &Path, old: &str, new: &str) -> io::Result<()> {
+    let path = path.canonicalize()?;
+    let same = || -> io::Result<()> {
+        if fs::read(&path)? == old.as_bytes() {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "somebody else changed it meanwhile",
+        ))
+    };
+    same()?;
     let mode = fs::metadata(&path)?.permissions();
-    replace_private(&path, text)?;
-    fs::set_permissions(&path, mode)
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&beside)
+        .and_then(|mut file| {
+            file.set_permissions(mode)?;
+            file.write_all(new.as_bytes())?;
+            file.sync_all()
+        })
+        .and_then(|()| same())
+        .and_then(|()| fs::rename(&beside, &path));
+    if written.is_err() {
+        fs::remove_file(&beside).ok();
+    }
+    written
 }
 
 /// Reads a text file.

@@ -8,8 +8,11 @@ pub mod environment;
 pub mod error;
 pub mod files;
 pub mod graph;
+pub mod hosts;
 pub mod init;
+pub mod lab;
 pub mod live;
+mod locks;
 pub mod man;
 pub mod output;
 pub mod paths;
@@ -17,6 +20,7 @@ pub mod pins;
 pub mod plan;
 pub mod playbooks;
 pub mod project;
+pub mod reach;
 pub mod resume;
 pub mod run;
 pub mod runs;
@@ -141,8 +145,12 @@ pub enum Command {
     Resume(resume::Args),
     /// Look at recorded runs
     Runs(runs::Args),
+    /// Look after the nodes themselves: host keys, logins, facts
+    Hosts(hosts::Args),
     /// Look at playbooks, those that come with hmco-boot too
     Playbooks(playbooks::Args),
+    /// Rehearse on nodes that are made on this machine
+    Lab(lab::Args),
     /// Look at what is fetched by URL, and pin what its bytes must be
     Pins(pins::Args),
     /// Print a completion script for a shell
@@ -241,7 +249,9 @@ pub async fn dispatch(
         Command::Run(args) => run::run(&args, context).await,
         Command::Resume(args) => resume::run(&args, context).await,
         Command::Runs(args) => runs::run(&args, context),
+        Command::Hosts(args) => hosts::run(&args, context).await,
         Command::Playbooks(args) => playbooks::run(&args, context),
+        Command::Lab(args) => lab::run(&args, context).await,
         Command::Pins(args) => pins::run(&args, context).await,
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),

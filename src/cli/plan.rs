@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::error::{CliError, Kind};
 use super::live::{self, Unwatched};
 use super::output::Format;
+use super::reach::BecomeArgs;
 use super::run::PlanArgs;
 use super::session::{self, Session};
 use super::{Context, files};
@@ -31,6 +32,9 @@ pub struct Args {
     /// Which playbook, for whom.
     #[command(flatten)]
     pub plan: PlanArgs,
+    /// How to become root.
+    #[command(flatten)]
+    pub become_root: BecomeArgs,
     /// Save the plan; `run --plan FILE` does exactly that or refuses
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub out: Option<PathBuf>,
@@ -44,7 +48,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let session = Session::open(&args.plan, context)?;
     let clock = SystemClock::new();
     let run = session::new_run_id(&clock)?;
-    let machines = session.machines(context)?;
+    let machines = session.machines(&args.become_root, context)?;
     let seams = Seams {
         hosts: machines.clone(),
         locks: None,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{CliError, Kind};
+use super::reach::BecomeArgs;
 use super::run::{How, PlanArgs, execute};
 use super::runs::named;
 use super::session::Session;
@@ -31,6 +32,9 @@ pub struct Args {
     /// Do not ask before the first step that disturbs what runs
     #[arg(long, short)]
     pub yes: bool,
+    /// How to become root.
+    #[command(flatten)]
+    pub become_root: BecomeArgs,
 }
 
 /// Goes on with the run.
@@ -70,6 +74,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         command,
         resumes: Some(then.run),
         prior_jobs,
+        become_root: args.become_root.clone(),
         expectation: None,
     };
     execute(&session, how, context).await

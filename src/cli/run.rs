@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::error::{CliError, Kind};
 use super::live::{self, Watcher};
-use super::session::{self, ClusterLock, Session};
-use super::{Context, plan};
+use super::reach::BecomeArgs;
+use super::session::{self, Session};
+use super::{Context, locks, plan};
 use crate::engine::clock::SystemClock;
 use crate::engine::runner::{self, Seams};
 use crate::engine::scheduler::{Consent, Options};
@@ -46,6 +47,9 @@ pub struct Args {
     /// Which playbook, for whom.
     #[command(flatten)]
     pub plan: PlanArgs,
+    /// How to become root.
+    #[command(flatten)]
+    pub become_root: BecomeArgs,
     /// Do what this saved plan says, and refuse if it no longer fits
     #[arg(long = "plan", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub saved: Option<PathBuf>,
@@ -65,6 +69,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let mut how = How {
         yes: args.yes,
         command: format!("run {}", args.plan.playbook),
+        become_root: args.become_root.clone(),
         ..How::default()
     };
     if let Some(saved) = saved {
@@ -114,6 +119,8 @@ pub struct How {
     pub resumes: Option<RunId>,
     /// Jobs that run had started.
     pub prior_jobs: BTreeMap<JobId, PairId>,
+    /// How to become root.
+    pub become_root: BecomeArgs,
     /// What a saved plan was made from.
     pub expectation: Option<Expectation>,
 }
@@ -127,14 +134,18 @@ pub async fn execute(
     let clock = SystemClock::new();
     let run = session::new_run_id(&clock)?;
     let journal = Arc::new(SqliteJournal::open(&session.state.journal_path())?);
-    let machines = session.machines(context)?;
-    let holder = session::holder(context, &run, &clock, how.command);
+    let machines = session.machines(&how.become_root, context)?;
+    let holder = locks::holder(context, &run, &clock, how.command);
+    let locks = locks::run_locks(
+        session.state.clone(),
+        &session.fingerprinter,
+        machines.clone(),
+        holder,
+        &run,
+    );
     let seams = Seams {
         hosts: machines.clone(),
-        locks: Some(Arc::new(ClusterLock {
-            state: session.state.clone(),
-            holder,
-        })),
+        locks: Some(Arc::new(locks)),
         journal: Some(journal.clone()),
         confirm: Arc::new(live::Terminal),
         clock: Arc::new(clock),

@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::{CliError, Kind};
+use super::reach::BecomeArgs;
 use super::run::PlanArgs;
-use super::{Context, artifacts, paths, project};
+use super::{Context, artifacts, paths, project, reach};
 use crate::config::project::{Loaded, Project};
 use crate::engine::clock::{Clock, SystemClock};
-use crate::engine::runner::Locks;
-use crate::journal::local_lock::{LocalLock, LockError, LockHolder, LockMode};
 use crate::journal::state_dir::{Cache, StateDir};
 use crate::model::event::{EVENT_VERSION, PairInfo, RunArguments, RunStarted};
 use crate::model::fingerprint::Fingerprinter;
-use crate::model::id::{KindName, RunId, Target};
+use crate::model::id::{KindName, RunId};
 use crate::model::inventory::Inventory;
 use crate::model::mistake::Mistake;
 use crate::model::outcome::Failure;
@@ -24,7 +23,6 @@ use crate::model::selector::Selector;
 use crate::model::value::Value;
 use crate::plan::Plan;
 use crate::plan::build::{Request, build};
-use crate::transport::BoxFuture;
 use crate::transport::machines::{Books, Machines};
 
 /// A project with one of its playbooks, planned.
@@ -91,7 +89,18 @@ impl Session {
     }
 
     /// The machines, with what is known of their files from earlier runs.
-    pub fn machines(&self, context: &mut Context<'_>) -> Result<Arc<Machines>, CliError> {
+    pub fn machines(
+        &self,
+        how: &BecomeArgs,
+        context: &mut Context<'_>,
+    ) -> Result<Arc<Machines>, CliError> {
+        let ssh = reach::ways(
+            &self.inventory,
+            &self.root,
+            &self.plan.targets,
+            how,
+            context,
+        )?;
         let mut digests = BTreeMap::new();
         for target in &self.plan.targets {
             match self.state.digest_cache(target) {
@@ -113,7 +122,7 @@ impl Session {
             root: rustix::process::geteuid().is_root(),
             own: self.state.path().join("run"),
         };
-        let machines = Machines::new(&self.inventory, &self.root, books, digests);
+        let machines = Machines::new(&self.inventory, &self.root, books, digests, ssh);
         Ok(Arc::new(
             machines.with_artifacts(artifacts::store(context)?),
         ))
@@ -306,48 +315,4 @@ pub fn new_run_id(clock: &SystemClock) -> Result<RunId, CliError> {
         "{}-{tail}",
         now.strftime("%Y%m%d-%H%M%S")
     )))
-}
-
-/// The lock of the cluster on this machine. (Locks on the nodes come with SSH.)
-pub struct ClusterLock {
-    /// Where it is.
-    pub state: Arc<StateDir>,
-    /// Who takes it.
-    pub holder: LockHolder,
-}
-
-impl Locks for ClusterLock {
-    fn acquire<'a>(&'a self, _: &'a [Target]) -> BoxFuture<'a, Result<Box<dyn Send>, Failure>> {
-        let locked: Result<LocalLock, LockError> =
-            self.state.lock(&self.holder, LockMode::Exclusive);
-        Box::pin(std::future::ready(match locked {
-            Ok(lock) => Ok(Box::new(lock) as Box<dyn Send>),
-            Err(error) => Err(error.failure().clone()),
-        }))
-    }
-}
-
-/// Who we are, for the lock.
-pub fn holder(
-    context: &Context<'_>,
-    run: &RunId,
-    clock: &SystemClock,
-    command: String,
-) -> LockHolder {
-    let user = context
-        .env
-        .var("USER")
-        .map(|user| user.to_string_lossy().into_owned());
-    let uid = rustix::process::geteuid().as_raw();
-    LockHolder {
-        run: Some(run.clone()),
-        pid: std::process::id(),
-        user: user.unwrap_or_else(|| format!("uid {uid}")),
-        host: rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
-        since_ms: clock.wall_ms(),
-        command,
-    }
 }

@@ -26,6 +26,9 @@ pub struct Inventory {
     /// The nodes, by name.
     #[serde(default)]
     pub node: BTreeMap<String, Node>,
+    /// Jump hosts, by name.
+    #[serde(default)]
+    pub bastion: BTreeMap<String, Bastion>,
     /// Groups of nodes, by name.
     #[serde(default)]
     pub group: BTreeMap<String, Group>,
@@ -64,10 +67,13 @@ pub enum Become {
 pub struct Ssh {
     /// Login name; by default what ssh_config says, else the caller's.
     pub user: Option<String>,
-    /// TCP port; 22 by default.
+    /// TCP port; by default what ssh_config says, else 22.
     pub port: Option<NonZeroU16>,
-    /// Private key file; `~/` is the caller's home. Without one, the agent's keys.
+    /// Private key file; `~/` is the caller's home, other paths are relative to the project. Without one, what ssh_config
+    /// says, the agent's keys, and the usual files in `~/.ssh`.
     pub identity: Option<String>,
+    /// Name of the `[bastion.NAME]` that nodes are reached through; `none` for no bastion, whatever ssh_config says.
+    pub bastion: Option<String>,
     /// How to become root: `none` (log in as root) or `sudo`.
     #[serde(rename = "become")]
     pub become_how: Option<Become>,
@@ -108,11 +114,30 @@ impl Arch {
     }
 }
 
+/// `[bastion.NAME]`: a machine that nodes are reached through.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bastion {
+    /// IP address or host name; looked up in ssh_config.
+    pub address: Option<String>,
+    /// TCP port; by default what ssh_config says, else 22.
+    pub port: Option<NonZeroU16>,
+    /// Login name; by default what ssh_config says, else the caller's. What `[ssh]` says is not for bastions.
+    pub user: Option<String>,
+    /// Private key file, as in `[ssh]`.
+    pub identity: Option<String>,
+    /// Pinned host keys, `TYPE BASE64`; written by `hmco-boot hosts pin`.
+    #[serde(default)]
+    pub host_keys: Vec<String>,
+    /// Name of another bastion that this one is reached through; `none` for no bastion, whatever ssh_config says.
+    pub bastion: Option<String>,
+}
+
 /// `[node.NAME]`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
-    /// IP address or host name.
+    /// IP address or host name; looked up in ssh_config, as `ssh ADDRESS` would.
     pub address: Option<String>,
     /// `local`: the node is this machine, and there is no `address`. `ssh` by default.
     pub connection: Option<Connection>,
@@ -143,6 +168,9 @@ pub struct Node {
     pub become_how: Option<Become>,
     /// Name of the secret that holds sudo's password, instead of the one in `[ssh]`.
     pub become_password: Option<String>,
+    /// Name of the `[bastion.NAME]` that it is reached through, instead of the one in `[ssh]`; `none` for no bastion,
+    /// whatever ssh_config says.
+    pub bastion: Option<String>,
 }
 
 /// `[group.NAME]`.

@@ -66,6 +66,10 @@ impl Stamper {
                     return None;
                 }
             }
+            // A check that waits is never started; what it takes counts from its first look.
+            Event::GateWaiting { pair, .. } if !self.started.contains_key(pair) => {
+                self.started.insert(*pair, now);
+            }
             Event::GateWaiting { pair, reason } if self.said_before(*pair, reason) => return None,
             _ => {}
         }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::clock::Clock;
+use super::locks::Locks;
 use super::promise::{Promise, died, died_failure};
 use super::record::{Ack, Recorder, Stamper, acknowledged};
 use super::scheduler::{Command, Input, Options, Scheduler};
@@ -16,15 +17,6 @@ use crate::model::id::Target;
 use crate::model::outcome::{ExitCode, Failure};
 use crate::plan::Plan;
 use crate::transport::{BoxFuture, HostErrorKind, Hosts};
-
-/// Takes the locks of a run.
-pub trait Locks: Send + Sync {
-    /// The cluster's lock, then those of the targets in order; all or none. Held until the result is dropped.
-    fn acquire<'a>(
-        &'a self,
-        targets: &'a [Target],
-    ) -> BoxFuture<'a, Result<Box<dyn Send>, Failure>>;
-}
 
 /// Asks a person.
 pub trait Confirm: Send + Sync {
@@ -77,7 +69,6 @@ struct Runner<'a> {
     inputs: mpsc::UnboundedSender<Input>,
     output: mpsc::UnboundedSender<Event>,
     tasks: JoinSet<()>,
-    guard: Arc<std::sync::Mutex<Option<Box<dyn Send>>>>,
     /// The records before the next effect.
     pending: Vec<Record>,
     last_ack: Option<Ack>,
@@ -104,7 +95,6 @@ pub async fn run(
         inputs,
         output,
         tasks: JoinSet::new(),
-        guard: Arc::default(),
         pending: Vec::new(),
         last_ack: None,
     };
@@ -166,11 +156,13 @@ impl Runner<'_> {
         let Runner {
             recorder,
             scheduler,
-            guard,
+            seams,
             ..
         } = self;
         let unrecorded = recorder.close().await.and(last).err();
-        drop(guard);
+        if let Some(locks) = seams.locks {
+            locks.release().await;
+        }
         let exit = match unrecorded {
             None => exit,
             Some(_) => ExitCode::strongest([exit, ExitCode::Failed]),
@@ -236,6 +228,7 @@ impl Runner<'_> {
                     });
                 }
                 Command::Lock { targets } => self.lock(targets),
+                Command::Relock { target } => self.relock(target),
                 Command::Confirm { pairs } => self.confirm(&pairs),
                 Command::Finished(code) => exit = Some(code),
             }
@@ -340,19 +333,39 @@ impl Runner<'_> {
 
     fn lock(&mut self, targets: Vec<Target>) {
         let promise = self.promise(Input::Locked(Err(died_failure())));
-        let guard = self.guard.clone();
-        let locks = self.seams.locks.clone();
+        let Some(locks) = self.seams.locks.clone() else {
+            let refused = Failure::new("this command may not change anything");
+            return promise.keep(Input::Locked(Err(refused)));
+        };
+        let inputs = self.inputs.clone();
         self.tasks.spawn(async move {
-            let result = match locks {
-                Some(locks) => locks.acquire(&targets).await,
-                None => Err(Failure::new("this command may not change anything")),
-            };
-            let result = result.map(|held| {
-                if let Ok(mut slot) = guard.lock() {
-                    *slot = Some(held);
-                }
-            });
+            let result = locks.acquire(&targets).await;
+            let held = result.is_ok();
             promise.keep(Input::Locked(result));
+            if !held {
+                return;
+            }
+            let (news, mut told) = mpsc::unbounded_channel();
+            let pass_on = async {
+                while let Some(news) = told.recv().await {
+                    drop(inputs.send(Input::LockNews(news)));
+                }
+            };
+            tokio::join!(locks.keep(news), pass_on);
+        });
+    }
+
+    fn relock(&mut self, target: Target) {
+        let promise = self.promise(Input::Relocked {
+            target: target.clone(),
+            result: Err(died(HostErrorKind::Protocol)),
+        });
+        let Some(locks) = self.seams.locks.clone() else {
+            return;
+        };
+        self.tasks.spawn(async move {
+            let result = locks.again(&target).await;
+            promise.keep(Input::Relocked { target, result });
         });
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::network::{DnsReply, HttpReply, NetAnswer};
 use crate::model::id::JobId;
 
 /// An answer.
@@ -48,6 +49,21 @@ pub enum FactValue {
     K3sInstall(K3sInstall),
     /// To [`Fact::K3sData`](super::fact::Fact::K3sData).
     K3sData(K3sData),
+    /// To [`Fact::Mounts`](super::fact::Fact::Mounts): in the kernel's order, so of two at one point the last one hides
+    /// the first.
+    Mounts(Vec<Mount>),
+    /// To [`Fact::Swaps`](super::fact::Fact::Swaps).
+    Swaps(Swaps),
+    /// To [`Fact::SysctlFiles`](super::fact::Fact::SysctlFiles), in no order.
+    SysctlFiles(Vec<SysctlFile>),
+    /// To [`Fact::Http`](super::fact::Fact::Http).
+    Http(NetAnswer<HttpReply>),
+    /// To [`Fact::Dns`](super::fact::Fact::Dns).
+    Dns(NetAnswer<DnsReply>),
+    /// To [`Fact::Tcp`](super::fact::Fact::Tcp): the address that was reached.
+    Tcp(NetAnswer<String>),
+    /// To [`Fact::Readiness`](super::fact::Fact::Readiness).
+    Readiness(Readiness),
 }
 
 /// What is at a path.
@@ -139,6 +155,10 @@ pub struct Os {
     pub cpus: u32,
     /// Name of the init process: `systemd`.
     pub init: String,
+    /// Which container this is, as its manager says in /run/systemd/container (`systemd-nspawn`, `lxc`); empty on a
+    /// machine of its own, real or virtual. In a container the kernel, its modules and swap are the host's.
+    #[serde(default)]
+    pub container: String,
 }
 
 /// This boot.
@@ -253,8 +273,26 @@ pub struct Unit {
     pub restarts: u32,
     /// NeedDaemonReload.
     pub need_daemon_reload: bool,
-    /// What `/run/hmco-boot/stamp/UNIT` holds: digest of the inputs and InvocationID of the start they were used by.
+    /// What `/run/hmco-boot/stamp/UNIT` holds: the inputs and the InvocationID of the start they were used by.
     pub stamp: Option<String>,
+    /// What `/var/lib/hmco-boot/stamp/UNIT` holds: the same, but it survives a reboot.
+    #[serde(default)]
+    pub stamp_kept: Option<String>,
+    /// Id: another name than the one asked for where that is an alias.
+    #[serde(default)]
+    pub id: String,
+    /// Type of a service: `simple`, `notify`, `oneshot`; empty for other units.
+    #[serde(default)]
+    pub service_type: String,
+    /// RemainAfterExit: active after its program has ended.
+    #[serde(default)]
+    pub remain_after_exit: bool,
+    /// CanReload.
+    #[serde(default)]
+    pub can_reload: bool,
+    /// systemd restarted it by itself less than ten seconds before this was read, or is about to.
+    #[serde(default)]
+    pub flapping: bool,
 }
 
 /// The file system that holds a path.
@@ -289,6 +327,19 @@ pub struct Clock {
     pub synchronized: Option<bool>,
     /// Time zone's name.
     pub zone: String,
+    /// How far it is from the clock of the machine that hmco-boot runs on, where its transport measured that.
+    #[serde(default)]
+    pub offset: Option<ClockOffset>,
+}
+
+/// A clock's distance from the controller's, in milliseconds: it is somewhere in this range, as the time when the clock
+/// was read is known to be between two moments only. Positive = it is ahead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ClockOffset {
+    /// At least this much.
+    pub least_ms: i64,
+    /// At most this much.
+    pub most_ms: i64,
 }
 
 /// Addresses, routes, ports.
@@ -398,4 +449,109 @@ pub struct K3sData {
     pub ca_sha256: Option<String>,
     /// Further entries of server/db: `etcd-old-1700000000` and such; sorted.
     pub old: Vec<String>,
+}
+
+/// A mounted file system, a line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Mount {
+    /// Mount point.
+    pub point: String,
+    /// Which folder of the file system is seen there; `/` but for bind mounts and subvolumes.
+    pub root: String,
+    /// Device or name.
+    pub source: String,
+    /// Type: `ext4`.
+    pub fs_type: String,
+    /// Options of this mount: `rw`, `noatime`.
+    pub options: Vec<String>,
+    /// Options of the file system: `rw`, `size=1048576k`.
+    pub super_options: Vec<String>,
+}
+
+/// Swap.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Swaps {
+    /// In use now, from /proc/swaps.
+    pub active: Vec<SwapArea>,
+    /// systemd's swap units that the next boot starts: those that `swap.target` pulls in (from fstab, by the partition
+    /// table, zram) and that are not masked. Sorted.
+    pub units: Vec<String>,
+}
+
+/// A place that is swapped to.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SwapArea {
+    /// Device or file: `/dev/zram0`, `/var/swap`.
+    pub name: String,
+    /// `partition` or `file`.
+    pub kind: String,
+    /// In bytes.
+    pub size: u64,
+    /// In bytes.
+    pub used: u64,
+}
+
+/// A file of kernel parameters, sysctl.d(5).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SysctlFile {
+    /// Its path.
+    pub path: String,
+    /// Its lines that are neither empty nor comments, without blanks around.
+    pub lines: Vec<String>,
+}
+
+/// What K3s trips over and no other fact tells. What could not be asked (no such tool, not root) is empty.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Readiness {
+    /// /sys/class/dmi/id/product_uuid, in lowercase.
+    pub product_uuid: String,
+    /// Swap in use: path, and size in bytes.
+    pub swaps: Vec<Swap>,
+    /// First line of `iptables --version`: `iptables v1.8.9 (nf_tables)`.
+    pub iptables: String,
+    /// Bits of `vcgencmd get_throttled`, on a Raspberry Pi.
+    pub throttled: Option<u32>,
+    /// The kernel has AppArmor on.
+    pub apparmor: bool,
+    /// apparmor_parser is installed.
+    pub apparmor_parser: bool,
+    /// ufw is switched on (its unit is active also where it is not).
+    pub ufw: bool,
+    /// A chain of netfilter drops what comes in and no rule lets in.
+    pub input_dropped: bool,
+    /// NetworkManager is told to leave the interfaces of CNI or flannel alone.
+    pub cni_unmanaged: bool,
+    /// Memory cards and eMMC by device: `mmcblk0` with `SD` or `MMC`.
+    pub cards: Vec<Card>,
+    /// Who holds ports, where `ss` tells.
+    pub holders: Vec<PortHolder>,
+}
+
+/// Swap space in use.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Swap {
+    /// File or device.
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// A device of the MMC bus.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Card {
+    /// `mmcblk0`.
+    pub device: String,
+    /// `SD`, or `MMC` for eMMC.
+    pub kind: String,
+}
+
+/// A program that holds a port.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PortHolder {
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The port.
+    pub port: u16,
+    /// The program's name.
+    pub program: String,
 }

@@ -10,6 +10,7 @@ use crate::model::path::AbsPath;
 use crate::model::units::TimeSpan;
 
 pub use super::answer::*;
+pub use super::network::*;
 
 /// Something to read from a target. Two equal facts are read once.
 #[derive(
@@ -117,6 +118,20 @@ pub enum Fact {
         /// At most this many lines, the last ones.
         lines: u32,
     },
+    /// Everything that is mounted: [`FactValue::Mounts`].
+    Mounts,
+    /// What is swapped to, now and at the next boot: [`Swaps`].
+    Swaps,
+    /// The files that set kernel parameters at boot: [`FactValue::SysctlFiles`].
+    SysctlFiles,
+    /// What an HTTP server answers to the controller: [`HttpReply`]. Volatile.
+    Http(HttpQuestion),
+    /// What a DNS server answers to the controller: [`DnsReply`]. Volatile.
+    Dns(DnsQuestion),
+    /// Whether the controller can connect: [`FactValue::Tcp`]. Volatile.
+    Tcp(TcpQuestion),
+    /// What K3s trips over and no other fact tells: [`Readiness`]. Volatile.
+    Readiness,
 }
 
 /// What a fact costs to read.
@@ -159,7 +174,16 @@ impl Fact {
                 | Self::K3sCli { .. }
                 | Self::Log { .. }
                 | Self::PackageManager
+                | Self::Http(_)
+                | Self::Dns(_)
+                | Self::Tcp(_)
+                | Self::Readiness
         )
+    }
+
+    /// Whether it is always read by the controller, whichever target a step is for.
+    pub fn is_of_controller(&self) -> bool {
+        matches!(self, Self::Http(_) | Self::Dns(_) | Self::Tcp(_))
     }
 
     /// The path it is about, where it is about one.
@@ -198,6 +222,17 @@ impl Fact {
             Self::K3sData => "K3s data".to_owned(),
             Self::K3sCli { args, .. } => format!("output of `k3s {}`", args.join(" ")),
             Self::Log { unit, .. } => format!("log of {unit}"),
+            Self::Mounts => "mounts".to_owned(),
+            Self::Swaps => "swap".to_owned(),
+            Self::SysctlFiles => "files of sysctl settings".to_owned(),
+            Self::Http(question) => format!("answer of {}", question.url),
+            Self::Dns(question) => {
+                format!("DNS {} of {}", question.record.word(), question.name)
+            }
+            Self::Tcp(question) => format!("connection to {}:{}", question.host, question.port),
+            Self::Readiness => {
+                "swap, iptables, firewall, supply voltage and holders of ports".to_owned()
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::fact::{
-    Account, Answer, Content, ExecResult, Fact, FactError, FactValue, FileStat, Os, RunState, Unit,
+    Account, Answer, Boot, Content, ExecResult, Fact, FactError, FactValue, FileStat, Module,
+    Mount, Os, Package, PackageManager, RunState, Swaps, SysctlFile, Unit,
 };
 use crate::model::id::Target;
 use crate::model::path::AbsPath;
@@ -18,8 +19,12 @@ pub struct FactRef {
 }
 
 impl From<Fact> for FactRef {
+    /// On the step's own target; a fact of the controller on the controller.
     fn from(fact: Fact) -> Self {
-        Self { target: None, fact }
+        Self {
+            target: fact.is_of_controller().then_some(Target::Controller),
+            fact,
+        }
     }
 }
 
@@ -104,9 +109,13 @@ impl<'a> Known<'a> {
             .is_some()
     }
 
-    /// The raw answer on the step's own target.
+    /// The raw answer on the step's own target, or on the controller for a fact of the controller.
     pub fn answer(&self, fact: &Fact) -> Option<&'a Result<FactValue, FactError>> {
-        self.store.get(self.target, fact)
+        let target = match fact.is_of_controller() {
+            true => &Target::Controller,
+            false => self.target,
+        };
+        self.store.get(target, fact)
     }
 
     /// The raw answer on another target.
@@ -199,12 +208,92 @@ impl<'a> Known<'a> {
         )
     }
 
+    /// [`Fact::Boot`].
+    pub fn boot(&self) -> Result<Option<&'a Boot>, Unreadable> {
+        self.typed(&Fact::Boot, |value| match value {
+            FactValue::Boot(boot) => Some(boot),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::Sysctl`]; `None` where the kernel has no such parameter.
+    pub fn sysctl(&self, name: &str) -> Result<Option<&'a str>, Unreadable> {
+        let name = name.to_owned();
+        self.typed(&Fact::Sysctl { name }, |value| match value {
+            FactValue::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::SysctlFiles`].
+    pub fn sysctl_files(&self) -> Result<&'a [SysctlFile], Unreadable> {
+        let files = self.typed(&Fact::SysctlFiles, |value| match value {
+            FactValue::SysctlFiles(files) => Some(files.as_slice()),
+            _ => None,
+        })?;
+        Ok(files.unwrap_or_default())
+    }
+
+    /// [`Fact::Module`].
+    pub fn module(&self, name: &str) -> Result<Option<&'a Module>, Unreadable> {
+        let name = name.to_owned();
+        self.typed(&Fact::Module { name }, |value| match value {
+            FactValue::Module(module) => Some(module),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::Package`].
+    pub fn package(&self, name: &str) -> Result<Option<&'a Package>, Unreadable> {
+        let name = name.to_owned();
+        self.typed(&Fact::Package { name }, |value| match value {
+            FactValue::Package(package) => Some(package),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::PackageManager`].
+    pub fn package_manager(&self) -> Result<Option<&'a PackageManager>, Unreadable> {
+        self.typed(&Fact::PackageManager, |value| match value {
+            FactValue::PackageManager(manager) => Some(manager),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::Mounts`].
+    pub fn mounts(&self) -> Result<&'a [Mount], Unreadable> {
+        let mounts = self.typed(&Fact::Mounts, |value| match value {
+            FactValue::Mounts(mounts) => Some(mounts.as_slice()),
+            _ => None,
+        })?;
+        Ok(mounts.unwrap_or_default())
+    }
+
+    /// [`Fact::Swaps`].
+    pub fn swaps(&self) -> Result<Option<&'a Swaps>, Unreadable> {
+        self.typed(&Fact::Swaps, |value| match value {
+            FactValue::Swaps(swaps) => Some(swaps),
+            _ => None,
+        })
+    }
+
     /// [`Fact::RunState`].
     pub fn run_state(&self) -> Result<Option<&'a RunState>, Unreadable> {
         self.typed(&Fact::RunState, |value| match value {
             FactValue::RunState(state) => Some(state),
             _ => None,
         })
+    }
+
+    /// The mistake of an answer that does not fit its question.
+    pub fn odd_answer(&self, fact: &Fact) -> Unreadable {
+        Unreadable {
+            target: self.target.clone(),
+            fact: fact.clone(),
+            source: Some(FactError::Failed(
+                "the answer has another type than the question".to_owned(),
+            )),
+        }
     }
 
     fn typed<T>(
@@ -215,12 +304,6 @@ impl<'a> Known<'a> {
         let Some(value) = self.value(fact)? else {
             return Ok(None);
         };
-        pick(value).map(Some).ok_or_else(|| Unreadable {
-            target: self.target.clone(),
-            fact: fact.clone(),
-            source: Some(FactError::Failed(
-                "the answer has another type than the question".to_owned(),
-            )),
-        })
+        pick(value).map(Some).ok_or_else(|| self.odd_answer(fact))
     }
 }

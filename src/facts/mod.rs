@@ -6,6 +6,7 @@ pub mod digest_cache;
 pub mod fact;
 pub mod frame;
 pub mod known;
+pub mod network;
 pub mod parse;
-mod questions;
+pub mod questions;
 pub mod script;

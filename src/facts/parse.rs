@@ -6,13 +6,18 @@ mod digests;
 mod host;
 mod k3s;
 mod kernel;
+mod mounts;
 mod net;
 mod packages;
+mod readiness;
 mod reply;
 mod state;
 mod stats;
 mod system;
 mod texts;
+
+pub use host::find_account;
+pub use mounts::{mount_table, swap_table};
 
 use super::digest_cache::DigestCache;
 use super::fact::{Answer, Fact, FactError, FactValue};
@@ -99,6 +104,13 @@ impl Parser<'_> {
             Fact::K3sInstall => k3s::install(&self.reply).map(FactValue::K3sInstall),
             Fact::K3sData => k3s::data(&self.reply, &self.digests).map(FactValue::K3sData),
             Fact::Log { .. } => state::log(&self.reply, index).map(FactValue::Text),
+            Fact::Mounts => mounts::mounts(&self.texts).map(FactValue::Mounts),
+            Fact::Swaps => mounts::swaps(&self.reply, &self.texts).map(FactValue::Swaps),
+            Fact::SysctlFiles => kernel::sysctl_files(&self.reply).map(FactValue::SysctlFiles),
+            Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => Err(FactError::Failed(
+                "no machine's shell can answer this: it is asked of the controller".to_owned(),
+            )),
+            Fact::Readiness => readiness::readiness(&self.reply).map(FactValue::Readiness),
         }
     }
 }

@@ -130,10 +130,12 @@ pub fn text_files(facts: &[Fact]) -> Vec<(Place, String)> {
             Fact::Boot => (&BOOT_MACHINE, &BOOT_ROOT),
             Fact::Cgroup => (&CGROUP_MACHINE, &[]),
             Fact::Account { .. } => (&[], &["/etc/passwd", "/etc/group"]),
-            Fact::Disk { .. } => (&["/proc/self/mountinfo"], &[]),
+            Fact::Disk { .. } | Fact::Mounts => (&["/proc/self/mountinfo"], &[]),
+            Fact::Swaps => (&["/proc/swaps"], &[]),
             Fact::Clock => (&["/proc/uptime"], &["/etc/timezone"]),
             Fact::Net => (&["/proc/net/route"], &["/etc/resolv.conf"]),
             Fact::RunState => (&[], &["/var/lib/hmco-boot/procedure.json"]),
+            Fact::Unit { .. } => (&["/proc/uptime"], &[]),
             _ => (&[], &[]),
         };
         files.extend(machine.iter().map(|p| (Place::Machine, (*p).to_owned())));
@@ -144,12 +146,18 @@ pub fn text_files(facts: &[Fact]) -> Vec<(Place, String)> {
             }
             Fact::Unit { name } if is_unit_name(name) => {
                 files.push((Place::Run, format!("/stamp/{name}")));
+                files.push((Place::Root, kept_stamp(name)));
             }
             Fact::RunState => files.push((Place::Run, "/lock".to_owned())),
             _ => {}
         }
     }
     each_once(files)
+}
+
+/// Where a unit's stamp survives a reboot.
+pub fn kept_stamp(unit: &str) -> String {
+    format!("/var/lib/hmco-boot/stamp/{unit}")
 }
 
 const OS_MACHINE: [&str; 9] = [
@@ -163,7 +171,14 @@ const OS_MACHINE: [&str; 9] = [
     "/sys/class/dmi/id/sys_vendor",
     "/sys/class/dmi/id/product_name",
 ];
-const OS_ROOT: [&str; 3] = ["/etc/os-release", "/usr/lib/os-release", "/etc/machine-id"];
+/// Where a container's manager says which one it is.
+pub const CONTAINER: &str = "/run/systemd/container";
+const OS_ROOT: [&str; 4] = [
+    "/etc/os-release",
+    "/usr/lib/os-release",
+    "/etc/machine-id",
+    CONTAINER,
+];
 const BOOT_MACHINE: [&str; 3] = [
     "/proc/cmdline",
     "/proc/device-tree/model",

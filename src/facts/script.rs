@@ -71,6 +71,7 @@ pub fn script(request: &Request<'_>) -> String {
         files(request),
         digests(request),
         calls::machine(request),
+        calls::settings(request),
         calls::tools(request),
         calls::run_state(request),
         calls::k3s(request),
@@ -95,6 +96,8 @@ fn needs_machine(fact: &Fact) -> bool {
             | Fact::Disk { .. }
             | Fact::PackageManager
             | Fact::Log { .. }
+            | Fact::Swaps
+            | Fact::SysctlFiles
     )
 }
 

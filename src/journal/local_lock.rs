@@ -208,14 +208,25 @@ impl std::fmt::Display for LockHolder {
         if let Some(run) = &self.run {
             write!(f, "run {run} ")?;
         }
-        write!(
-            f,
-            "(`{}`, process {}, user {} on {}",
-            self.command, self.pid, self.user, self.host
-        )?;
-        match jiff::Timestamp::from_millisecond(self.since_ms) {
-            Ok(since) => write!(f, ", since {})", since.strftime("%Y-%m-%d %H:%M:%S UTC")),
-            Err(_) => write!(f, ")"),
+        write!(f, "({})", self.in_words())
+    }
+}
+
+impl LockHolder {
+    /// Command, process, user, machine, since when: one line for whoever meets the lock.
+    pub fn in_words(&self) -> String {
+        let Self {
+            command,
+            pid,
+            user,
+            host,
+            since_ms,
+            ..
+        } = self;
+        let words = format!("`{command}`, process {pid}, user {user} on {host}");
+        match jiff::Timestamp::from_millisecond(*since_ms) {
+            Ok(since) => format!("{words}, since {}", since.strftime("%Y-%m-%d %H:%M:%S UTC")),
+            Err(_) => words,
         }
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::artifact::{Member, Pin};
-use super::id::JobId;
+use super::id::{JobId, RunId};
 use super::path::AbsPath;
 use super::sensitive::Text;
 use super::units::{Mode, TimeSpan};
@@ -76,6 +76,9 @@ pub enum Action {
         /// Owner and group; `None` leaves what a new file gets.
         owner: Ownership,
     },
+    /// Restart the machine. Only as the last action of a job: the verdict is written first, then the machine restarts;
+    /// the apply ends when it answers with a new boot id. Refused by the machine that hmco-boot itself runs on.
+    Reboot,
 }
 
 /// Who owns a file; `None` = leave it.
@@ -113,8 +116,12 @@ pub struct Job {
     pub label: String,
     /// In order; the first that fails ends the job.
     pub actions: Vec<Action>,
-    /// After this the job and all its processes are ended.
+    /// After this the job and all its processes are ended. With a restart it is also how long the machine may take to
+    /// come back.
     pub timeout: TimeSpan,
+    /// The run that must hold the machine's lock: else nothing is done ([`Fenced`](crate::transport::HostErrorKind)).
+    /// `None` = whoever holds it.
+    pub fence: Option<RunId>,
 }
 
 /// How a job ended.

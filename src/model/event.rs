@@ -109,7 +109,7 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
-    /// A pair's gate does not hold yet. May be dropped.
+    /// A pair waits: its gate, or what it checks, does not hold yet. May be dropped.
     GateWaiting {
         /// Which pair.
         pair: PairId,

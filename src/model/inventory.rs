@@ -16,6 +16,8 @@ pub struct Inventory {
     pub nodes: Vec<Node>,
     /// The groups, in the order of the file.
     pub groups: Vec<Group>,
+    /// The jump hosts, in the order of the file.
+    pub bastions: Vec<Bastion>,
     /// `[vars]`: for all targets.
     pub vars: BTreeMap<String, Value>,
 }
@@ -68,9 +70,9 @@ pub enum Connection {
 /// SSH settings of a node, `[ssh]` and its own merged.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ssh {
-    /// IP address or host name.
+    /// IP address or host name; looked up in ssh_config, as `ssh ADDRESS` would.
     pub address: String,
-    /// TCP port; 22 by default.
+    /// TCP port; by default what ssh_config says, else 22.
     pub port: Option<u16>,
     /// User; by default what ssh_config says, else the caller's.
     pub user: Option<String>,
@@ -82,8 +84,41 @@ pub struct Ssh {
     pub become_password: Option<String>,
     /// Pinned host keys, `TYPE BASE64`.
     pub host_keys: Vec<String>,
-    /// Name of the `[bastion.NAME]` to go through.
-    pub bastion: Option<String>,
+    /// The way there.
+    pub via: Via,
+}
+
+/// The way to a machine, as far as the inventory says it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Via {
+    /// The inventory says nothing: what ssh_config says for the address (`ProxyJump`), else straight.
+    #[default]
+    SshConfig,
+    /// `bastion = "none"`: straight, whatever ssh_config says.
+    Direct,
+    /// Through the `[bastion.NAME]` of this name.
+    Bastion(String),
+}
+
+/// `[bastion.NAME]`: a machine that others are reached through. The settings of `[ssh]` are not for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bastion {
+    /// Its name.
+    pub name: String,
+    /// Where the name is written.
+    pub span: Span,
+    /// IP address or host name; looked up in ssh_config.
+    pub address: String,
+    /// TCP port; by default what ssh_config says, else 22.
+    pub port: Option<u16>,
+    /// User; by default what ssh_config says, else the caller's.
+    pub user: Option<String>,
+    /// Private key file; `~/` is the caller's home.
+    pub identity: Option<String>,
+    /// Pinned host keys, `TYPE BASE64`.
+    pub host_keys: Vec<String>,
+    /// The way to it.
+    pub via: Via,
 }
 
 /// `[group.NAME]`.
@@ -103,6 +138,11 @@ impl Inventory {
     /// A node by name.
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == *name)
+    }
+
+    /// A jump host by name.
+    pub fn bastion(&self, name: &str) -> Option<&Bastion> {
+        self.bastions.iter().find(|bastion| bastion.name == name)
     }
 
     /// Groups a node is in, in the order of the file.

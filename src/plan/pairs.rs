@@ -58,7 +58,7 @@ impl<'a> Builder<'a> {
                             kind: info,
                             work,
                             whens: site.whens,
-                            serial: policy.serial,
+                            serial: at_most(policy.serial, info.serial),
                             retry: policy.retry,
                             timeout: policy.timeout.unwrap_or(DEFAULT_TIMEOUT),
                             gate,
@@ -119,6 +119,14 @@ impl<'a> Builder<'a> {
                 None
             }
         }
+    }
+}
+
+/// How many at once, by the playbook and by the kind: a playbook may only say less.
+fn at_most(playbook: Option<u32>, kind: Option<u32>) -> Option<u32> {
+    match (playbook, kind) {
+        (Some(playbook), Some(kind)) => Some(playbook.min(kind)),
+        (playbook, kind) => playbook.or(kind),
     }
 }
 

@@ -153,7 +153,7 @@ impl Narrator {
                 if self.gates.insert(*pair, reason.clone()).as_ref() == Some(reason) {
                     return Vec::new();
                 }
-                vec![head(Ink::Warn, "gate", label(state, *pair)).plain(reason)]
+                vec![head(Ink::Warn, "waits", label(state, *pair)).plain(reason)]
             }
             Event::StepFinished {
                 pair,

@@ -8,13 +8,28 @@
 
 pub mod artifact;
 pub mod assert;
+pub mod authorized_key;
+pub mod boot_cmdline;
 pub mod command;
 pub mod directory;
+pub mod dns_check;
 pub mod file;
+pub mod hostname;
+pub mod http_check;
+pub mod kernel_module;
 pub mod line;
 pub mod link;
+pub mod mount;
+pub mod packages;
+pub mod preflight;
+pub mod reboot;
 pub mod registry;
 pub mod shared;
+pub mod swap;
+pub mod sysctl;
+pub mod systemd_unit;
+pub mod user;
+pub mod wait;
 
 use std::fmt::Debug;
 
@@ -28,6 +43,7 @@ use crate::model::action::Action;
 use crate::model::artifact::{PinBook, PinProblem};
 use crate::model::event::DiffLine;
 use crate::model::path::AbsPath;
+use crate::model::units::TimeSpan;
 
 /// Which class a kind is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -152,6 +168,27 @@ impl Touches {
             }
             Fact::Package { .. } | Fact::PackageManager => self.packages,
             Fact::Sysctl { .. } | Fact::Module { .. } | Fact::Cgroup => self.kernel,
+            // Loading a module brings its parameters; a package its file of them.
+            Fact::SysctlFiles => {
+                self.kernel
+                    || self.packages
+                    || self.paths_touch("/etc/sysctl.d")
+                    || self.paths_touch("/etc/sysctl.conf")
+                    || self.paths_touch("/usr/lib/sysctl.d")
+            }
+            Fact::Mounts => {
+                self.kernel
+                    || self.k3s
+                    || self.units.iter().any(|_| true)
+                    || self.paths_touch("/etc/fstab")
+            }
+            Fact::Swaps => {
+                self.kernel
+                    || self.packages
+                    || self.units.iter().any(|_| true)
+                    || self.paths_touch("/etc/fstab")
+                    || self.paths_touch("/etc/systemd")
+            }
             Fact::Os | Fact::Boot => {
                 self.kernel
                     || self.packages
@@ -168,6 +205,14 @@ impl Touches {
             }
             // What changes by itself is always read again.
             Fact::Exec { .. } | Fact::Clock | Fact::Log { .. } | Fact::RunState => true,
+            Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => true,
+            Fact::Readiness => {
+                self.kernel
+                    || self.packages
+                    || self.k3s
+                    || !self.units.is_empty()
+                    || self.paths_touch("/etc")
+            }
             Fact::Stat { .. } | Fact::Digest { .. } | Fact::Content { .. } | Fact::Disk { .. } => {
                 false
             }
@@ -186,6 +231,15 @@ impl Touches {
     }
 }
 
+/// How a check waits for what it checks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Poll {
+    /// Pause between two looks.
+    pub interval: TimeSpan,
+    /// How long to go on looking before the check fails.
+    pub timeout: TimeSpan,
+}
+
 /// A step kind. `Self` is a wish: the decoded, rendered table of one step for one target.
 pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema + 'static {
     /// What it found to differ, in terms its apply understands.
@@ -199,8 +253,10 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
     const CLASS: Class;
     /// What it works on.
     const SCOPE: Scope = Scope::Machine;
-    /// Applying it disturbs what runs on the target: asked for once, or `--yes`.
+    /// Applying it may disturb what runs on the target: asked for once, or `--yes`.
     const DISRUPTIVE: bool = false;
+    /// At most so many of its targets at once, whatever a playbook says; a playbook may say less.
+    const SERIAL: Option<u32> = None;
 
     /// What is wrong with the wish that its types cannot say, as (path of the key, message) pairs.
     fn validate(&self) -> Vec<(&'static str, String)> {
@@ -225,10 +281,28 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
     /// What its apply may change.
     fn touches(&self) -> Touches;
 
+    /// What a person should know although the target is as wished: told as a warning of the run, with the step's name
+    /// and target in front of its message. Asked once, when the decision is `Unchanged`.
+    fn warning(&self, _known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+        None
+    }
+
     /// Whether a second decision after an apply proves anything. False only for an action that states no condition
     /// (`always = true`), which then counts as changed when its program succeeded.
     fn verifiable(&self) -> bool {
         true
+    }
+
+    /// For a check ([`Class::Check`]) that waits: while it differs its facts are read again, and it fails only when the
+    /// time is over, with the last difference. A preview looks once.
+    fn poll(&self) -> Option<Poll> {
+        None
+    }
+
+    /// Whether bringing *this* difference about disturbs what runs on the target. Asked only where the kind may disturb
+    /// at all ([`Kind::DISRUPTIVE`]).
+    fn disrupts(&self, _drift: &Self::Drift) -> bool {
+        Self::DISRUPTIVE
     }
 }
 
@@ -242,8 +316,20 @@ pub trait Wish: Debug + Send + Sync {
     fn facts(&self, known: &Known<'_>) -> Want;
     /// See [`Kind::decide`]; the actions of [`Kind::apply`] come with the drift.
     fn decide(&self, known: &Known<'_>) -> Result<Decision<Vec<Action>>, Unreadable>;
+    /// See [`Kind::poll`].
+    fn poll(&self) -> Option<Poll> {
+        None
+    }
+    /// See [`Kind::disrupts`]; false where nothing differs.
+    fn disrupts(&self, _known: &Known<'_>) -> bool {
+        true
+    }
     /// See [`Kind::touches`].
     fn touches(&self) -> Touches;
+    /// See [`Kind::warning`].
+    fn warning(&self, _known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+        None
+    }
     /// See [`Kind::verifiable`].
     fn verifiable(&self) -> bool;
     /// The wish as canonical JSON for the plan's fingerprint; may hold secrets, so only a keyed MAC of it is kept.
@@ -273,8 +359,22 @@ impl<K: Kind> Wish for K {
         })
     }
 
+    fn poll(&self) -> Option<Poll> {
+        Kind::poll(self)
+    }
+
+    fn disrupts(&self, known: &Known<'_>) -> bool {
+        let decision = Kind::decide(self, known);
+        K::DISRUPTIVE
+            && matches!(decision, Ok(Decision::Drift { drift, .. }) if Kind::disrupts(self, &drift))
+    }
+
     fn touches(&self) -> Touches {
         Kind::touches(self)
+    }
+
+    fn warning(&self, known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+        Kind::warning(self, known)
     }
 
     fn verifiable(&self) -> bool {

@@ -22,8 +22,10 @@ pub struct KindInfo {
     pub class: Class,
     /// What it works on.
     pub scope: Scope,
-    /// Whether applying it disturbs.
+    /// Whether applying it may disturb.
     pub disruptive: bool,
+    /// At most so many targets at once.
+    pub serial: Option<u32>,
     /// JSON schema of its table.
     pub schema: fn() -> schemars::Schema,
     /// Decodes a rendered table.
@@ -45,20 +47,36 @@ pub fn kind(name: &str) -> Option<&'static KindInfo> {
 const KINDS: &[KindInfo] = &[
     info::<super::artifact::Artifact>(),
     info::<super::assert::Assert>(),
+    info::<super::authorized_key::AuthorizedKey>(),
+    info::<super::boot_cmdline::BootCmdline>(),
     info::<super::command::Command>(),
     info::<super::directory::Directory>(),
+    info::<super::dns_check::DnsCheck>(),
     info::<super::file::File>(),
+    info::<super::hostname::Hostname>(),
+    info::<super::http_check::HttpCheck>(),
+    info::<super::kernel_module::KernelModule>(),
     info::<super::line::Line>(),
     info::<super::link::Link>(),
+    info::<super::mount::Mount>(),
+    info::<super::packages::Packages>(),
+    info::<super::preflight::Preflight>(),
+    info::<super::reboot::Reboot>(),
+    info::<super::swap::Swap>(),
+    info::<super::sysctl::Sysctl>(),
+    info::<super::systemd_unit::SystemdUnit>(),
+    info::<super::user::User>(),
+    info::<super::wait::Wait>(),
 ];
 
-const fn info<K: Kind>() -> KindInfo {
+pub(crate) const fn info<K: Kind>() -> KindInfo {
     KindInfo {
         name: K::NAME,
         summary: K::SUMMARY,
         class: K::CLASS,
         scope: K::SCOPE,
         disruptive: K::DISRUPTIVE,
+        serial: K::SERIAL,
         schema: schema::<K>,
         decode: decode::<K>,
         decode_rendered: decode_rendered::<K>,

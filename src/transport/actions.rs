@@ -89,6 +89,7 @@ pub(super) fn payloads<'a>(actions: &'a [Action], paths: &Paths) -> Vec<Payload<
             Action::MakeDirectory { .. } | Action::SetAttributes { .. } => {}
             // What these do may take the destination folder away, or put another in its place (a mount).
             Action::Symlink { .. } | Action::Remove { .. } | Action::Run(_) => settled = false,
+            Action::Reboot => {}
         }
     }
     payloads
@@ -242,6 +243,8 @@ fn line(number: usize, action: &Action, sha256: &str, paths: &Paths) -> String {
         }
         Action::Place { .. } => return place(number, action, paths),
         Action::Run(program) => return run(number, program, paths),
+        // What comes after the verdict.
+        Action::Reboot => return String::new(),
     };
     let words = quote_all(words.iter().map(String::as_str));
     format!("{function} {words} >&5 2>&6\nhb_check {number} $? 0 ''\n")

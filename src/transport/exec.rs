@@ -34,6 +34,10 @@ pub(super) struct Execution {
     pub exit: Option<i32>,
     /// The last bytes of standard error.
     pub stderr: String,
+    /// Why the script was never loaded, where the way of starting shells knows.
+    pub refusal: Option<HostError>,
+    /// Why the connection was lost, where that is known.
+    pub last_words: Option<String>,
 }
 
 impl<'a> Input<'a> {
@@ -121,6 +125,8 @@ pub(super) async fn execute(
         sent,
         exit: exit.flatten(),
         stderr: String::from_utf8_lossy(&talk).trim().to_owned(),
+        refusal: control.refusal().filter(|_| !ended),
+        last_words: control.last_words(),
     })
 }
 

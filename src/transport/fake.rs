@@ -5,14 +5,19 @@
 //! What it does not have: permissions, mounts, time. A job ends only when asked to ([`FakeHost::hold_jobs`]) or at
 //! once; a program that does not end is [`FakeRun::endless`].
 
+mod facts;
+mod lock;
 mod state;
+mod systemd;
 mod tree;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use self::state::{FakeJob, State, error, gone};
+pub use self::systemd::FakeUnit;
 pub use self::tree::{FakeKind, FakeNode, FakeTree, Refusal};
 use super::job::{check, check_id};
 use super::{Applied, BoxFuture, Host, HostError, HostErrorKind, OutputSink};
@@ -20,9 +25,9 @@ use crate::artifact::Artifacts;
 use crate::facts::fact::{Answer, Fact, FactError, FactValue};
 use crate::model::action::{Action, Job, JobEnd, Program};
 use crate::model::artifact::Fetch;
-use crate::model::id::JobId;
+use crate::model::id::{JobId, RunId};
+use crate::model::lock::{LockAnswer, LockClaim};
 use crate::model::outcome::Failure;
-use crate::model::path::AbsPath;
 
 /// What a program did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -82,6 +87,8 @@ pub struct Calls {
     pub applies: usize,
     /// Of [`Host::attach`].
     pub attaches: usize,
+    /// Of [`Host::lock`].
+    pub locks: usize,
 }
 
 /// A machine in memory.
@@ -120,12 +127,22 @@ impl FakeHost {
         self.state().answers.insert(fact, answer);
     }
 
+    /// Brings a unit, as a package would. The machine has systemd once its tree has `/run/systemd/system`.
+    pub fn put_unit(&self, name: &str, unit: FakeUnit) {
+        self.state().systemd.put(name, unit);
+    }
+
+    /// The unit of this name, where systemd has met it.
+    pub fn unit(&self, name: &str) -> Option<FakeUnit> {
+        self.state().systemd.unit(name).cloned()
+    }
+
     /// Where artifacts come from, for the machine itself and for those that are sent to it.
     pub fn serve(&self, artifacts: Arc<dyn Artifacts>) {
         self.state().artifacts = Some(artifacts);
     }
 
-    /// What programs do, from now on.
+    /// What programs do that systemd does not, from now on.
     pub fn on_run(&self, run: impl Fn(&Program, &mut FakeTree) -> FakeRun + Send + Sync + 'static) {
         self.state().on_run = Arc::new(run);
     }
@@ -163,18 +180,18 @@ impl FakeHost {
 
     /// A restart: what ran is gone, books included, for they are in memory.
     pub fn reboot(&self) {
-        let mut state = self.state();
-        state.boot += 1;
-        state.jobs.clear();
-        if let Ok(run) = AbsPath::new("/run") {
-            // A refusal is impossible: a missing folder is fine, and this one may be a folder.
-            if let Err(refusal) = state.tree.act(&Action::Remove {
-                path: run,
-                recursive: true,
-            }) {
-                tracing::debug!(refusal, "/run stays");
-            }
-        }
+        self.state().reboot();
+    }
+
+    /// Time passes: what was not renewed within it is no longer held.
+    pub fn pass(&self, time: Duration) {
+        self.state().uptime += time;
+    }
+
+    /// The run that the lock names, dead or alive.
+    pub fn locked_by(&self) -> Option<RunId> {
+        let state = self.state();
+        state.lock.as_ref().map(|lock| lock.run.clone())
     }
 
     /// Ids of the jobs whose actions were carried out, in order.
@@ -251,6 +268,9 @@ impl FakeHost {
         let mut state = self.state();
         state.finish(&job.id);
         if fault == Some(Fault::LostAfter) {
+            if job.actions.contains(&Action::Reboot) {
+                state.jobs.remove(&job.id);
+            }
             return Err(error(Fault::LostAfter));
         }
         let end = state.take(&job.id);
@@ -258,6 +278,28 @@ impl FakeHost {
         drop(state);
         report(&end, output);
         Ok(Applied { end, answers })
+    }
+
+    async fn take_lock(&self, claim: &LockClaim) -> Result<LockAnswer, HostError> {
+        tokio::task::yield_now().await;
+        let mut state = self.state();
+        state.calls.locks += 1;
+        match state.fault(|fault| matches!(fault, Fault::Unreachable { .. } | Fault::Protocol)) {
+            Some(fault) => Err(error(fault)),
+            None => Ok(state.lock(claim)),
+        }
+    }
+
+    async fn give_lock_back(&self, run: &RunId) -> Result<(), HostError> {
+        tokio::task::yield_now().await;
+        let mut state = self.state();
+        match state.fault(|fault| matches!(fault, Fault::Unreachable { .. } | Fault::Protocol)) {
+            Some(fault) => Err(error(fault)),
+            None => {
+                state.unlock(run);
+                Ok(())
+            }
+        }
     }
 
     async fn attach_job(
@@ -315,6 +357,14 @@ impl Host for FakeHost {
         output: OutputSink<'a>,
     ) -> BoxFuture<'a, Result<JobEnd, HostError>> {
         Box::pin(self.attach_job(job, end, output))
+    }
+
+    fn lock<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<LockAnswer, HostError>> {
+        Box::pin(self.take_lock(claim))
+    }
+
+    fn unlock<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(self.give_lock_back(run))
     }
 }
 

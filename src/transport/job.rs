@@ -9,9 +9,10 @@ use super::machine::Settings;
 use super::shell::LOADER;
 use super::story::not_started;
 use crate::facts::frame::Delimiter;
-use crate::model::action::{Job, OUTPUT_CAP};
-use crate::model::id::JobId;
-use crate::model::shell::quote;
+use crate::model::action::{Action, Job, OUTPUT_CAP};
+use crate::model::id::{JobId, RunId};
+use crate::model::lock::LockClaim;
+use crate::model::shell::{quote, quote_all};
 
 /// The nap of `sh/lib.sh`, in milliseconds.
 const NAP: u128 = 200;
@@ -20,6 +21,8 @@ pub(super) static LIB: LazyLock<String> = LazyLock::new(|| dense(include_str!("s
 static JOB: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/job.sh")));
 static GUARD: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/guard.sh")));
 static APPLY: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/apply.sh")));
+static FENCE: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/fence.sh")));
+static LOCK: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/lock.sh")));
 static ATTACH: LazyLock<String> = LazyLock::new(|| dense(include_str!("sh/attach.sh")));
 
 /// Without comments, blank lines and indentation.
@@ -85,6 +88,17 @@ fn variables(settings: &Settings, paths: &Paths, delimiter: &Delimiter, id: &Job
 /// Why a job cannot be sent at all.
 pub(super) fn check(job: &Job) -> Result<(), HostError> {
     check_id(&job.id)?;
+    if let Some(fence) = &job.fence {
+        check_run(fence)?;
+    }
+    let last = job.actions.len().saturating_sub(1);
+    let early = |(at, action): (usize, &Action)| *action == Action::Reboot && at < last;
+    if job.actions.iter().enumerate().any(early) {
+        return Err(not_started(format!(
+            "{}: a restart is the last action of a job",
+            job.label
+        )));
+    }
     match job.actions.iter().find_map(actions::objection) {
         Some(objection) => Err(not_started(format!("{}: {objection}", job.label))),
         None => Ok(()),
@@ -105,6 +119,16 @@ pub(super) fn check_id(id: &JobId) -> Result<(), HostError> {
     }
 }
 
+/// A run's name becomes a line of a file.
+fn check_run(run: &RunId) -> Result<(), HostError> {
+    check_id(&JobId::new(run.as_str()))
+}
+
+/// Whether the job restarts the machine.
+pub(super) fn restarts(job: &Job) -> bool {
+    job.actions.last() == Some(&Action::Reboot)
+}
+
 /// Everything that is said to the shell of an apply: its script, the payloads in order, the script that the job
 /// itself reads. `facts` is the script that reads the facts, or empty.
 pub(super) fn apply_input<'a>(
@@ -119,7 +143,13 @@ pub(super) fn apply_input<'a>(
     text.push_str(&variables(settings, paths, delimiter, &job.id));
     text.push_str(&LIB);
     text.push_str(&APPLY);
+    if job.fence.is_some() {
+        text.push_str(&FENCE);
+    }
     text.push_str("hb_claim\n");
+    if let Some(run) = &job.fence {
+        text.push_str(&format!("hb_fence {}\n", quote(run.as_str())));
+    }
     for payload in payloads {
         let (folder, file) = payload
             .place
@@ -175,9 +205,71 @@ fn job_script(
         "hb_begin {seconds} {}\n",
         if programs { "1" } else { "''" }
     ));
+    if let Some(run) = &job.fence {
+        text.push_str(&FENCE);
+        text.push_str(&format!("hb_hold {}\n", quote(run.as_str())));
+    }
     text.push_str(&actions::script(&job.actions, payloads, paths));
-    text.push_str("hb_finish succeeded\n");
+    text.push_str(match restarts(job) {
+        true => "hb_restart\n",
+        false => "hb_finish succeeded\n",
+    });
     text
+}
+
+/// Everything that is said to the shell that takes or renews the lock.
+pub(super) fn lock_input(
+    settings: &Settings,
+    paths: &Paths,
+    delimiter: &Delimiter,
+    claim: &LockClaim,
+) -> Result<Input<'static>, HostError> {
+    check_run(&claim.run)?;
+    let lease = claim.lease.0.as_secs().max(1).to_string();
+    // One line each.
+    let plain = |text: &str| text.replace(char::is_control, " ");
+    let (holder, owner) = (plain(&claim.holder), plain(&claim.owner));
+    let words = [claim.run.as_str(), &holder, &owner, &lease];
+    Ok(lock_script(settings, paths, delimiter, "hb_lock", &words))
+}
+
+/// Everything that is said to the shell that gives the lock back.
+pub(super) fn unlock_input(
+    settings: &Settings,
+    paths: &Paths,
+    delimiter: &Delimiter,
+    run: &RunId,
+) -> Result<Input<'static>, HostError> {
+    check_run(run)?;
+    let words = [run.as_str()];
+    Ok(lock_script(settings, paths, delimiter, "hb_unlock", &words))
+}
+
+fn lock_script(
+    settings: &Settings,
+    paths: &Paths,
+    delimiter: &Delimiter,
+    function: &str,
+    words: &[&str],
+) -> Input<'static> {
+    let mut text = prelude(settings);
+    for (name, value) in [
+        ("D", delimiter.as_str()),
+        ("RUN", &run_dir(settings, paths)),
+    ] {
+        text.push_str(&format!("{name}={}\n", quote(value)));
+    }
+    for part in [&LIB, &FENCE, &LOCK] {
+        text.push_str(part);
+    }
+    let words = quote_all(words.iter().copied());
+    text.push_str(&format!(
+        "{function} {words} < /dev/null\n{}",
+        end_mark(delimiter)
+    ));
+    let mut input = Input::new();
+    input.script(delimiter, &text);
+    input
 }
 
 /// Everything that is said to the shell of an attach.
@@ -205,7 +297,7 @@ mod tests {
 
     #[test]
     fn scripts_are_sent_without_comments_and_hold_no_here_documents() {
-        for text in [&LIB, &JOB, &GUARD, &APPLY, &ATTACH] {
+        for text in [&LIB, &JOB, &GUARD, &APPLY, &ATTACH, &FENCE, &LOCK] {
             assert!(
                 text.lines()
                     .all(|line| !line.starts_with('#') && !line.is_empty())

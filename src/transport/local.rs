@@ -12,13 +12,16 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 
+use super::job::restarts;
 use super::machine::{DEFAULT_PATH, Machine, Settings};
 use super::shell::{Control, LOADER, Running, Shell};
+use super::story::not_started;
 use super::{Applied, BoxFuture, Host, HostError, HostErrorKind, OutputSink};
 use crate::facts::digest_cache::DigestCache;
 use crate::facts::fact::{Answer, Fact};
 use crate::model::action::{Job, JobEnd};
-use crate::model::id::JobId;
+use crate::model::id::{JobId, RunId};
+use crate::model::lock::{LockAnswer, LockClaim};
 use crate::model::outcome::Failure;
 
 /// The local machine as a [`Host`].
@@ -56,6 +59,9 @@ impl Host for LocalHost {
         facts: &'a [Fact],
         output: OutputSink<'a>,
     ) -> BoxFuture<'a, Result<Applied, HostError>> {
+        if restarts(job) {
+            return Box::pin(std::future::ready(Err(not_here())));
+        }
         self.machine.apply(job, facts, output)
     }
 
@@ -66,6 +72,14 @@ impl Host for LocalHost {
         output: OutputSink<'a>,
     ) -> BoxFuture<'a, Result<JobEnd, HostError>> {
         self.machine.attach(job, end, output)
+    }
+
+    fn lock<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<LockAnswer, HostError>> {
+        self.machine.lock(claim)
+    }
+
+    fn unlock<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), HostError>> {
+        self.machine.unlock(run)
     }
 }
 
@@ -120,6 +134,16 @@ fn unreachable(message: String) -> HostError {
         failure: Failure::new(message)
             .hint("see that `sh` and `setsid` (package util-linux) are installed"),
     }
+}
+
+/// A restart of the machine that hmco-boot runs on would end the run that asked for it.
+fn not_here() -> HostError {
+    let mut error =
+        not_started("the machine that hmco-boot runs on is not restarted by it".to_owned());
+    error.failure = error
+        .failure
+        .hint("restart it by hand, then run this again; or run hmco-boot on another machine that reaches this one by SSH");
+    error
 }
 
 struct LocalControl {

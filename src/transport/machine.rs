@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::actions::{self, Paths};
+use super::clock_offset::Watch;
 use super::exec::{Execution, Input, execute};
 use super::job;
 use super::shell::{NOT_LOADED, Shell};
@@ -17,7 +18,8 @@ use crate::facts::fact::{Answer, Fact};
 use crate::facts::frame::{Delimiter, Frame};
 use crate::facts::{parse, script};
 use crate::model::action::{Job, JobEnd};
-use crate::model::id::JobId;
+use crate::model::id::{JobId, RunId};
+use crate::model::lock::{LockAnswer, LockClaim};
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
 
@@ -82,6 +84,7 @@ pub struct Machine<S> {
     settings: Settings,
     paths: Paths,
     digests: Mutex<DigestCache>,
+    claim: Mutex<Option<LockClaim>>,
     /// Names this sender of files to the machine: it may end what an earlier connection of its own left there.
     sender: OnceLock<String>,
 }
@@ -98,6 +101,7 @@ impl<S: Shell> Machine<S> {
             settings,
             paths,
             digests,
+            claim: Mutex::default(),
             sender: OnceLock::new(),
         }
     }
@@ -126,7 +130,25 @@ impl<S: Shell> Machine<S> {
         })
     }
 
-    async fn execute(
+    /// How to work on it, and where its paths are.
+    pub(super) fn settled(&self) -> (&Settings, &Paths) {
+        (&self.settings, &self.paths)
+    }
+
+    /// The claim by which its lock is held.
+    pub(super) fn claimed(&self) -> Option<LockClaim> {
+        self.claim
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Keeps in mind by which claim its lock is held.
+    pub(super) fn remember(&self, claim: Option<LockClaim>) {
+        *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = claim;
+    }
+
+    pub(super) async fn execute(
         &self,
         delimiter: &Delimiter,
         input: &Input<'_>,
@@ -135,7 +157,7 @@ impl<S: Shell> Machine<S> {
         execute(&self.shell, &self.settings.shell, delimiter, input, listen).await
     }
 
-    async fn read_facts(&self, facts: &[Fact]) -> Result<Vec<Answer>, HostError> {
+    pub(super) async fn read_facts(&self, facts: &[Fact]) -> Result<Vec<Answer>, HostError> {
         if facts.is_empty() {
             return Ok(Vec::new());
         }
@@ -145,14 +167,21 @@ impl<S: Shell> Machine<S> {
         text.push_str(&job::end_mark(&delimiter));
         let mut input = Input::new();
         input.script(&delimiter, &text);
-        let execution = self.execute(&delimiter, &input, &mut Some).await?;
+        let mut watch = Watch::start();
+        let mut listen = |frame: Frame| {
+            watch.frame(&frame);
+            Some(frame)
+        };
+        let execution = self.execute(&delimiter, &input, &mut listen).await?;
         if !execution.ended {
             return Err(cut_off(
                 &execution,
                 HostErrorKind::Unreachable { transient: true },
             ));
         }
-        Ok(parse::answers(facts, &execution.frames, &mut self.cache()))
+        let mut answers = parse::answers(facts, &execution.frames, &mut self.cache());
+        watch.complete(&mut answers);
+        Ok(answers)
     }
 
     async fn apply_job(
@@ -160,6 +189,31 @@ impl<S: Shell> Machine<S> {
         job: &Job,
         facts: &[Fact],
         output: OutputSink<'_>,
+    ) -> Result<Applied, HostError> {
+        match job::restarts(job) {
+            true => self.apply_and_restart(job, facts, output).await,
+            false => self.carry_out(job, facts, output).await.0,
+        }
+    }
+
+    /// Carries a job out, then reads facts. Also gives the boot in which it was started, if it was.
+    pub(super) async fn carry_out(
+        &self,
+        job: &Job,
+        facts: &[Fact],
+        output: OutputSink<'_>,
+    ) -> (Result<Applied, HostError>, Option<String>) {
+        let mut story = Story::default();
+        let result = self.tell(job, facts, output, &mut story).await;
+        (result, story.boot().map(str::to_owned))
+    }
+
+    async fn tell(
+        &self,
+        job: &Job,
+        facts: &[Fact],
+        output: OutputSink<'_>,
+        story: &mut Story,
     ) -> Result<Applied, HostError> {
         job::check(job)?;
         self.send_artifacts(job, output).await?;
@@ -173,18 +227,21 @@ impl<S: Shell> Machine<S> {
             &payloads,
             &self.facts_script(facts, &delimiter),
         );
-        let mut story = Story::default();
-        let execution = self
-            .execute(&delimiter, &input, &mut |frame| story.take(frame, output))
-            .await?;
+        let mut watch = Watch::start();
+        let mut listen = |frame: Frame| {
+            watch.frame(&frame);
+            story.take(frame, output)
+        };
+        let execution = self.execute(&delimiter, &input, &mut listen).await?;
         if let Some(refusal) = story.refusal(&job.id, &self.settings.run_dir) {
             return Err(refusal);
         }
         match story.end() {
-            Some(end) if execution.ended => Ok(Applied {
-                end,
-                answers: parse::answers(facts, &execution.frames, &mut self.cache()),
-            }),
+            Some(end) if execution.ended => {
+                let mut answers = parse::answers(facts, &execution.frames, &mut self.cache());
+                watch.complete(&mut answers);
+                Ok(Applied { end, answers })
+            }
             // The verdict, if there is one, is still on the machine, and comes with an attach.
             _ if story.started() => Err(cut_off(&execution, HostErrorKind::Lost)),
             // Nobody knows how far it came, unless the shell ended by itself without having started it.
@@ -279,6 +336,14 @@ impl<S: Shell> Host for Machine<S> {
     ) -> BoxFuture<'a, Result<JobEnd, HostError>> {
         Box::pin(self.attach_job(job, end, output))
     }
+
+    fn lock<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<LockAnswer, HostError>> {
+        Box::pin(self.take_lock(claim))
+    }
+
+    fn unlock<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(self.give_lock_back(run))
+    }
 }
 
 /// A new delimiter. Without randomness there is none that a file could not imitate.
@@ -292,7 +357,10 @@ pub(super) fn delimiter() -> Result<Delimiter, HostError> {
 }
 
 /// The execution did not say that it had come to its end.
-fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
+pub(super) fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
+    if let Some(refusal) = &execution.refusal {
+        return refusal.clone();
+    }
     let silent = !matches!(kind, HostErrorKind::Lost) && execution.frames.is_empty();
     let (kind, mut failure) = match execution.exit {
         Some(NOT_LOADED) if execution.sent && silent => (
@@ -316,6 +384,9 @@ fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
     };
     if let Some(exit) = execution.exit {
         failure = failure.evidence(format!("the shell ended with status {exit}"));
+    }
+    if let Some(words) = &execution.last_words {
+        failure = failure.evidence(words.clone());
     }
     for line in execution.stderr.lines() {
         failure = failure.evidence(line);

@@ -1,18 +1,21 @@
-//! The machines of an inventory: what is behind each target. This version reaches machines that are this one; SSH is a
-//! later part, and a node that needs it is told apart from one that does not answer.
+//! The machines of an inventory: what is behind each target, local or over SSH. A machine is made when it is first asked
+//! for and kept, with its connection, for the run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::controller::ControllerHost;
 use super::local::LocalHost;
-use super::machine::{DEFAULT_RUN_DIR, Settings};
+use super::machine::{DEFAULT_RUN_DIR, Machine, Settings};
+use super::ssh::route::Route;
+use super::ssh::{Access, SshShell, Sudo};
 use super::upload::UploadSettings;
 use super::{BoxFuture, Host, HostError, HostErrorKind, Hosts};
 use crate::artifact::Artifacts;
 use crate::facts::digest_cache::DigestCache;
-use crate::model::id::Target;
-use crate::model::inventory::{Connection, Inventory};
+use crate::model::id::{NodeName, Target};
+use crate::model::inventory::{Connection, Inventory, Ssh};
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
 
@@ -22,8 +25,48 @@ pub struct Machines {
     project: PathBuf,
     books: Books,
     digests: Mutex<BTreeMap<Target, DigestCache>>,
+    made: Mutex<BTreeMap<Target, Made>>,
+    ssh: SshWays,
     artifacts: Option<Arc<dyn Artifacts>>,
-    made: Mutex<BTreeMap<Target, Arc<LocalHost>>>,
+}
+
+/// A machine that was made.
+#[derive(Clone)]
+enum Made {
+    Local(Arc<LocalHost>),
+    Ssh(Arc<Machine<SshShell>>),
+}
+
+impl Made {
+    fn host(&self) -> Arc<dyn Host> {
+        match self {
+            Self::Local(host) => host.clone(),
+            Self::Ssh(host) => host.clone(),
+        }
+    }
+
+    fn digests(&self) -> DigestCache {
+        match self {
+            Self::Local(host) => host.digests(),
+            Self::Ssh(host) => host.digests(),
+        }
+    }
+}
+
+/// Finds the way to a node.
+pub type RouteTo = dyn Fn(&NodeName, &Ssh) -> Result<Route, Failure> + Send + Sync;
+
+/// Finds how to become root at the end of it.
+pub type SudoAt = dyn Fn(&NodeName, &Ssh, &Route) -> Result<Sudo, Failure> + Send + Sync;
+
+/// How nodes are reached over SSH.
+pub struct SshWays {
+    /// The way to each.
+    pub route: Box<RouteTo>,
+    /// How to become root there.
+    pub sudo: Box<SudoAt>,
+    /// What all connections share.
+    pub access: Arc<Access>,
 }
 
 /// Where jobs on this machine keep their books.
@@ -42,6 +85,7 @@ impl Machines {
         project: &Path,
         books: Books,
         digests: BTreeMap<Target, DigestCache>,
+        ssh: SshWays,
     ) -> Self {
         let connections = inventory
             .nodes
@@ -54,8 +98,9 @@ impl Machines {
             project: project.to_owned(),
             books,
             digests,
-            artifacts: None,
             made: Mutex::default(),
+            ssh,
+            artifacts: None,
         }
     }
 
@@ -74,41 +119,70 @@ impl Machines {
             .collect()
     }
 
-    fn local(&self, target: &Target, root: Option<&str>) -> Result<Arc<LocalHost>, HostError> {
+    /// The machine behind a target, made where it is asked for the first time.
+    fn machine(
+        &self,
+        target: &Target,
+        make: impl FnOnce(DigestCache) -> Result<Made, HostError>,
+    ) -> Result<Arc<dyn Host>, HostError> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(host) = made.get(target) {
-            return Ok(host.clone());
+        if let Some(made) = made.get(target) {
+            return Ok(made.host());
         }
-        let sandbox = root
-            .map(|root| absolute(&self.project.join(root)))
-            .transpose()?;
-        let usual = sandbox.is_some() || (self.books.root && *target != Target::Controller);
-        let run_dir = if usual {
-            AbsPath::new(DEFAULT_RUN_DIR).map_err(bad_path)?
-        } else {
-            absolute(&self.books.own)?
-        };
-        let digests = self
-            .digests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(target)
-            .unwrap_or_default();
-        let mut upload = UploadSettings::default();
-        if !usual {
-            // Whoever cannot write the usual place for books cannot write that for files either.
-            upload.folder = absolute(&self.books.own.join("upload"))?;
-        }
-        let host = Arc::new(LocalHost::new(Settings {
-            root: sandbox,
-            run_dir,
-            digests,
-            upload,
-            artifacts: self.artifacts.clone(),
-            ..Settings::default()
-        }));
-        made.insert(target.clone(), host.clone());
+        let mut known = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let digests = known.get(target).cloned().unwrap_or_default();
+        let new = make(digests)?;
+        known.remove(target);
+        let host = new.host();
+        made.insert(target.clone(), new);
         Ok(host)
+    }
+
+    fn local(&self, target: &Target, root: Option<&str>) -> Result<Arc<dyn Host>, HostError> {
+        self.machine(target, |digests| {
+            let sandbox = root
+                .map(|root| absolute(&self.project.join(root)))
+                .transpose()?;
+            let usual = sandbox.is_some() || (self.books.root && *target != Target::Controller);
+            let run_dir = if usual {
+                AbsPath::new(DEFAULT_RUN_DIR).map_err(bad_path)?
+            } else {
+                absolute(&self.books.own)?
+            };
+            let mut upload = UploadSettings::default();
+            if !usual {
+                // Whoever cannot write the usual place for books cannot write that for files either.
+                upload.folder = absolute(&self.books.own.join("upload"))?;
+            }
+            let settings = Settings {
+                root: sandbox,
+                run_dir,
+                digests,
+                upload,
+                artifacts: self.artifacts.clone(),
+                ..Settings::default()
+            };
+            Ok(Made::Local(Arc::new(LocalHost::new(settings))))
+        })
+    }
+
+    fn over_ssh(
+        &self,
+        target: &Target,
+        node: &NodeName,
+        ssh: &Ssh,
+    ) -> Result<Arc<dyn Host>, HostError> {
+        self.machine(target, |digests| {
+            let route = (self.ssh.route)(node, ssh).map_err(cannot)?;
+            let sudo = (self.ssh.sudo)(node, ssh, &route).map_err(cannot)?;
+            let shell = SshShell::new(route, sudo, self.ssh.access.clone());
+            let settings = Settings {
+                digests,
+                artifacts: self.artifacts.clone(),
+                ..Settings::default()
+            };
+            Ok(Made::Ssh(Arc::new(Machine::new(shell, settings))))
+        })
     }
 }
 
@@ -116,18 +190,15 @@ impl Hosts for Machines {
     fn host<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Arc<dyn Host>, HostError>> {
         Box::pin(async move {
             match (target, self.connections.get(target)) {
-                (Target::Controller, _) => Ok(self.local(target, None)? as Arc<dyn Host>),
-                (_, Some(Connection::Local { root })) => {
-                    Ok(self.local(target, root.as_deref())? as Arc<dyn Host>)
+                (Target::Controller, _) => {
+                    let machine = self.local(target, None)?;
+                    Ok(Arc::new(ControllerHost::new(machine)) as Arc<dyn Host>)
                 }
-                (_, Some(Connection::Ssh(ssh))) => Err(no_way(
-                    format!(
-                        "{target} is at {} and this version does not speak SSH yet",
-                        ssh.address
-                    ),
-                    "use `connection = \"local\"` for this machine itself; SSH comes with the next version",
-                )),
-                (Target::Cluster, None) => Err(no_way(
+                (_, Some(Connection::Local { root })) => self.local(target, root.as_deref()),
+                (Target::Node(node), Some(Connection::Ssh(ssh))) => {
+                    self.over_ssh(target, node, ssh)
+                }
+                (Target::Cluster, _) => Err(no_way(
                     "this version does not speak to the Kubernetes API yet".to_owned(),
                     "cluster steps come with a later version",
                 )),
@@ -149,6 +220,13 @@ fn bad_path(error: crate::model::path::PathError) -> HostError {
         error.to_string(),
         "a sandbox's `root` is a plain path below the project, without `..`",
     )
+}
+
+fn cannot(failure: Failure) -> HostError {
+    HostError {
+        kind: HostErrorKind::Unreachable { transient: false },
+        failure,
+    }
 }
 
 fn no_way(message: String, hint: &str) -> HostError {

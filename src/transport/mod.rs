@@ -3,14 +3,19 @@
 //! the same cases.
 
 mod actions;
+mod clock_offset;
+pub mod controller;
 mod exec;
 #[doc(hidden)]
 pub mod fake;
 mod job;
 pub mod local;
+mod lock;
 pub mod machine;
 pub mod machines;
+mod restart;
 pub mod shell;
+pub mod ssh;
 mod story;
 pub mod upload;
 
@@ -20,7 +25,8 @@ use std::sync::Arc;
 
 use crate::facts::fact::{Answer, Fact};
 use crate::model::action::{Job, JobEnd};
-use crate::model::id::{JobId, Target};
+use crate::model::id::{JobId, RunId, Target};
+use crate::model::lock::{LockAnswer, LockClaim};
 use crate::model::outcome::Failure;
 
 /// A boxed future, so that the seam's traits can be used as objects.
@@ -51,6 +57,13 @@ pub trait Host: Send + Sync {
         end: bool,
         output: OutputSink<'a>,
     ) -> BoxFuture<'a, Result<JobEnd, HostError>>;
+
+    /// Takes the machine's lock, or renews it; atomically against everybody else. A lock of another boot, or one that
+    /// was not renewed in time, is dead, unless a job of its run still works; a lock of the same owner is taken over.
+    fn lock<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<LockAnswer, HostError>>;
+
+    /// Gives the lock back, if it is this run's. One that is not is left alone, and that is no error.
+    fn unlock<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), HostError>>;
 }
 
 /// Gives the machine behind a target, connecting where that is needed.
@@ -94,4 +107,6 @@ pub enum HostErrorKind {
     NotStarted,
     /// It answered nonsense.
     Protocol,
+    /// Its lock is not held by the run that the job belongs to ([`Job::fence`]); nothing was done.
+    Fenced,
 }

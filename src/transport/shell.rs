@@ -40,4 +40,15 @@ pub struct Running {
 pub trait Control: Send {
     /// Awaits the exit status (128 + N after signal N); `None` = the connection was lost and nobody knows.
     fn wait(&mut self) -> BoxFuture<'_, Option<i32>>;
+
+    /// Why the shell never came to load its script, where this way of starting shells knows: then nothing that was
+    /// sent was carried out. Asked after [`Control::wait`].
+    fn refusal(&self) -> Option<HostError> {
+        None
+    }
+
+    /// Why the connection was lost, where that is known. Asked after [`Control::wait`].
+    fn last_words(&self) -> Option<String> {
+        None
+    }
 }

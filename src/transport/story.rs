@@ -12,6 +12,10 @@ use crate::model::path::AbsPath;
 pub(super) struct Story {
     refused: Option<(String, String)>,
     started: bool,
+    /// The boot in which it was started.
+    boot: Option<String>,
+    /// It found at its beginning that this run held the lock (empty: none), and did nothing.
+    fenced: Option<String>,
     status: Option<JobStatus>,
     stdout: Stream,
     stderr: Stream,
@@ -43,11 +47,17 @@ impl Story {
                 let why = String::from_utf8_lossy(body).into_owned();
                 self.refused = Some((args.join(" "), why));
             }
-            "job-started" => self.started = true,
+            "job-started" => {
+                self.started = true;
+                self.boot = args.first().cloned();
+            }
             "job-stdout" => self.stdout.news(number, body, output),
             "job-stderr" => self.stderr.news(number, body, output),
             "job-last-stdout" => self.stdout.last(number, body, output),
             "job-last-stderr" => self.stderr.last(number, body, output),
+            "job-end" if args.first().is_some_and(|word| word == "fenced") => {
+                self.fenced = Some(args.get(1).cloned().unwrap_or_default());
+            }
             "job-end" => self.status = Some(status(&args.join(" "))),
             _ => return Some(frame),
         }
@@ -57,6 +67,11 @@ impl Story {
     /// Whether the machine had begun to start it.
     pub(super) fn started(&self) -> bool {
         self.started
+    }
+
+    /// The boot in which it was started.
+    pub(super) fn boot(&self) -> Option<&str> {
+        self.boot.as_deref()
     }
 
     /// How it ended, where that was said.
@@ -71,8 +86,16 @@ impl Story {
 
     /// Why it was refused, where it was.
     pub(super) fn refusal(&self, id: &JobId, run_dir: &AbsPath) -> Option<HostError> {
+        if let Some(run) = &self.fenced {
+            return Some(fenced(Some(run.as_str()).filter(|run| !run.is_empty()), ""));
+        }
         let (kind, text) = self.refused.as_ref()?;
         Some(match kind.as_str() {
+            "fenced" => fenced(None, ""),
+            fence if fence.starts_with("fenced ") => {
+                let run = fence.trim_start_matches("fenced ");
+                fenced(Some(run).filter(|run| !run.is_empty()), text)
+            }
             "busy" => busy(format!("another job of hmco-boot, {text}, is running"))
                 .with_hint("wait for it, or `hmco-boot resume` the run it belongs to"),
             "exists" => busy(format!("the job {id} was there already")),
@@ -186,6 +209,32 @@ fn busy(message: String) -> HostError {
     HostError {
         kind: HostErrorKind::Busy,
         failure: Failure::new(message),
+    }
+}
+
+/// A job's run does not hold the machine's lock: run `by` does, by its own words `holder`, or nobody.
+pub(super) fn fenced(by: Option<&str>, holder: &str) -> HostError {
+    let failure = match by {
+        Some(run) => {
+            let words = if holder.is_empty() {
+                String::new()
+            } else {
+                format!(" ({holder})")
+            };
+            let what =
+                format!("the lock on this machine was lost to run {run}{words}; nothing was done");
+            Failure::new(what).hint(
+                "wait until that run has ended, then `hmco-boot resume`: it looks again before it does anything",
+            )
+        }
+        None => Failure::new(
+            "the lock on this machine is gone: it restarted, perhaps; nothing was done",
+        )
+        .hint("run `hmco-boot resume`: it takes the lock again and looks before it does anything"),
+    };
+    HostError {
+        kind: HostErrorKind::Fenced,
+        failure,
     }
 }
 

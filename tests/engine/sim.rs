@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hmco_boot::engine::locks::{LockNews, NotLocked};
 use hmco_boot::engine::scheduler::{Command, Input, Options, Scheduler, TimerId};
 use hmco_boot::journal::fold::RunFold;
 use hmco_boot::model::action::Job;
@@ -35,6 +36,8 @@ impl Dice {
 }
 
 pub struct Sim<'a> {
+    /// The run under way.
+    pub run: String,
     pub plan: Arc<Plan>,
     pub expected: &'a BTreeMap<Key, Expected>,
     pub world: World,
@@ -47,6 +50,10 @@ pub struct Sim<'a> {
     pub cancel: Option<(usize, CancelLevel)>,
     /// A machine that is gone from this event on.
     pub cut: Option<(usize, Target)>,
+    /// A machine whose lock somebody else gets after this event.
+    pub theft: Option<(usize, Target)>,
+    /// Jobs that a dead run had sent and that have not arrived yet.
+    pub late: Vec<(PairId, Target, Job)>,
 }
 
 /// What a run left on record.
@@ -64,12 +71,14 @@ enum Pending {
     Apply(PairId, Target, Job, Vec<hmco_boot::facts::fact::Fact>),
     Attach(Target, JobId),
     Timer(TimerId, Duration),
-    Lock,
+    Lock(Vec<Target>),
+    Relock(Target),
 }
 
 impl Sim<'_> {
     /// Runs until the end, or dies right after the event with number `crash`.
     pub fn run(&mut self, options: Options, crash: Option<usize>) -> Trace {
+        self.run = options.run.to_string();
         let mut scheduler = Scheduler::new(self.plan.clone(), options);
         let mut trace = Trace::default();
         record(&mut trace.fold, started(&self.plan));
@@ -113,6 +122,19 @@ impl Sim<'_> {
         if let Some((_, target)) = self.cut.take_if(|(at, _)| events > *at) {
             self.world.machines.entry(target).or_default().dead = true;
         }
+        if !self.late.is_empty() && self.dice.roll(6) == 0 {
+            let (pair, target, job) = self.late.swap_remove(0);
+            // Whether it gets through is the machine's business; what the machine must not do, it asserts.
+            drop(self.world.start(&target, pair, &job));
+        }
+        if let Some((_, target)) = self.theft.take_if(|(at, _)| events > *at)
+            && self.world.steal(&target)
+            && self.dice.roll(2) == 0
+        {
+            // Found out by a renewal, or else by the fence.
+            let failure = Failure::new("lost to somebody else");
+            return Some(Input::LockNews(LockNews::Lost(failure)));
+        }
         let (_, level) = self.cancel.take_if(|(at, _)| events > *at)?;
         Some(Input::Cancel(level))
     }
@@ -137,7 +159,8 @@ impl Sim<'_> {
                 Pending::Read(on, _) | Pending::Apply(_, on, _, _) | Pending::Attach(on, _) => {
                     on == target
                 }
-                Pending::Timer(..) | Pending::Lock => false,
+                Pending::Relock(on) => on == target,
+                Pending::Timer(..) | Pending::Lock(_) => false,
             })
         };
         match command {
@@ -177,7 +200,14 @@ impl Sim<'_> {
                 pending.push(Pending::Attach(target, job));
             }
             Command::After { timer, delay } => pending.push(Pending::Timer(timer, delay)),
-            Command::Lock { .. } => pending.push(Pending::Lock),
+            Command::Lock { targets } => pending.push(Pending::Lock(targets)),
+            Command::Relock { target } => {
+                assert!(
+                    !busy(pending, &target),
+                    "two executions at once on {target}"
+                );
+                pending.push(Pending::Relock(target));
+            }
             Command::Confirm { .. } => panic!("no step here is disruptive"),
             Command::Finished(exit) => {
                 trace.exit = Some(exit);
@@ -322,8 +352,26 @@ impl Sim<'_> {
                 }
             }
             Pending::Timer(timer, _) => Input::Timer(timer),
-            Pending::Lock => Input::Locked(Ok(())),
+            Pending::Lock(targets) => self.lock(targets),
+            Pending::Relock(target) => {
+                let result = self.world.lock(&target, &self.run);
+                Input::Relocked { target, result }
+            }
         }
+    }
+
+    fn lock(&mut self, targets: Vec<Target>) -> Input {
+        let mut missing = Vec::new();
+        for target in targets {
+            match self.world.lock(&target, &self.run) {
+                Ok(()) => {}
+                Err(error) if error.kind == HostErrorKind::Fenced => {
+                    return Input::Locked(Err(error.failure));
+                }
+                Err(error) => missing.push(NotLocked { target, error }),
+            }
+        }
+        Input::Locked(Ok(missing))
     }
 
     /// The process is gone: what it had under way was not sent, is under way, or has ended unheard.
@@ -332,7 +380,12 @@ impl Sim<'_> {
             let Pending::Apply(pair, target, job, _) = pending else {
                 continue;
             };
-            let how_far = self.dice.roll(4);
+            let how_far = self.dice.roll(5);
+            if how_far == 4 {
+                // In the buffers of a connection that hangs.
+                self.late.push((pair, target, job));
+                continue;
+            }
             if how_far == 0 || self.world.start(&target, pair, &job).is_err() {
                 continue;
             }

@@ -228,6 +228,7 @@ impl Spec {
                 ca_sha256: None,
             },
             nodes: (0..self.nodes).map(node).collect(),
+            bastions: Vec::new(),
             groups: Vec::new(),
             vars: BTreeMap::new(),
         }

@@ -6,12 +6,15 @@ use hmco_boot::facts::fact::{
     Answer, Content, Fact, FactError, FactValue, FileKind, FileStat, LeftoverJob, RunState,
 };
 use hmco_boot::model::action::{Action, Job, JobEnd, JobStatus};
-use hmco_boot::model::id::{JobId, PairId, Target};
+use hmco_boot::model::id::{JobId, PairId, RunId, Target};
 use hmco_boot::model::outcome::Failure;
 use hmco_boot::transport::{HostError, HostErrorKind};
 use sha2::{Digest, Sha256};
 
 use super::spec::Fate;
+
+/// Another operator's run.
+const THIEF: &str = "thief";
 
 /// What a job will do when it gets to run.
 #[derive(Clone, Debug)]
@@ -29,6 +32,8 @@ pub struct Machine {
     ended: BTreeMap<JobId, JobStatus>,
     /// Looks until a gate holds.
     pub gates: BTreeMap<String, u32>,
+    /// The run that holds its lock.
+    pub lock: Option<RunId>,
 }
 
 #[derive(Clone, Debug)]
@@ -84,6 +89,43 @@ impl World {
         Ok(self.collect(target, id))
     }
 
+    /// Gives the lock to a run, unless another one has it that is no predecessor of it.
+    pub fn lock(&mut self, target: &Target, run: &str) -> Result<(), HostError> {
+        let machine = self.machine(target);
+        if machine.dead {
+            return Err(gone());
+        }
+        if machine
+            .lock
+            .as_ref()
+            .is_some_and(|holder| holder.as_str() == THIEF)
+        {
+            return Err(HostError {
+                kind: HostErrorKind::Fenced,
+                failure: Failure::new("somebody else has the lock"),
+            });
+        }
+        machine.lock = Some(RunId::new(run));
+        Ok(())
+    }
+
+    /// Somebody else gets the lock, whose holder did not renew it; not while a job works there.
+    pub fn steal(&mut self, target: &Target) -> bool {
+        let machine = self.machine(target);
+        let stolen = machine.running.is_empty() && !machine.dead;
+        if stolen {
+            machine.lock = Some(RunId::new(THIEF));
+        }
+        stolen
+    }
+
+    /// Somebody else has ended.
+    pub fn thief_goes(&mut self) {
+        for machine in self.machines.values_mut() {
+            machine.lock.take_if(|holder| holder.as_str() == THIEF);
+        }
+    }
+
     /// Starts a job; nothing is done yet.
     pub fn start(&mut self, target: &Target, pair: PairId, job: &Job) -> Result<(), HostError> {
         assert!(
@@ -94,6 +136,12 @@ impl World {
         let machine = self.machine(target);
         if machine.dead {
             return Err(gone());
+        }
+        if machine.lock != job.fence {
+            return Err(HostError {
+                kind: HostErrorKind::Fenced,
+                failure: Failure::new("the lock is not this run's"),
+            });
         }
         assert!(
             machine.running.is_empty(),
@@ -165,6 +213,7 @@ impl World {
         let machine = self.machine(target);
         machine.running.clear();
         machine.ended.clear();
+        machine.lock = None;
     }
 
     /// Delivers a job's verdict and forgets the job.

@@ -488,7 +488,9 @@ fn with_systemd_units_logs_and_the_clocks_state_are_asked_of_its_tools() {
             Fact::Clock,
         ];
         let (text, delimiter) = machine.text_of(&facts);
-        let text = text.replace("[ -d /run/systemd/system ]", "[ -d / ]");
+        let text = text
+            .replace("$R/run/systemd/system", "/")
+            .replace("/run/systemd/system", "/");
         let out = crate::shells::run(&shell, &[], &text);
         let given = machine.parse(&facts, &out, &delimiter);
         match &given[0].1 {
@@ -521,5 +523,119 @@ fn with_systemd(shells: &[Shell]) {
             other => panic!("{}: {other:?}", shell.name),
         }
         assert_eq!(given[1].1, Err(FactError::NotFound), "{}", shell.name);
+    }
+}
+
+#[test]
+fn mounts_and_swap_are_those_of_proc_and_of_systemds_units() {
+    let tree = tempfile::tempdir().unwrap();
+    let wants = tree
+        .path()
+        .join("run/systemd/generator/swap.target.requires");
+    let own = tree.path().join("etc/systemd/system");
+    fs::create_dir_all(&wants).unwrap();
+    fs::create_dir_all(&own).unwrap();
+    for unit in ["dev-sda2.swap", "dev-zram0.swap"] {
+        std::os::unix::fs::symlink(format!("../{unit}"), wants.join(unit)).unwrap();
+    }
+    std::os::unix::fs::symlink("/dev/null", own.join("dev-zram0.swap")).unwrap();
+    for shell in shells() {
+        let mut machine = Machine::new(tree.path());
+        let Ok(FactValue::Mounts(mounts)) = machine.one(&shell, Fact::Mounts) else {
+            panic!("{}", shell.name);
+        };
+        let lines = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert_eq!(mounts.len(), lines.lines().count(), "{}", shell.name);
+        assert!(mounts.iter().any(|mount| mount.point == "/"));
+        let Ok(FactValue::Swaps(swaps)) = machine.one(&shell, Fact::Swaps) else {
+            panic!("{}", shell.name);
+        };
+        let table = fs::read_to_string("/proc/swaps").unwrap_or_default();
+        assert_eq!(swaps.active.len(), table.lines().skip(1).count());
+        assert_eq!(swaps.units, ["dev-sda2.swap"], "{}", shell.name);
+    }
+}
+
+#[test]
+fn files_of_kernel_parameters_are_told_with_what_they_say() {
+    let tree = tempfile::tempdir().unwrap();
+    for shell in shells() {
+        let mut machine = Machine::new(tree.path());
+        let mut files = || match machine.one(&shell, Fact::SysctlFiles) {
+            Ok(FactValue::SysctlFiles(files)) => files,
+            other => panic!("{}: {other:?}", shell.name),
+        };
+        assert_eq!(files(), [], "{}", shell.name);
+        for folder in ["etc/sysctl.d", "usr/lib/sysctl.d"] {
+            fs::create_dir_all(tree.path().join(folder)).unwrap();
+        }
+        let at = |path: &str| tree.path().join(path);
+        fs::write(at("etc/sysctl.conf"), "# no\n ; no\n\n a.b = 1 \n-c.d=2").unwrap();
+        fs::write(at("usr/lib/sysctl.d/50-x.conf"), "/etc/sysctl.conf: = 3\n").unwrap();
+        std::os::unix::fs::symlink("../sysctl.conf", at("etc/sysctl.d/99-sysctl.conf")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", at("etc/sysctl.d/50-x.conf")).unwrap();
+        let found: Vec<_> = files()
+            .into_iter()
+            .map(|file| (file.path, file.lines.join("|")))
+            .collect();
+        let expected = [
+            ("/etc/sysctl.d/50-x.conf", ""),
+            ("/etc/sysctl.d/99-sysctl.conf", "a.b = 1|-c.d=2"),
+            ("/usr/lib/sysctl.d/50-x.conf", "/etc/sysctl.conf: = 3"),
+            ("/etc/sysctl.conf", "a.b = 1|-c.d=2"),
+        ]
+        .map(|(path, lines)| (path.to_owned(), lines.to_owned()));
+        assert_eq!(found, expected, "{}", shell.name);
+        fs::remove_dir_all(at("etc")).unwrap();
+        fs::remove_dir_all(at("usr")).unwrap();
+    }
+}
+
+#[test]
+fn a_container_is_told_by_its_managers_file() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::create_dir_all(tree.path().join("run/systemd")).unwrap();
+    let mut told = Vec::new();
+    for text in [None, Some("systemd-nspawn"), Some("lxc\n")] {
+        if let Some(text) = text {
+            fs::write(tree.path().join("run/systemd/container"), text).unwrap();
+        }
+        let mut machine = Machine::new(tree.path());
+        match machine.one(&shells()[0], Fact::Os) {
+            Ok(FactValue::Os(os)) => told.push(os.container),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(told, ["", "systemd-nspawn", "lxc"]);
+}
+
+#[test]
+fn swap_firewall_and_port_holders_are_told() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::create_dir_all(tree.path().join("etc/ufw")).unwrap();
+    fs::write(tree.path().join("etc/ufw/ufw.conf"), "# x\nENABLED=yes\n").unwrap();
+    fs::create_dir_all(tree.path().join("etc/NetworkManager/conf.d")).unwrap();
+    let conf = "[keyfile]\nunmanaged-devices=interface-name:cni*;interface-name:flannel*\n";
+    fs::write(tree.path().join("etc/NetworkManager/conf.d/k3s.conf"), conf).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for shell in shells() {
+        let Ok(FactValue::Readiness(found)) =
+            Machine::new(tree.path()).one(&shell, Fact::Readiness)
+        else {
+            panic!("{}", shell.name);
+        };
+        assert!(found.ufw && found.cni_unmanaged, "{found:?}");
+        let swaps = fs::read_to_string("/proc/swaps").unwrap();
+        assert_eq!(found.swaps.len(), swaps.lines().count() - 1);
+        if !said(&["ss", "-V"]).is_empty() {
+            let holder = found.holders.iter().find(|holder| holder.port == port);
+            let holder = holder.unwrap_or_else(|| panic!("{}: {found:?}", shell.name));
+            assert_eq!(holder.protocol, "tcp");
+        }
+        let Ok(FactValue::Readiness(real)) = real().one(&shell, Fact::Readiness) else {
+            panic!("{}", shell.name);
+        };
+        assert_eq!(real.swaps, found.swaps);
     }
 }

@@ -95,8 +95,12 @@ fn questions(files: &[(&str, Vec<u8>)]) -> Vec<Fact> {
             sensitive: false,
         },
         Fact::RunState,
+        Fact::Mounts,
+        Fact::Swaps,
+        Fact::SysctlFiles,
         Fact::K3sInstall,
         Fact::K3sData,
+        Fact::Readiness,
         Fact::K3sCli {
             args: vec![name("version")],
             timeout,

@@ -17,7 +17,7 @@ use hmco_boot::model::sensitive::Text;
 use hmco_boot::model::units::{Mode, TimeSpan};
 use hmco_boot::plan::{DEFAULT_TIMEOUT, Gate, Pair, Plan, Vertex, Work};
 use hmco_boot::steps::registry::{KindInfo, kind};
-use hmco_boot::steps::{Decision, Touches, Want, Wish};
+use hmco_boot::steps::{Decision, Poll, Touches, Want, Wish};
 use hmco_boot::transport::{Applied, HostError, HostErrorKind};
 use petgraph::graph::DiGraph;
 
@@ -44,9 +44,17 @@ pub struct Good {
     pub facts: Vec<FactRef>,
     pub bytes: usize,
     pub verifiable: bool,
+    /// Looks every second, for so many.
+    pub waits: Option<u64>,
 }
 
 impl Wish for Good {
+    fn poll(&self) -> Option<Poll> {
+        let timeout = seconds(self.waits?);
+        let interval = seconds(1);
+        Some(Poll { interval, timeout })
+    }
+
     fn facts(&self, known: &Known<'_>) -> Want {
         let missing = self.facts.iter().filter(|fact| !known.has(fact));
         let missing: Vec<FactRef> = missing.cloned().collect();
@@ -106,6 +114,7 @@ pub fn good(name: &str) -> Good {
         facts: vec![fact(name).into()],
         bytes: 1,
         verifiable: true,
+        waits: None,
     }
 }
 
@@ -172,6 +181,17 @@ impl Step {
     pub fn check(mut self) -> Self {
         self.kind = kind("assert").unwrap();
         self
+    }
+
+    pub fn at(mut self, target: Target) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// A check that looks every second, for so many.
+    pub fn waits(mut self, most: u64) -> Self {
+        self.wish.waits = Some(most);
+        self.check()
     }
 
     pub fn disruptive(mut self) -> Self {
@@ -328,7 +348,7 @@ impl Lab {
 
     /// Answers one pending read of a target; gives the facts it asked for.
     pub fn read(&mut self, name: &str) -> BTreeSet<Fact> {
-        let of = |command: &Command| matches!(command, Command::Read { target, .. } if *target == node(name));
+        let of = |command: &Command| matches!(command, Command::Read { target, .. } if target.to_string() == name);
         let Some(Command::Read { target, facts }) = self.take(of) else {
             panic!("{name} is not being read: {:?}", self.bench)
         };
@@ -367,7 +387,7 @@ impl Lab {
     pub fn lock(&mut self) -> &mut Self {
         let asked = self.take(|command| matches!(command, Command::Lock { .. }));
         assert!(asked.is_some(), "no lock is wanted: {:?}", self.bench);
-        self.feed(Input::Locked(Ok(()))).reads()
+        self.feed(Input::Locked(Ok(Vec::new()))).reads()
     }
 
     pub fn wants_lock(&self) -> bool {

@@ -138,7 +138,9 @@ fn what_is_told_twice_changes_nothing() {
         let again = read(&lab, target);
         lab.feed(again);
     }
-    lab.lock().feed(Input::Locked(Ok(()))).feed(refused());
+    lab.lock()
+        .feed(Input::Locked(Ok(Vec::new())))
+        .feed(refused());
     assert_eq!(lab.applying(), [0, 2]);
     let again = read(&lab, "n");
     lab.feed(again);

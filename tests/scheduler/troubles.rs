@@ -139,7 +139,7 @@ fn a_target_that_is_gone_after_the_lock_ends_its_steps_and_no_others() {
     let mut lab = Lab::new(plan(vec![step("a", "n"), step("b", "m")]));
     lab.start();
     lab.bench.clear();
-    lab.feed(Input::Locked(Ok(())))
+    lab.feed(Input::Locked(Ok(Vec::new())))
         .read_fails("n", GONE)
         .reads();
     lab.works(1);

@@ -6,6 +6,7 @@ use hmco_boot::model::id::JobId;
 use hmco_boot::transport::fake::{FakeHost, Fault};
 use hmco_boot::transport::{Host as _, HostErrorKind};
 
+use super::locks::claim;
 use super::rig::{abs, job, write};
 
 fn content(fake: &FakeHost, path: &str) -> Option<Vec<u8>> {
@@ -92,8 +93,8 @@ async fn a_restart_ends_what_ran_and_changes_the_boot_id() {
     let fake = FakeHost::new();
     let before = run_state(&fake).await;
     fake.fail_next([Fault::LostDuring]);
-    fake.with_tree(|tree| tree.write(&abs("/run/hmco-boot/lock"), "mine", 0o600));
-    assert_eq!(run_state(&fake).await.lock.as_deref(), Some("mine"));
+    fake.lock(&claim("r", "a")).await.unwrap();
+    assert!(run_state(&fake).await.lock.is_some());
     fake.apply(&job("j", [write("/x", "x")]), &[], &|_| ())
         .await
         .unwrap_err();

@@ -1,12 +1,13 @@
-//! The cases of the `Host` seam, for the local machine under several shells and for the machine in memory.
+//! The cases of the `Host` seam, for the local machine under several shells, the same over SSH, and the machine in
+//! memory.
 
 use super::rig::Rig;
-use super::{files, jobs, place};
+use super::{files, jobs, locks, place};
 
 macro_rules! contract {
     ($name:ident, $rig:expr) => {
         mod $name {
-            use super::{Rig, files, jobs, place};
+            use super::{Rig, files, jobs, locks, place};
             contract!(@cases $rig;
                 files::a_file_is_written_with_its_mode_and_again_without_harm,
                 files::a_file_replaces_a_link_and_not_what_it_points_to,
@@ -42,6 +43,15 @@ macro_rules! contract {
                 jobs::facts_are_read_after_the_job,
                 jobs::every_fact_has_one_answer,
                 jobs::leftover_jobs_show_as_facts,
+                locks::a_lock_is_taken_renewed_and_given_back,
+                locks::a_live_holder_is_named_with_the_seconds_that_are_left,
+                locks::a_lock_of_another_boot_is_dead,
+                locks::a_lock_that_was_not_renewed_in_time_is_dead_unless_it_is_renewed_after_all,
+                locks::a_run_of_the_same_state_folder_takes_over_at_once,
+                locks::a_run_whose_job_still_works_is_not_robbed,
+                locks::of_several_at_once_one_gets_the_lock,
+                locks::a_fenced_job_does_nothing_unless_its_run_holds_the_lock,
+                locks::a_lock_is_no_job_and_a_job_no_lock,
             );
         }
     };
@@ -61,3 +71,5 @@ contract!(fake, Rig::fake());
 contract!(dash, Rig::local("dash"));
 contract!(bash, Rig::local("bash"));
 contract!(busybox, Rig::local("busybox"));
+contract!(ssh_dash, Rig::ssh("dash"));
+contract!(ssh_busybox, Rig::ssh("busybox"));

@@ -14,11 +14,14 @@ use hmco_boot::model::sensitive::Text;
 use hmco_boot::model::units::{Mode, TimeSpan};
 use hmco_boot::transport::fake::{FakeHost, FakeKind, FakeRun};
 use hmco_boot::transport::local::LocalHost;
-use hmco_boot::transport::machine::{DEFAULT_PATH, Settings};
+use hmco_boot::transport::machine::{DEFAULT_PATH, Machine, Settings};
+use hmco_boot::transport::ssh::{SshShell, Sudo};
 use hmco_boot::transport::upload::UploadSettings;
 use hmco_boot::transport::{Applied, Host, HostError};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
+
+use super::sshd::Sshd;
 
 /// Nothing a test waits for takes longer.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -27,6 +30,9 @@ pub struct Rig {
     pub host: Box<dyn Host>,
     pub world: World,
     output: Mutex<String>,
+    /// The server that the host is reached through; held.
+    #[expect(dead_code, reason = "lives as long as the rig")]
+    server: Option<Sshd>,
 }
 
 pub enum World {
@@ -99,7 +105,18 @@ impl Rig {
             host,
             world,
             output: Mutex::new(String::new()),
+            server: None,
         }
+    }
+
+    /// A sandbox on this machine, over SSH.
+    pub fn ssh(shell: &str) -> Option<Self> {
+        let server = Sshd::start("")?;
+        let (settings, world) = sandbox(shell)?;
+        let shell = SshShell::new(server.route("root"), Sudo::None, Arc::default());
+        let mut rig = Self::with(Box::new(Machine::new(shell, settings)), world);
+        rig.server = Some(server);
+        Some(rig)
     }
 
     pub fn fake() -> Option<Self> {
@@ -259,6 +276,40 @@ impl Rig {
         .await
     }
 
+    /// More time passes than any lease lasts.
+    pub fn pretend_time(&self) {
+        match &self.world {
+            World::Fake(fake) => fake.pass(Duration::from_secs(100_000)),
+            World::Local { .. } => self.rewrite_lock("until ", "until 0"),
+        }
+    }
+
+    /// The lock is one of another boot.
+    pub fn pretend_reboot(&self) {
+        match &self.world {
+            World::Fake(fake) => fake.reboot(),
+            World::Local { .. } => self.rewrite_lock("boot ", "boot another"),
+        }
+    }
+
+    /// The newest state of the lock.
+    pub fn newest_lock(&self) -> PathBuf {
+        let number = |name: &String| name.strip_prefix("lock.")?.parse::<u32>().ok();
+        let newest = self.names("/run/hmco-boot").iter().filter_map(number).max();
+        self.at(&format!("/run/hmco-boot/lock.{}", newest.unwrap()))
+    }
+
+    fn rewrite_lock(&self, start: &str, line: &str) {
+        let path = self.newest_lock();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let changed = |old: &str| match old.starts_with(start) {
+            true => format!("{line}\n"),
+            false => format!("{old}\n"),
+        };
+        let text: String = text.lines().map(changed).collect();
+        std::fs::write(&path, text).unwrap();
+    }
+
     pub fn hear(&self, text: &str) {
         self.output.lock().unwrap().push_str(text);
     }
@@ -367,6 +418,7 @@ pub fn job(id: &str, actions: impl IntoIterator<Item = Action>) -> Job {
         label: format!("{id}@test"),
         actions: actions.into_iter().collect(),
         timeout: TimeSpan(Duration::from_secs(60)),
+        fence: None,
     }
 }
 

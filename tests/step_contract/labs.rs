@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, PermissionsExt as _};
+use std::path::Path;
 use std::sync::Arc;
 
+use super::host::{SandboxHost, TOOLS};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hmco_boot::artifact::memory::MemoryArtifacts;
-use hmco_boot::facts::fact::{ExecResult, Fact, FactValue};
+use hmco_boot::facts::fact::{Clock, ExecResult, Fact, FactValue, K3sData};
 use hmco_boot::model::action::{Action, Ownership};
 use hmco_boot::model::artifact::{Artifact, Fetch, Member, Pin, PinArch, PinBook};
 use hmco_boot::model::path::AbsPath;
@@ -18,9 +19,9 @@ use hmco_boot::model::sensitive::Text;
 use hmco_boot::model::units::Mode;
 use hmco_boot::model::value::{Data, Value};
 use hmco_boot::transport::Host;
-use hmco_boot::transport::fake::{FakeHost, FakeRun};
+use hmco_boot::transport::fake::{FakeHost, FakeRun, FakeUnit};
 use hmco_boot::transport::local::LocalHost;
-use hmco_boot::transport::machine::Settings;
+use hmco_boot::transport::machine::{DEFAULT_PATH, Settings};
 use sha2::{Digest, Sha256};
 
 /// A machine to try things on.
@@ -34,7 +35,14 @@ pub trait Lab {
     fn expect(&self, facts: &[Fact]);
     /// A user that may own files here.
     fn owner(&self) -> String;
+    /// Whether it can be restarted.
+    fn can_restart(&self) -> bool {
+        false
+    }
 }
+
+/// The boot id of a machine in memory that was never restarted.
+const BOOT: &str = "00000000-0000-4000-8000-000000000001";
 
 struct MemoryLab(FakeHost);
 
@@ -49,8 +57,23 @@ impl Lab for MemoryLab {
 
     /// Programs do what their step says they do.
     fn prepare(&self, table: &Value) {
+        // What asks for a restart was taken away by the one before.
+        for path in paths(table.get("files")) {
+            self.0.with_tree(|tree| tree.write(&path, "", 0o644));
+        }
         let (creates, removes) = (paths(table.get("creates")), paths(table.get("removes")));
-        self.0.on_run(move |_, tree| {
+        self.0.on_run(move |program, tree| {
+            if let Some((_, key)) = program.env.iter().find(|(name, _)| name == "KEY") {
+                let results = format!(
+                    "hmco-boot preflight 1\nboot {BOOT}\nkey {}\nuptime 100\nend\n",
+                    key.expose()
+                );
+                let path = AbsPath::new("/run/hmco-boot/preflight").unwrap();
+                tree.write(&path, results, 0o600);
+            }
+            if let Some(run) = super::host::simulate(program, tree) {
+                return run;
+            }
             for path in &creates {
                 tree.write(path, "made by a program\n", 0o644);
             }
@@ -73,15 +96,33 @@ impl Lab for MemoryLab {
             };
             self.0.answer(fact.clone(), Ok(FactValue::Exec(success)));
         }
+        if facts.contains(&Fact::K3sData) {
+            let nothing = FactValue::K3sData(K3sData::default());
+            self.0.answer(Fact::K3sData, Ok(nothing));
+            let clock = FactValue::Clock(Clock {
+                uptime_ms: 1_500,
+                ..Clock::default()
+            });
+            self.0.answer(Fact::Clock, Ok(clock));
+        }
     }
 
     fn owner(&self) -> String {
         "pi".to_owned()
     }
+
+    fn can_restart(&self) -> bool {
+        true
+    }
 }
 
 pub fn memory_lab() -> Box<dyn Lab> {
     let host = FakeHost::new();
+    let ready = FakeUnit {
+        active: true,
+        ..FakeUnit::default()
+    };
+    host.put_unit("ready.service", ready);
     host.serve(Arc::new(artifacts().0));
     Box::new(MemoryLab(host))
 }
@@ -139,8 +180,7 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// A sandbox folder of this machine. `_folder` is removed with it.
 struct SandboxLab {
-    host: LocalHost,
-    root: PathBuf,
+    host: SandboxHost,
     _folder: tempfile::TempDir,
 }
 
@@ -174,7 +214,7 @@ impl Lab for SandboxLab {
             }
         }
         let mut picture = String::new();
-        walk(&self.root, &mut picture);
+        walk(&self.host.root, &mut picture);
         picture
     }
 
@@ -189,17 +229,34 @@ impl Lab for SandboxLab {
 
 pub fn sandbox_lab() -> Box<dyn Lab> {
     let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().canonicalize().unwrap();
+    let folder_path = folder.path().canonicalize().unwrap();
+    let (root, tools) = (folder_path.join("root"), folder_path.join("tools"));
+    fs::create_dir(&root).unwrap();
+    fs::create_dir(&tools).unwrap();
+    stand_in(&tools, "systemctl", include_str!("systemctl.sh"), &root);
+    for name in TOOLS {
+        stand_in(&tools, name, include_str!("tools.sh"), &root);
+    }
     let settings = Settings {
         root: Some(AbsPath::new(root.to_str().unwrap()).unwrap()),
+        path: format!("{}:{DEFAULT_PATH}", tools.display()),
         artifacts: Some(Arc::new(artifacts().0)),
         ..Settings::default()
     };
     Box::new(SandboxLab {
-        host: LocalHost::new(settings),
-        root,
+        host: SandboxHost {
+            host: LocalHost::new(settings),
+            root,
+        },
         _folder: folder,
     })
+}
+
+/// A tool that answers for the sandbox instead of the machine's own.
+fn stand_in(tools: &Path, name: &str, text: &str, root: &Path) {
+    let file = tools.join(name);
+    fs::write(&file, text.replace("ROOT", root.to_str().unwrap())).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// A string, or the strings of a list, as paths.
@@ -231,7 +288,8 @@ pub fn seeds() -> Vec<Action> {
         path: path(text),
         to: to.to_owned(),
     };
-    vec![
+    let mut seeds = super::host::seeds();
+    seeds.extend([
         folder("/etc/default"),
         folder("/etc/ssh"),
         folder("/etc/sysctl.d"),
@@ -239,13 +297,36 @@ pub fn seeds() -> Vec<Action> {
         folder("/srv/app-old/deep"),
         folder("/usr/local/bin"),
         folder("/var/swap"),
+        folder("/run/systemd/system"),
+        folder("/etc/systemd/system"),
+        folder("/usr/lib/systemd/system"),
+        folder("/run/systemd/units"),
+        file("/run/systemd/units/ready.service.active", "0a1b\n"),
+        file(
+            "/usr/lib/systemd/system/ready.service",
+            "[Service]\nExecStart=/bin/true\n",
+        ),
+        file("/run/reboot-required", "*** System restart required ***\n"),
+        file("/run/app-needs-reboot", ""),
+        file(
+            "/usr/lib/systemd/system/shipped.service",
+            "[Service]\nExecStart=/bin/true\nExecReload=/bin/true\n",
+        ),
+        file(
+            "/usr/lib/systemd/system/slow.service",
+            "[Service]\nExecStart=/bin/true\n",
+        ),
+        file(
+            "/usr/lib/systemd/system/daily.timer",
+            "[Timer]\nOnCalendar=daily\n",
+        ),
         file("/etc/motd", "Debian\n"),
         file("/etc/default/app", "APP_PORT=80\n"),
         file("/etc/app.conf", "old\n"),
         file("/etc/first-boot", ""),
         file(
             "/etc/fstab",
-            "proc /proc proc defaults\nnas-old:/a /a nfs\nnas-old:/b /b nfs\n",
+            "proc /proc proc defaults\nnas-old:/a /a nfs\nnas-old:/b /b nfs\n/var/swap none swap sw 0 0\nold /mnt/old tmpfs size=1m 0 0\n",
         ),
         file(
             "/etc/ssh/sshd_config",
@@ -254,5 +335,6 @@ pub fn seeds() -> Vec<Action> {
         file("/srv/app-old/deep/file", "x"),
         link("/usr/local/bin/app", "/somewhere/else"),
         link("/usr/local/bin/app-legacy", "app"),
-    ]
+    ]);
+    seeds
 }

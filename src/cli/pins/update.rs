@@ -237,6 +237,6 @@ fn write(path: &Path, before: &str, changes: &[&Change]) -> Result<(), CliError>
                 .hint(mistake.message.clone()),
         );
     }
-    files::replace(path, text.as_bytes())
+    files::replace_if_same(path, before, &text)
         .map_err(|error| CliError::failed("cannot write hmco-boot.lock").caused_by(&error))
 }

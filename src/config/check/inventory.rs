@@ -145,13 +145,15 @@ fn machine(node: &Node) -> Option<(String, String)> {
                 Ok(ip) => ip.to_string(),
                 Err(_) => ssh.address.to_ascii_lowercase(),
             };
+            // Networks behind two bastions may use the same addresses.
+            let via = format!("{:?}", ssh.via);
             let port = ssh.port.unwrap_or(22);
             let shown = match port {
                 22 => host.clone(),
                 other => format!("{host} port {other}"),
             };
             Some((
-                format!("{host} {port}"),
+                format!("{host} {port} {via}"),
                 format!("have the address {shown}"),
             ))
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Lowering;
+use super::bastion::{self, bastions};
 use super::rules::{is_host_key, is_hostname, is_label, is_label_key, is_label_value};
 use crate::config::raw;
 use crate::model::id::{GroupName, NodeName};
@@ -12,7 +13,7 @@ use crate::model::mistake::Mistake;
 use crate::model::value::{Data, Key, Span, Value};
 use crate::model::vars::RESERVED_NAMES;
 
-const TABLES: [&str; 5] = ["cluster", "ssh", "node", "group", "vars"];
+const TABLES: [&str; 6] = ["cluster", "ssh", "bastion", "node", "group", "vars"];
 
 /// Names that selectors use for something else.
 const RESERVED: [&str; 3] = ["all", "cluster", "controller"];
@@ -23,14 +24,19 @@ pub fn inventory(low: &mut Lowering<'_>, file: &str, root: &Value) -> (Inventory
     low.unknown_keys(root.entries(), &TABLES, "an inventory");
     let mut whole = low.mistakes.is_empty();
     let ssh = match root.get("ssh") {
-        Some(table) => low.decode::<raw::Ssh>(table).unwrap_or_default(),
+        Some(table) => {
+            bastion::known(low, root, table);
+            low.decode::<raw::Ssh>(table).unwrap_or_default()
+        }
         None => raw::Ssh::default(),
     };
     let cluster = cluster(low, root);
+    let bastions = bastions(low, root);
     let mut nodes = Vec::new();
     if let Some(table) = root.get("node") {
         for (key, value) in low.table(table, "`node`") {
             let (node, decoded) = node(low, key, value, &ssh);
+            bastion::known(low, root, value);
             whole &= decoded;
             nodes.push(node);
         }
@@ -52,6 +58,7 @@ pub fn inventory(low: &mut Lowering<'_>, file: &str, root: &Value) -> (Inventory
         cluster,
         nodes,
         groups,
+        bastions,
         vars: vars(low, root),
     };
     (inventory, whole)
@@ -153,7 +160,7 @@ fn cluster(low: &mut Lowering<'_>, root: &Value) -> Cluster {
     }
 }
 
-fn name(low: &mut Lowering<'_>, text: &str, span: Span, what: &str) {
+pub(super) fn name(low: &mut Lowering<'_>, text: &str, span: Span, what: &str) {
     if !is_label(text) {
         low.error(
             "bad-name",
@@ -171,7 +178,7 @@ fn name(low: &mut Lowering<'_>, text: &str, span: Span, what: &str) {
     }
 }
 
-fn host(low: &mut Lowering<'_>, text: &str, span: Span) {
+pub(super) fn host(low: &mut Lowering<'_>, text: &str, span: Span) {
     if text.parse::<IpAddr>().is_err() && !is_hostname(text) {
         low.error(
             "bad-address",
@@ -214,30 +221,17 @@ fn node(low: &mut Lowering<'_>, key: &Key, table: &Value, defaults: &raw::Ssh) -
 
 /// What types cannot say of a node's values.
 fn values(low: &mut Lowering<'_>, table: &Value, raw: &raw::Node) {
-    let item = |key: &str, index: usize| match table.get(key).map(|value| &value.data) {
-        Some(Data::List(items)) => items.get(index).map_or(table.span, |value| value.span),
-        _ => table.span,
-    };
     for (index, role) in raw.roles.iter().enumerate() {
         if !is_label(role) {
             low.error(
                 "bad-name",
-                item("roles", index),
+                item_span(table, "roles", index),
                 format!("{role:?} cannot be a role"),
                 "use lowercase letters, digits and `-`, as in `server`",
             );
         }
     }
-    for (index, host_key) in raw.host_keys.iter().enumerate() {
-        if !is_host_key(host_key) {
-            low.error(
-                "bad-host-key",
-                item("host_keys", index),
-                "this is not an SSH host key",
-                "write `TYPE BASE64` as in a known_hosts line after the host, or let `hmco-boot hosts pin` write it",
-            );
-        }
-    }
+    host_keys(low, table, &raw.host_keys);
     let labels = table.get("labels").map_or(&[][..], Value::entries);
     for (key, value) in labels {
         if !is_label_key(&key.name) {
@@ -259,8 +253,30 @@ fn values(low: &mut Lowering<'_>, table: &Value, raw: &raw::Node) {
     }
 }
 
+/// Notes what is no host key in a table's `host_keys`.
+pub(super) fn host_keys(low: &mut Lowering<'_>, table: &Value, host_keys: &[String]) {
+    for (index, host_key) in host_keys.iter().enumerate() {
+        if !is_host_key(host_key) {
+            low.error(
+                "bad-host-key",
+                item_span(table, "host_keys", index),
+                "this is not an SSH host key",
+                "write `TYPE BASE64` as in a known_hosts line after the host, or let `hmco-boot hosts pin` write it",
+            );
+        }
+    }
+}
+
+/// The place of an item of a list in a table.
+fn item_span(table: &Value, key: &str, index: usize) -> Span {
+    match table.get(key).map(|value| &value.data) {
+        Some(Data::List(items)) => items.get(index).map_or(table.span, |value| value.span),
+        _ => table.span,
+    }
+}
+
 fn local(low: &mut Lowering<'_>, table: &Value, raw: &raw::Node) -> Connection {
-    const SSH_KEYS: [&str; 7] = [
+    const SSH_KEYS: [&str; 8] = [
         "address",
         "host_keys",
         "user",
@@ -268,6 +284,7 @@ fn local(low: &mut Lowering<'_>, table: &Value, raw: &raw::Node) -> Connection {
         "identity",
         "become",
         "become_password",
+        "bastion",
     ];
     for (key, _) in table.entries() {
         if SSH_KEYS.contains(&key.name.as_str()) {
@@ -341,7 +358,7 @@ fn ssh(
             .clone()
             .or_else(|| defaults.become_password.clone()),
         host_keys: raw.host_keys.clone(),
-        bastion: None,
+        via: bastion::via(raw.bastion.as_deref().or(defaults.bastion.as_deref())),
     })
 }
 
@@ -357,10 +374,7 @@ fn group(low: &mut Lowering<'_>, key: &Key, table: &Value, names: &BTreeSet<&str
         if names.contains(node.as_str()) {
             continue;
         }
-        let span = match table.get("nodes").map(|value| &value.data) {
-            Some(Data::List(items)) => items.get(index).map_or(table.span, |value| value.span),
-            _ => table.span,
-        };
+        let span = item_span(table, "nodes", index);
         let hint = match crate::model::mistake::nearest(node, names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("add `[node.{node}]`, or remove it from the group"),

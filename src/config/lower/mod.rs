@@ -1,6 +1,7 @@
 //! Spanned tables to the model, table by table: a mistake in one does not hide those of the next. What belongs together
 //! across tables and files is compared by [`super::check`].
 
+mod bastion;
 mod gate;
 pub mod inventory;
 pub mod playbook;

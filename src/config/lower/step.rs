@@ -38,6 +38,7 @@ pub(super) fn step(low: &mut Lowering<'_>, table: &Value) -> Option<Step> {
     if let Some(body) = &body {
         needs_targets(low, table, body);
         policies(low, table, body);
+        serial_of_kind(low, table, body, raw.serial.map(u32::from));
     }
     let (id, span) = id?;
     Some(Step {
@@ -125,6 +126,27 @@ fn policies(low: &mut Lowering<'_>, table: &Value, body: &Body) {
             );
         }
     }
+}
+
+/// What a kind says about how many at once is for the safety of what it works on: a playbook may say less, not more.
+fn serial_of_kind(low: &mut Lowering<'_>, table: &Value, body: &Body, serial: Option<u32>) {
+    let (Body::Kind { kind, .. }, Some(serial), Some(value)) = (body, serial, table.get("serial"))
+    else {
+        return;
+    };
+    let info = low.kinds.iter().find(|info| info.name == kind.as_str());
+    let Some(most) = info
+        .and_then(|info| info.serial)
+        .filter(|most| serial > *most)
+    else {
+        return;
+    };
+    low.error(
+        "loosened-policy",
+        value.span,
+        format!("`{kind}` steps go on {most} at once at most, and this says {serial}"),
+        format!("write `serial = {most}`, or leave it out: it is so by itself"),
+    );
 }
 
 /// The one key of a step that is not the step's own: its kind.

@@ -53,7 +53,7 @@ impl Scheduler {
         }
         if let Some(gate) = &info.gate {
             // What was read before the apply says nothing about the gate; it is read in the same execution.
-            self.forget_gate(info, gate);
+            self.forget_seen_by(info, gate.wish.as_ref());
         }
         let mut facts = self.facts_ahead(target, super::target::LOOK_AHEAD);
         facts.extend(self.forgotten(info));
@@ -76,6 +76,7 @@ impl Scheduler {
             label: info.label(),
             actions: ready.actions,
             timeout: info.timeout,
+            fence: Some(self.options.run.clone()),
         };
         self.out.push(Command::Apply {
             pair: ready.pair,
@@ -112,6 +113,7 @@ impl Scheduler {
             Ok(applied) => {
                 self.release(pair);
                 self.reached(index);
+                self.job_is_over(&info.target);
                 self.learn(&info.target, applied.answers);
                 self.job_ended(pair, applied.end);
             }
@@ -158,6 +160,7 @@ impl Scheduler {
                     self.give_up_on(index, error.failure);
                 }
             }
+            HostErrorKind::Fenced => self.fenced(pair, index, error.failure),
             HostErrorKind::NotStarted | HostErrorKind::Busy => {
                 if !self.retry(pair, &error.failure) {
                     self.finish(pair, Outcome::Failed(error.failure));
@@ -198,6 +201,7 @@ impl Scheduler {
         match result {
             Ok(end) => {
                 self.reached(index);
+                self.job_is_over(target);
                 self.emit(Event::LeftoverJob {
                     target: target.clone(),
                     job: job.clone(),
@@ -243,6 +247,7 @@ impl Scheduler {
         match result {
             Ok(end) => {
                 self.reached(index);
+                self.job_is_over(target);
                 self.leftover_ended(index, target, job);
                 let credited = self
                     .options
@@ -375,7 +380,10 @@ impl Scheduler {
             return Step::Needs(facts);
         }
         match wish.decide(&known) {
-            Ok(Decision::Unchanged) => self.enter_gate(info, true),
+            Ok(Decision::Unchanged) => {
+                self.warn(info, wish);
+                self.enter_gate(info, true)
+            }
             Ok(Decision::Drift { diff, .. }) => {
                 let mut failure = Failure::new("applied, but still differs");
                 failure.evidence = diff.iter().take(EVIDENCE_LINES).map(signed).collect();

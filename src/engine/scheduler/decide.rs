@@ -1,16 +1,17 @@
 //! One pair that is ready: its conditions, its facts, its decision.
 
+use super::poll::words;
 use super::{Consent, Lock, Mode, Phase, Preview, Scheduler};
 use crate::facts::fact::{NAMED, named_json};
 use crate::facts::known::{FactRef, Known, Store, Unreadable};
 use crate::model::action::Action;
 use crate::model::artifact::Fetch;
-use crate::model::event::DiffLine;
+use crate::model::event::{DiffLine, Event};
 use crate::model::id::PairId;
 use crate::model::outcome::{Failure, Outcome};
 use crate::model::template::{self, Scope};
 use crate::plan::{Pair, Work};
-use crate::steps::{Class, Decision, Want, Wish};
+use crate::steps::{Class, Decision, Poll, Want, Wish};
 
 /// What came of looking at a pair.
 pub(super) enum Step {
@@ -53,13 +54,13 @@ impl Scheduler {
             (Some(Phase::Ready), Work::Wish(wish)) => self.ready(info, wish.as_ref()),
             (Some(Phase::Verifying), Work::Wish(wish)) => self.verify(pair, wish.as_ref()),
             (
-                Some(Phase::Gating {
-                    changed,
+                Some(Phase::Polling {
+                    what,
                     polls,
                     paused: false,
                 }),
                 _,
-            ) => self.poll_gate(info, changed, polls),
+            ) => self.poll(info, what, polls),
             _ => Step::Moved,
         }
     }
@@ -86,6 +87,10 @@ impl Scheduler {
             Conditions::False(reason) => return self.end_step(info.id, Outcome::Skipped(reason)),
             Conditions::Bad(failure) => return self.end_step(info.id, Outcome::Failed(failure)),
         }
+        let waits = wish.poll().filter(|_| info.kind.class == Class::Check);
+        if waits.is_some() && self.options.mode == Mode::Run {
+            return self.enter_check(info, wish);
+        }
         let known = self.store.view(&info.target);
         if let Want::More(facts) = wish.facts(&known) {
             return Step::Needs(facts);
@@ -95,6 +100,7 @@ impl Scheduler {
             Ok(Decision::Refused(failure)) => self.end_step(info.id, Outcome::Failed(failure)),
             Ok(Decision::Unchanged) => {
                 self.previews.insert(info.id, Preview::Unchanged);
+                self.warn(info, wish);
                 // An earlier attempt of this run whose verdict was lost may have done it.
                 let changed = self
                     .pairs
@@ -102,9 +108,10 @@ impl Scheduler {
                     .is_some_and(|state| state.attempts > 0);
                 self.enter_gate(info, changed)
             }
-            Ok(Decision::Drift { diff, .. }) if info.kind.class == Class::Check => {
-                self.end_step(info.id, Outcome::Failed(check_failed(&diff)))
-            }
+            Ok(Decision::Drift { diff, .. }) if info.kind.class == Class::Check => match waits {
+                None => self.end_step(info.id, Outcome::Failed(check_failed(&diff))),
+                Some(every) => self.would_wait(info, every, &diff),
+            },
             Ok(Decision::Drift { diff, .. }) if self.options.mode == Mode::Preview => {
                 let index = self.index_of(&info.target);
                 if let Some(state) = self.targets.get_mut(index) {
@@ -115,6 +122,23 @@ impl Scheduler {
             }
             Ok(Decision::Drift { diff, drift }) => self.drifted(info, wish, diff, drift),
         }
+    }
+
+    /// Tells what a person should know of a pair that is as wished.
+    pub(super) fn warn(&mut self, info: &Pair, wish: &dyn Wish) {
+        if let Some(mut failure) = wish.warning(&self.store.view(&info.target)) {
+            failure.message = format!("{}: {}", self.plan.label(info.id), failure.message);
+            self.emit(Event::Warning { failure });
+        }
+    }
+
+    /// In a preview, a check that does not hold yet and that a run would wait for.
+    fn would_wait(&mut self, info: &Pair, every: Poll, diff: &[DiffLine]) -> Step {
+        let (limit, missing) = (every.timeout, words(diff));
+        let reason = format!("a run would wait for it, up to {limit}: {missing}");
+        self.previews
+            .insert(info.id, Preview::Later(reason.clone()));
+        self.end_step(info.id, Outcome::Skipped(reason))
     }
 
     fn drifted(
@@ -147,7 +171,11 @@ impl Scheduler {
             .hint("see that hmco-boot's folder there can be read, then run `hmco-boot resume`");
             return self.end_step(info.id, Outcome::Failed(failure));
         }
-        if info.kind.disruptive {
+        if let Some(why) = self.targets.get(index).and_then(|s| s.unlocked.clone()) {
+            return self.end_step(info.id, Outcome::Failed(why));
+        }
+        let known = self.store.view(&info.target);
+        if info.kind.disruptive && wish.disrupts(&known) {
             match self.consent {
                 Consent::Given => {}
                 Consent::Refused => {
@@ -301,7 +329,7 @@ pub(super) fn cannot_read(unreadable: &Unreadable) -> Failure {
     }
 }
 
-fn check_failed(diff: &[DiffLine]) -> Failure {
+pub(super) fn check_failed(diff: &[DiffLine]) -> Failure {
     let mut lines = diff.iter().map(|line| line.text.clone());
     let mut failure = Failure::new(
         lines

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::graph::NodeIndex;
 
-use super::{Busy, Command, Lock, Phase, Scheduler, Stop};
+use super::{Awaited, Busy, Command, Phase, Scheduler, Stop};
 use crate::model::event::{CancelLevel, Event};
 use crate::model::id::{PairId, StepAddr, Target};
 use crate::model::outcome::{ExitCode, Failure, Outcome};
-use crate::plan::{Pair, Vertex, Work};
-use crate::steps::Class;
+use crate::plan::{Pair, Vertex};
 
 /// The pair that a blocked one is blocked by in the end.
 type Cause = (StepAddr, Target);
@@ -269,47 +268,25 @@ impl Scheduler {
             _ => ExitCode::of(outcome),
         }
     }
-
-    /// Targets that a remaining pair may change, in the order of locks.
-    pub(super) fn changing_targets(&self) -> Vec<Target> {
-        self.targets
-            .iter()
-            .filter(|state| state.unreachable.is_none() && self.may_change(state))
-            .map(|state| state.target.clone())
-            .collect()
-    }
-
-    /// Whether an open pair may change a target.
-    pub(super) fn may_change(&self, state: &super::TargetState) -> bool {
-        state.open.iter().any(|pair| {
-            self.plan.pair(*pair).is_some_and(|pair| {
-                pair.kind.class != Class::Check && matches!(pair.work, Work::Wish(_))
-            })
-        })
-    }
-
-    /// Asks for the locks once every target has been looked at, so that only what still matters is locked.
-    pub(super) fn ask_for_lock(&mut self) {
-        let being_greeted = |state: &super::TargetState| {
-            state.busy != Busy::Free && !state.greeted && state.unreachable.is_none()
-        };
-        let may_lock = self.lock == Lock::Free && self.stop.is_none();
-        if may_lock && !self.targets.iter().any(being_greeted) {
-            self.lock = Lock::Asked;
-            let targets = self.changing_targets();
-            self.lock_targets.clone_from(&targets);
-            self.out.push(Command::Lock { targets });
-        }
-    }
 }
 
 /// What is said of a pair that a stop ends before its own end.
 fn stopped(state: &super::PairState, reason: &str) -> String {
     match state.phase {
-        Phase::Gating { changed: true, .. } => {
+        Phase::Polling {
+            what: Awaited::Gate { changed: true },
+            ..
+        } => {
             format!("changed, but its gate was not awaited: {reason}")
         }
-        Phase::Gating { changed: false, .. } => {
+        Phase::Polling {
+            what: Awaited::Check,
+            ..
+        } => format!("it did not hold yet, and was waited for no longer: {reason}"),
+        Phase::Polling {
+            what: Awaited::Gate { changed: false },
+            ..
+        } => {
             format!("as wished, but its gate was not awaited: {reason}")
         }
         _ if state.attempts > 0 => format!("tried without success, and not again: {reason}"),

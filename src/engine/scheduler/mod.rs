@@ -1,7 +1,7 @@
 //! The scheduler: decides what happens next. A pure state machine over the plan's graph.
 //!
 //! Life of a pair: `Waiting` for its vertex's predecessors, `Ready` (facts, conditions, decision), `Applying`,
-//! `Verifying` (the same decision again over fresh facts), `Gating`, `Done`. One execution at a time on a target.
+//! `Verifying` (the same decision again over fresh facts), `Polling` (a gate, or a check that waits), `Done`. One execution at a time on a target.
 //!
 //! What it promises, and `tests/engine.rs` checks against an oracle: no apply before everything the pair waits for ended
 //! well; no apply without a recorded `StepStarted` before it; never two executions on one target at once; at most
@@ -10,7 +10,8 @@
 mod apply;
 mod decide;
 mod finish;
-mod gate;
+mod lock;
+mod poll;
 mod protocol;
 mod target;
 
@@ -43,6 +44,8 @@ pub struct Scheduler {
     /// Counts how often facts were forgotten: what a pair asks for again because of that is no new round.
     epoch: u64,
     expectation: Option<Expectation>,
+    /// A job has ended in this run: what was read before is too old to wait by.
+    jobs_ended: bool,
     dirty: BTreeSet<usize>,
     /// Targets with a pair that waits for lock, consent, its turn, or an upload.
     parked: BTreeSet<usize>,
@@ -87,8 +90,10 @@ struct PairState {
     credited: bool,
     /// A job without a verdict has been tried again.
     lost_once: bool,
-    /// Its gate was waited for as long as it may be.
-    gate_expired: bool,
+    /// Applies that were refused because the lock was gone.
+    fenced: u32,
+    /// What is awaited was waited for as long as it may be.
+    time_is_up: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -106,12 +111,24 @@ enum Phase {
     },
     Verifying,
     Retrying,
-    Gating {
-        changed: bool,
+    Polling {
+        what: Awaited,
         polls: u32,
         paused: bool,
     },
     Done(Outcome),
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Awaited {
+    /// What the pair checks.
+    Check,
+    /// Its gate.
+    Gate {
+        /// Whether the pair was changed before.
+        changed: bool,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -134,6 +151,8 @@ struct TargetState {
     /// What is being read now was asked before the lock was held: not to be used.
     discard: bool,
     reading: BTreeSet<Fact>,
+    /// What of that must be read once more: it may be seen too early.
+    outdated: BTreeSet<Fact>,
     /// Facts that pairs elsewhere want of it.
     wanted: BTreeSet<Fact>,
     /// Jobs of earlier runs, to be attached to one after another.
@@ -142,6 +161,8 @@ struct TargetState {
     attended: BTreeSet<JobId>,
     /// Why it could not be found out whether an earlier run's job is there: nothing may be applied.
     unsure: Option<String>,
+    /// Why its lock could not be taken though it answers: nothing may be applied.
+    unlocked: Option<Failure>,
     /// Preview only: what drifting steps would have touched, and which.
     touched: Vec<(Touches, PairId)>,
     tries: u32,
@@ -161,6 +182,8 @@ enum Busy {
     Leftover(JobId),
     /// Nothing, until the next try to reach it.
     Pause,
+    /// Its lock is gone and is being taken again.
+    Locking,
 }
 
 #[derive(Debug, Default)]
@@ -180,8 +203,8 @@ enum Lock {
 #[derive(Clone, Debug)]
 enum Purpose {
     Retry(PairId),
-    Gate(PairId),
-    GateLimit(PairId),
+    Poll(PairId),
+    PollLimit(PairId, Awaited),
     Attach(PairId),
     Reach(usize),
 }
@@ -245,6 +268,7 @@ impl Scheduler {
             store: Store::default(),
             epoch: 0,
             expectation: options.expectation.clone(),
+            jobs_ended: false,
             dirty: BTreeSet::new(),
             parked: BTreeSet::new(),
             awaiting: BTreeSet::new(),
@@ -311,6 +335,8 @@ impl Scheduler {
             } => self.attached(&target, &job, result),
             Input::Timer(timer) => self.timer(timer),
             Input::Locked(result) => self.locked(result),
+            Input::Relocked { target, result } => self.relocked(&target, result),
+            Input::LockNews(news) => self.lock_news(news),
             Input::Confirmed(yes) if self.asked && self.consent == Consent::Ask => {
                 self.consent = if yes {
                     Consent::Given
@@ -347,13 +373,8 @@ impl Scheduler {
             {
                 self.set_phase(pair, Phase::Ready);
             }
-            Some(Purpose::Gate(pair)) => self.gate_again(pair),
-            Some(Purpose::GateLimit(pair)) => {
-                if let Some(state) = self.pairs.get_mut(pair.index()) {
-                    state.gate_expired = true;
-                }
-                self.gate_again(pair);
-            }
+            Some(Purpose::Poll(pair)) => self.poll_again(pair),
+            Some(Purpose::PollLimit(pair, what)) => self.time_is_up(pair, what),
             Some(Purpose::Attach(pair)) => self.attach_again(pair),
             Some(Purpose::Reach(target)) => {
                 if let Some(state) = self.targets.get_mut(target)
@@ -364,35 +385,6 @@ impl Scheduler {
                 self.dirty.insert(target);
             }
             Some(Purpose::Retry(_)) | None => {}
-        }
-    }
-
-    fn locked(&mut self, result: Result<(), Failure>) {
-        if self.lock != Lock::Asked {
-            return;
-        }
-        match result {
-            Ok(()) => {
-                self.lock = Lock::Held;
-                let targets = std::mem::take(&mut self.lock_targets);
-                self.emit_durable(Event::Locked { targets });
-                // What was read before the lock may have been changed by whoever held it.
-                self.store.clear();
-                self.epoch += 1;
-                for state in &mut self.targets {
-                    state.greeted = false;
-                    state.discard = state.busy == Busy::Reading;
-                    state.leftovers.clear();
-                }
-                self.dirty.append(&mut self.awaiting);
-                self.wake_parked();
-            }
-            Err(failure) => {
-                self.emit(Event::LockRefused {
-                    failure: failure.clone(),
-                });
-                self.halt(Stop::LockRefused, &failure.message);
-            }
         }
     }
 
@@ -462,7 +454,7 @@ impl Scheduler {
         }
         let active = matches!(
             phase,
-            Phase::Ready | Phase::Verifying | Phase::Gating { paused: false, .. }
+            Phase::Ready | Phase::Verifying | Phase::Polling { paused: false, .. }
         );
         state.phase = phase;
         let target = state.target;
@@ -506,7 +498,8 @@ impl PairState {
             conditions_hold: false,
             credited: false,
             lost_once: false,
-            gate_expired: false,
+            fenced: 0,
+            time_is_up: false,
         }
     }
 }
@@ -521,10 +514,12 @@ impl TargetState {
             greeted: false,
             discard: false,
             reading: BTreeSet::new(),
+            outdated: BTreeSet::new(),
             wanted: BTreeSet::new(),
             leftovers: Vec::new(),
             attended: BTreeSet::new(),
             unsure: None,
+            unlocked: None,
             touched: Vec::new(),
             tries: 0,
             round: 0,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::engine::locks::{LockNews, NotLocked};
 use crate::facts::fact::{Answer, Fact};
 use crate::model::action::{Job, JobEnd};
 use crate::model::event::{CancelLevel, DiffLine, Event};
@@ -43,8 +44,17 @@ pub enum Input {
     },
     /// A [`Command::After`] is over.
     Timer(TimerId),
-    /// Answer to [`Command::Lock`].
-    Locked(Result<(), Failure>),
+    /// Answer to [`Command::Lock`]: those that could not be asked.
+    Locked(Result<Vec<NotLocked>, Failure>),
+    /// Answer to [`Command::Relock`]; an error of kind `Fenced` = somebody else holds it.
+    Relocked {
+        /// Where.
+        target: Target,
+        /// Whether it is held again.
+        result: Result<(), HostError>,
+    },
+    /// A lock that is held was gone for a while, or is lost.
+    LockNews(LockNews),
     /// Answer to [`Command::Confirm`].
     Confirmed(bool),
     /// Ctrl-C.
@@ -104,6 +114,11 @@ pub enum Command {
     Lock {
         /// Those that may change.
         targets: Vec<Target>,
+    },
+    /// Take a lock again that is gone from a target.
+    Relock {
+        /// Where.
+        target: Target,
     },
     /// Ask a person whether these disruptive pairs may go ahead.
     Confirm {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::decide::Step;
-use super::{Busy, Command, Lock, Mode, PairState, Phase, Scheduler, Stop, TargetState};
+use super::{Awaited, Busy, Command, Lock, Mode, PairState, Phase, Scheduler, Stop, TargetState};
 use crate::facts::fact::{Answer, Cost, Fact, FactError, FactValue};
 use crate::facts::known::FactRef;
 use crate::model::event::Event;
@@ -224,7 +224,7 @@ impl Scheduler {
             return false;
         };
         match state.phase {
-            Phase::Verifying | Phase::Gating { paused: false, .. } => true,
+            Phase::Verifying | Phase::Polling { paused: false, .. } => true,
             Phase::Ready => (info.whens.is_empty() || state.conditions_hold) && self.has_turn(info),
             _ => false,
         }
@@ -271,6 +271,7 @@ impl Scheduler {
         }
         state.busy = Busy::Free;
         let asked = std::mem::take(&mut state.reading);
+        let outdated = std::mem::take(&mut state.outdated);
         let (discard, greeting) = (state.discard, !state.greeted);
         self.executions = self.executions.saturating_sub(1);
         self.dirty.insert(index);
@@ -296,6 +297,12 @@ impl Scheduler {
             took_ms,
         });
         if !discard {
+            let (old, answers): (Vec<Answer>, Vec<Answer>) = answers
+                .into_iter()
+                .partition(|(fact, _)| outdated.contains(fact));
+            if let Some(state) = self.targets.get_mut(index) {
+                state.wanted.extend(old.into_iter().map(|(fact, _)| fact));
+            }
             self.learn(target, answers);
             if greeting && self.options.mode == Mode::Run {
                 self.greet(index, target);
@@ -480,7 +487,10 @@ fn unreached(state: &PairState, failure: &Failure) -> Outcome {
         Phase::Ready if state.lost_once => {
             unknown("its job is gone without a verdict, and its target did not answer afterwards")
         }
-        Phase::Gating { changed: true, .. } => Outcome::Unreachable(
+        Phase::Polling {
+            what: Awaited::Gate { changed: true },
+            ..
+        } => Outcome::Unreachable(
             failure
                 .clone()
                 .evidence("it was changed; its gate was not seen to hold"),

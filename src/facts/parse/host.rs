@@ -1,5 +1,6 @@
 //! Accounts, sudo, file systems, clock.
 
+use super::mounts::mount_of;
 use super::reply::{Reply, lines};
 use super::stats::Stats;
 use super::texts::Texts;
@@ -25,7 +26,8 @@ pub fn account(reply: &Reply<'_>, texts: &Texts, name: &str) -> Result<Account, 
     find_account(&users, &groups, name).ok_or(FactError::NotFound)
 }
 
-fn find_account(users: &str, groups: &str, name: &str) -> Option<Account> {
+/// An account, from the texts of /etc/passwd and /etc/group.
+pub fn find_account(users: &str, groups: &str, name: &str) -> Option<Account> {
     let fields: Vec<&str> = users
         .lines()
         .map(|line| line.split(':').collect::<Vec<_>>())
@@ -93,7 +95,7 @@ pub fn disk(reply: &Reply<'_>, texts: &Texts, place: usize) -> Result<Disk, Fact
     let mounts = texts
         .text(Place::Machine, "/proc/self/mountinfo")?
         .unwrap_or_default();
-    let mut disk = mount_of(&mounts, &real).unwrap_or_default();
+    let mut disk = mount_of(&mounts, &real);
     let [block, blocks, free, inodes, inodes_free] = numbers;
     disk.size = blocks.saturating_mul(block);
     disk.free = free.saturating_mul(block);
@@ -118,63 +120,6 @@ fn stat_numbers(text: &str, mark: &str, path: &str) -> Option<[u64; 5]> {
         .map_while(|word| word.parse().ok())
         .collect();
     numbers.try_into().ok()
-}
-
-/// The mount with the longest mount point above a real path; of several at one point the last, which hides the others.
-fn mount_of(mountinfo: &str, real: &str) -> Option<Disk> {
-    let mut best: Option<Disk> = None;
-    for line in mountinfo.lines() {
-        let Some((head, tail)) = line.split_once(" - ") else {
-            continue;
-        };
-        let head: Vec<&str> = head.split(' ').collect();
-        let tail: Vec<&str> = tail.split(' ').collect();
-        let (Some(point), Some(options), [fs_type, source, super_options]) =
-            (head.get(4), head.get(5), tail.as_slice())
-        else {
-            continue;
-        };
-        let point = unescape(point);
-        let above = point == "/"
-            || real == point
-            || real
-                .strip_prefix(&point)
-                .is_some_and(|rest| rest.starts_with('/'));
-        if above && best.as_ref().is_none_or(|b| b.mount.len() <= point.len()) {
-            let ro = |options: &str| options.split(',').any(|option| option == "ro");
-            best = Some(Disk {
-                mount: point,
-                source: unescape(source),
-                fs_type: (*fs_type).to_owned(),
-                read_only: ro(options) || ro(super_options),
-                ..Disk::default()
-            });
-        }
-    }
-    best
-}
-
-/// The kernel writes blank, tab, newline and backslash as `\040` and such.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let octal = tail
-            .get(..3)
-            .filter(|_| *first == b'\\')
-            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        match octal {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 pub fn clock(reply: &Reply<'_>, texts: &Texts, stats: &Stats) -> Result<Clock, FactError> {
@@ -206,6 +151,7 @@ pub fn clock(reply: &Reply<'_>, texts: &Texts, stats: &Stats) -> Result<Clock, F
             .unwrap_or_default(),
         synchronized,
         zone,
+        offset: None,
     })
 }
 

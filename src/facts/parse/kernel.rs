@@ -2,7 +2,7 @@
 
 use super::reply::{Reply, lines};
 use super::texts::Texts;
-use crate::facts::fact::{Cgroup, FactError, Module};
+use crate::facts::fact::{Cgroup, FactError, Module, SysctlFile};
 use crate::facts::questions::{self, Place};
 
 pub fn cgroup(texts: &Texts) -> Result<Cgroup, FactError> {
@@ -65,6 +65,40 @@ pub fn sysctl(texts: &Texts, name: &str) -> Result<String, FactError> {
     texts
         .text(Place::Machine, &path)?
         .ok_or(FactError::NotFound)
+}
+
+/// `MARK;file PATH` for each file, then `PATH:LINE` for each line that says something. Paths without the root prefix.
+pub fn sysctl_files(reply: &Reply<'_>) -> Result<Vec<SysctlFile>, FactError> {
+    let part = reply.part("sysctl-files", "sysctl files")?.whole()?;
+    let head = format!("{};file ", part.mark);
+    let mut files: Vec<(String, SysctlFile)> = Vec::new();
+    for line in lines(part.body) {
+        if let Some(full) = line.strip_prefix(&head) {
+            let path = full.strip_prefix(reply.root.as_str()).unwrap_or(full);
+            let file = SysctlFile {
+                path: path.to_owned(),
+                lines: Vec::new(),
+            };
+            files.push((format!("{full}:"), file));
+            continue;
+        }
+        let owner = files
+            .iter_mut()
+            .filter(|(full, _)| line.starts_with(full))
+            .max_by_key(|(full, _)| full.len());
+        match owner {
+            Some((full, file)) => {
+                let text = line.get(full.len()..).unwrap_or_default().trim();
+                if !text.is_empty() && !text.starts_with(['#', ';']) {
+                    file.lines.push(text.to_owned());
+                }
+            }
+            // What grep could not read might say the opposite.
+            None if line.starts_with("grep: ") => return Err(FactError::Failed(line)),
+            None => {}
+        }
+    }
+    Ok(files.into_iter().map(|(_, file)| file).collect())
 }
 
 pub fn module(reply: &Reply<'_>, name: &str) -> Result<Module, FactError> {

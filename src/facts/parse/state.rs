@@ -17,12 +17,40 @@ pub fn unit(reply: &Reply<'_>, texts: &Texts, name: &str) -> Result<Unit, FactEr
     };
     let text = part.whole()?.text();
     let block = find_unit(&text, name).ok_or_else(|| part.missing())?;
-    let stamp = texts.text(Place::Run, &format!("/stamp/{name}"))?;
-    let unit = unit_of(&block, stamp).ok_or_else(|| part.missing())?;
+    let mut unit = unit_of(&block).ok_or_else(|| part.missing())?;
+    unit.flapping = flaps(&unit, &texts.machine("/proc/uptime"));
+    unit.stamp = stamp(texts, Place::Run, &format!("/stamp/{name}"))?;
+    unit.stamp_kept = stamp(texts, Place::Root, &questions::kept_stamp(name))?;
     if unit.load == "not-found" && unit.active == "inactive" {
         return Err(FactError::NotFound);
     }
     Ok(unit)
+}
+
+/// A stamp that this login may not read is as good as none: whoever cannot read it cannot restart anything either.
+fn stamp(texts: &Texts, place: Place, path: &str) -> Result<Option<String>, FactError> {
+    match texts.text(place, path) {
+        Err(FactError::Denied) => Ok(None),
+        other => other,
+    }
+}
+
+/// How long after an automatic restart a unit counts as flapping.
+const FLAPPING_US: u64 = 10_000_000;
+
+/// Whether systemd has just restarted it by itself, or waits to. `uptime`: /proc/uptime, read shortly before; that both
+/// clocks go on in suspend or not makes no difference to a machine that is being set up.
+fn flaps(unit: &Unit, uptime: &str) -> bool {
+    if unit.sub.starts_with("auto-restart") {
+        return true;
+    }
+    let now_us = uptime
+        .split(' ')
+        .next()
+        .and_then(|seconds| seconds.replace('.', "").parse::<u64>().ok())
+        // Two digits after the point.
+        .map_or(u64::MAX, |hundredths| hundredths.saturating_mul(10_000));
+    unit.restarts > 0 && now_us.saturating_sub(unit.exec_start_us) < FLAPPING_US
 }
 
 /// The properties of one unit: blocks of `KEY=VALUE` lines with blank lines between.
@@ -46,7 +74,7 @@ fn find_unit<'a>(text: &'a str, name: &str) -> Option<BTreeMap<&'a str, &'a str>
     alias
 }
 
-fn unit_of(block: &BTreeMap<&str, &str>, stamp: Option<String>) -> Option<Unit> {
+fn unit_of(block: &BTreeMap<&str, &str>) -> Option<Unit> {
     let text = |key: &str| block.get(key).map(|value| (*value).to_owned());
     let or_empty = |key: &str| text(key).unwrap_or_default();
     Some(Unit {
@@ -67,7 +95,13 @@ fn unit_of(block: &BTreeMap<&str, &str>, stamp: Option<String>) -> Option<Unit> 
             .unwrap_or_default(),
         restarts: or_empty("NRestarts").parse().unwrap_or_default(),
         need_daemon_reload: text("NeedDaemonReload")? == "yes",
-        stamp,
+        stamp: None,
+        stamp_kept: None,
+        id: or_empty("Id"),
+        service_type: or_empty("Type"),
+        remain_after_exit: or_empty("RemainAfterExit") == "yes",
+        can_reload: or_empty("CanReload") == "yes",
+        flapping: false,
     })
 }
 

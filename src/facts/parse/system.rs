@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::reply::{Reply, lines};
 use super::texts::Texts;
 use crate::facts::fact::{Boot, FactError, Os};
-use crate::facts::questions::{CMDLINE_FILES, Place};
+use crate::facts::questions::{CMDLINE_FILES, CONTAINER, Place};
 
 pub fn os(reply: &Reply<'_>, texts: &Texts) -> Result<Os, FactError> {
     let release = match texts.bytes(Place::Root, "/etc/os-release")? {
@@ -45,6 +45,11 @@ pub fn os(reply: &Reply<'_>, texts: &Texts) -> Result<Os, FactError> {
         memory: memory(&texts.machine("/proc/meminfo")),
         cpus: cpus(&texts.machine("/sys/devices/system/cpu/online")),
         init: texts.machine("/proc/1/comm"),
+        container: texts
+            .text(Place::Root, CONTAINER)?
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
     })
 }
 

@@ -194,7 +194,8 @@ fn control_groups_of_all_generations_are_told_apart() {
 const SHOW: &str = "Type=notify\nId=k3s.service\nNames=k3s.service\nLoadState=loaded\nActiveState=active\n\
 SubState=running\nUnitFileState=enabled\nFragmentPath=/etc/systemd/system/k3s.service\nResult=success\n\
 ExecMainStatus=0\nMainPID=812\nInvocationID=0a1b\nActiveEnterTimestampMonotonic=23456789\n\
-ExecMainStartTimestampMonotonic=12345678\nNRestarts=2\nNeedDaemonReload=yes\n\n\
+ExecMainStartTimestampMonotonic=12345678\nNRestarts=2\nNeedDaemonReload=yes\nType=notify\n\
+RemainAfterExit=no\nCanReload=yes\n\n\
 Id=nope.service\nNames=nope.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nNeedDaemonReload=no\n\n\
 Id=ssh.service\nNames=sshd.service ssh.service\nLoadState=loaded\nActiveState=failed\nSubState=failed\n\
 ExecMainStatus=255\nNeedDaemonReload=no\n";
@@ -223,8 +224,18 @@ fn units_are_read_from_one_output_by_name_or_alias() {
         restarts: 2,
         need_daemon_reload: true,
         stamp: Some("d1g 0a1b".to_owned()),
+        stamp_kept: Some("kept".to_owned()),
+        id: "k3s.service".to_owned(),
+        service_type: "notify".to_owned(),
+        remain_after_exit: false,
+        can_reload: true,
+        flapping: true,
     };
-    let stamp = [("/stamp/k3s.service", "d1g 0a1b\n")];
+    let stamp = [
+        ("/stamp/k3s.service", "d1g 0a1b\n"),
+        ("/var/lib/hmco-boot/stamp/k3s.service", "kept\n"),
+        ("/proc/uptime", "22.34 80.12\n"),
+    ];
     assert_eq!(unit("k3s.service", SHOW, &stamp), Ok(FactValue::Unit(k3s)));
     assert_eq!(unit("nope.service", SHOW, &[]), Err(FactError::NotFound));
     match unit("sshd.service", SHOW, &[]) {

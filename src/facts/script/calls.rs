@@ -11,12 +11,16 @@ use crate::model::units::TimeSpan;
 const DPKG_FORMAT: &str = r"'${binary:Package}\t${Architecture}\t${Status}\t${Version}\n'";
 const UNIT_PROPERTIES: &str = "Id,Names,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,Result,\
 ExecMainStatus,MainPID,InvocationID,ActiveEnterTimestampMonotonic,ExecMainStartTimestampMonotonic,NRestarts,\
-NeedDaemonReload";
+NeedDaemonReload,Type,RemainAfterExit,CanReload";
+/// Whether systemd is what runs units here. Below a root it is not: a sandbox must not show or touch the units of the
+/// machine it lies on (its tests bring stand-ins, and this folder).
+const HAS_SYSTEMD: &str = "[ -d \"$R/run/systemd/system\" ]";
 /// Sockets without a peer: listening TCP (state 0A), bound UDP (07).
 const LISTENING: &str = "' 0+:0000 (0A|07) '";
 const JOBS: &str = include_str!("jobs.sh");
 const EXEC: &str = include_str!("exec.sh");
 const K3S: &str = include_str!("k3s.sh");
+const READINESS: &str = include_str!("readiness.sh");
 
 /// The names in facts that pass a check, quoted; each once.
 fn names<'a>(
@@ -74,12 +78,6 @@ pub(super) fn machine(request: &Request<'_>) -> String {
         ),
     );
     call(net, "framed addresses \"$L\" ip -o addr show");
-    let clock = any(request, |fact| matches!(fact, Fact::Clock));
-    call(clock, "framed date \"$L\" date +%s.%N");
-    call(
-        clock,
-        "[ -d /run/systemd/system ] && framed timedate \"$L\" timedatectl show --no-pager -p NTPSynchronized",
-    );
     let disks: Vec<String> = questions::disk_paths(request.facts)
         .into_iter()
         .map(|path| rooted(request, path))
@@ -87,6 +85,32 @@ pub(super) fn machine(request: &Request<'_>) -> String {
     call(
         !disks.is_empty(),
         &format!("batch disk \"$L\" '' disks {}", disks.join(" ")),
+    );
+    calls
+}
+
+/// The clock, swap units, files of kernel parameters.
+pub(super) fn settings(request: &Request<'_>) -> String {
+    let mut calls = String::new();
+    let mut call = |wanted: bool, text: &str| {
+        if wanted {
+            calls.push_str(text);
+            calls.push('\n');
+        }
+    };
+    let clock = any(request, |fact| matches!(fact, Fact::Clock));
+    call(clock, "framed date \"$L\" date +%s.%N");
+    call(
+        clock,
+        "[ -d /run/systemd/system ] && framed timedate \"$L\" timedatectl show --no-pager -p NTPSynchronized",
+    );
+    call(
+        any(request, |fact| matches!(fact, Fact::Swaps)),
+        "framed swap-units \"$L\" swap_units",
+    );
+    call(
+        any(request, |fact| matches!(fact, Fact::SysctlFiles)),
+        "framed sysctl-files \"$L\" sysctl_files",
     );
     calls
 }
@@ -140,11 +164,15 @@ pub(super) fn tools(request: &Request<'_>) -> String {
     );
     if !units.is_empty() {
         calls.push_str(&format!(
-            "if [ -d /run/systemd/system ]; then framed units \"$L\" systemctl show --no-pager -p {UNIT_PROPERTIES} \
+            "if {HAS_SYSTEMD}; then framed units \"$L\" systemctl show --no-pager -p {UNIT_PROPERTIES} \
 -- {units}; fi\n"
         ));
     }
     calls.push_str(&logs(request));
+    if any(request, |fact| matches!(fact, Fact::Readiness)) {
+        calls.push_str(&without_comments(READINESS));
+        calls.push_str("batch readiness \"$L\" '' readiness\n");
+    }
     calls
 }
 
@@ -155,7 +183,7 @@ fn logs(request: &Request<'_>) -> String {
             && is_unit_name(unit)
         {
             calls.push_str(&format!(
-                "[ -d /run/systemd/system ] && batch log-{n} \"$L\" '' log {n} {} {lines}\n",
+                "{HAS_SYSTEMD} && batch log-{n} \"$L\" '' log {n} {} {lines}\n",
                 quote(unit)
             ));
         }

@@ -26,12 +26,19 @@ if has sudo; then echo sudo; fi
 end 0
 if [ "$x" != 0 ] && has sudo; then framed sudo "$L" sudo -n true; fi
 }
+# What a part of the kernel that has no folder in /sys/module (built in, without parameters) shows of itself.
+shows() {
+case $1 in br_netfilter) [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; return;; esac
+while read -r a b; do [ "${b:-$a}" = "$1" ] && return 0; done </proc/filesystems
+return 1
+}
 # Present = loaded or built in; the rest is asked of modprobe.
 modules() {
 read -r v </proc/sys/kernel/osrelease
 for n; do
 if [ -d "/sys/module/$n" ]; then
 if [ -e "/sys/module/$n/initstate" ]; then echo "loaded $n"; else echo "builtin $n"; fi
+elif shows "$n"; then echo "builtin $n"
 else
 o=$(modprobe -D -q "$n") || { echo "absent $n"; continue; }
 case $o in builtin*) echo "builtin $n";; *) echo "available $n";; esac
@@ -60,6 +67,27 @@ read -r c <"$d/operstate"
 printf '%s %s %s %s\n' "${d##*/}" "${b:-0}" "${c:-unknown}" "$a"
 done
 end 0
+}
+# Swap units that swap.target pulls in. A masked one is a link to /dev/null, or an empty file.
+swap_units() {
+m="$R/etc/systemd/system"
+for d in "$m" "$R"/run/systemd/generator* "$R/run/systemd/system" "$R/usr/local/lib/systemd/system" "$R/usr/lib/systemd/system" "$R/lib/systemd/system"; do
+for p in "$d"/swap.target.wants/*.swap "$d"/swap.target.requires/*.swap; do
+[ -e "$p" ] || [ -L "$p" ] || continue
+p=${p##*/}
+if [ -e "$m/$p" ] && [ ! -s "$m/$p" ]; then printf 'masked %s\n' "$p"; else printf 'unit %s\n' "$p"; fi
+done
+done
+}
+# Files of kernel parameters: the paths of all, then their lines that say something.
+sysctl_files() {
+set --
+for p in "$R"/etc/sysctl.d/*.conf "$R"/run/sysctl.d/*.conf "$R"/usr/local/lib/sysctl.d/*.conf "$R"/usr/lib/sysctl.d/*.conf "$R"/lib/sysctl.d/*.conf "$R/etc/sysctl.conf"; do
+[ -e "$p" ] || [ -L "$p" ] || continue
+printf '%s;file %s\n' "$D" "$p"
+[ -f "$p" ] && set -- "$@" "$p"
+done
+[ "$#" = 0 ] || grep -aH '^[^#;]' "$@"
 }
 # For each path: the folder that holds it or would hold it, by its real path; then the file systems of all.
 disks() {

@@ -40,6 +40,7 @@ fn inventory() -> Inventory {
             node("nuc", &["agent"], Some("amd64")),
             node("pi4-9", &["agent"], None),
         ],
+        bastions: Vec::new(),
         groups: vec![Group {
             name: GroupName::new("storage"),
             span: SPAN,

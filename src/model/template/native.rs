@@ -115,9 +115,11 @@ impl Lower<'_> {
                     .map(|item| self.value(item))
                     .collect::<Result<_, _>>()?,
             ),
+            // A key without a value is no key, as in TOML: a node of `nodes` may have no address.
             Json::Object(entries) => Data::Table(
                 entries
                     .iter()
+                    .filter(|(_, item)| !item.is_null())
                     .map(|(name, item)| {
                         let key = Key {
                             span: self.span,

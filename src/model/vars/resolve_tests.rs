@@ -61,6 +61,7 @@ fn inventory(
             labels: BTreeMap::new(),
             vars: vars(own),
         }],
+        bastions: Vec::new(),
         groups: groups
             .iter()
             .enumerate()

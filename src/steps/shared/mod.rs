@@ -3,10 +3,15 @@
 pub mod attributes;
 pub mod diff;
 pub mod digest;
+pub mod fstab;
 pub mod list;
 pub mod place;
+pub mod scalar;
+pub mod script;
+pub mod service;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod whole;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

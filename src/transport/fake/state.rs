@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Calls, FakeRun, FakeTree, Fault, Refusal};
+use super::lock::FakeLock;
+use super::systemd::Systemd;
+use super::{Calls, FakeRun, FakeTree, Fault, Refusal, facts};
 use crate::artifact::{Artifacts, VerifiedFile, member};
 use crate::facts::fact::{
     Answer, Boot, Fact, FactError, FactValue, LeftoverJob, Os, RunState, Sudo,
@@ -12,7 +15,6 @@ use crate::model::action::{Action, Job, JobEnd, JobStatus, OUTPUT_CAP, Program};
 use crate::model::id::JobId;
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
-use crate::transport::machine::DEFAULT_RUN_DIR;
 use crate::transport::{HostError, HostErrorKind};
 
 pub(super) type OnRun = Arc<dyn Fn(&Program, &mut FakeTree) -> FakeRun + Send + Sync>;
@@ -22,6 +24,7 @@ pub(super) struct State {
     pub(super) tree: FakeTree,
     pub(super) answers: BTreeMap<Fact, Scripted>,
     pub(super) on_run: OnRun,
+    pub(super) systemd: Systemd,
     pub(super) artifacts: Option<Arc<dyn Artifacts>>,
     /// Files that jobs may place, by sha256: sent to it, or fetched by itself.
     pub(super) delivered: BTreeMap<String, VerifiedFile>,
@@ -32,6 +35,8 @@ pub(super) struct State {
     pub(super) calls: Calls,
     pub(super) faults: VecDeque<Fault>,
     pub(super) always: Option<Fault>,
+    pub(super) uptime: Duration,
+    pub(super) lock: Option<FakeLock>,
 }
 
 pub(super) enum FakeJob {
@@ -46,6 +51,7 @@ impl State {
             tree: FakeTree::default(),
             answers: BTreeMap::new(),
             on_run: Arc::new(|_, _| FakeRun::exit(0, "")),
+            systemd: Systemd::default(),
             artifacts: None,
             delivered: BTreeMap::new(),
             boot: 1,
@@ -55,6 +61,8 @@ impl State {
             calls: Calls::default(),
             faults: VecDeque::new(),
             always: None,
+            uptime: Duration::ZERO,
+            lock: None,
         }
     }
 
@@ -74,6 +82,9 @@ impl State {
             && !matches!(fault, Fault::LostDuring | Fault::LostAfter)
         {
             return Err(error(fault));
+        }
+        if let Some(fenced) = self.fence(job) {
+            return Err(fenced);
         }
         if !self.seen.insert(job.id.clone()) {
             return Err(host_error(
@@ -111,7 +122,8 @@ impl State {
                 retryable,
             };
             if let Action::Run(program) = action {
-                let run = (self.on_run.clone())(program, &mut self.tree);
+                let run = self.systemd.run(program, &mut self.tree);
+                let run = run.unwrap_or_else(|| (self.on_run.clone())(program, &mut self.tree));
                 stdout.push_str(&run.stdout);
                 stderr.push_str(&run.stderr);
                 match run.exit {
@@ -135,7 +147,41 @@ impl State {
             stderr,
             dropped: lost_out + lost_err,
         };
+        let restarts = end.status == JobStatus::Succeeded && job.actions.contains(&Action::Reboot);
+        if restarts {
+            let lock = self.lock.take();
+            self.reboot();
+            self.lock = lock.map(FakeLock::anew);
+        }
+        // The verdict is handed over before the machine goes down.
         self.jobs.insert(id.clone(), FakeJob::Ended(end));
+    }
+
+    /// A restart: what ran is gone, books included, for they are in memory.
+    pub(super) fn reboot(&mut self) {
+        self.boot += 1;
+        self.uptime = Duration::ZERO;
+        self.jobs.clear();
+        self.lock = None;
+        let has_systemd = Systemd::is_there(&self.tree);
+        if let Ok(run) = AbsPath::new("/run") {
+            // A refusal is impossible: a missing folder is fine, and this one may be a folder.
+            if let Err(refusal) = self.tree.act(&Action::Remove {
+                path: run,
+                recursive: true,
+            }) {
+                tracing::debug!(refusal, "/run stays");
+            }
+        }
+        if let (Some(cmdline), Ok(path)) = (
+            facts::next_cmdline(&self.tree),
+            AbsPath::new(facts::PROC_CMDLINE),
+        ) {
+            self.tree.write(&path, cmdline, 0o444);
+        }
+        if has_systemd {
+            self.systemd.reboot(&mut self.tree);
+        }
     }
 
     fn act(&mut self, action: &Action) -> Result<(), Refusal> {
@@ -184,21 +230,31 @@ impl State {
                 cap,
                 ..
             } => self.tree.content_fact(path, unless_sha256.as_deref(), *cap),
-            Fact::Os => Ok(FactValue::Os(os())),
-            Fact::Boot => Ok(FactValue::Boot(Boot {
-                id: self.boot_id(),
-                cmdline: "root=/dev/fake".to_owned(),
-                ..Boot::default()
+            Fact::Os => Ok(FactValue::Os(Os {
+                hostname: facts::text(&self.tree, "/proc/sys/kernel/hostname")
+                    .map_or_else(|| os().hostname, |name| name.trim().to_owned()),
+                ..os()
             })),
+            Fact::Boot => {
+                let boot = Boot {
+                    id: self.boot_id(),
+                    cmdline: "root=/dev/fake".to_owned(),
+                    ..Boot::default()
+                };
+                Ok(FactValue::Boot(facts::boot(&self.tree, boot)))
+            }
             Fact::Sudo => Ok(FactValue::Sudo(Sudo {
                 is_root: true,
                 ..Sudo::default()
             })),
             Fact::RunState => Ok(FactValue::RunState(self.run_state())),
-            other => Err(FactError::Failed(format!(
-                "the machine in memory was not told the answer to: {}",
-                other.describe()
-            ))),
+            Fact::Unit { name } => self.systemd.fact(name, &self.tree),
+            other => facts::of_tree(&self.tree, other).unwrap_or_else(|| {
+                Err(FactError::Failed(format!(
+                    "the machine in memory was not told the answer to: {}",
+                    other.describe()
+                )))
+            }),
         }
     }
 
@@ -214,7 +270,7 @@ impl State {
         };
         RunState {
             boot_id: self.boot_id(),
-            lock: text(&format!("{DEFAULT_RUN_DIR}/lock")),
+            lock: self.lock_text(),
             jobs: self
                 .jobs
                 .iter()
@@ -319,7 +375,7 @@ pub(super) fn error(fault: Fault) -> HostError {
     host_error(kind, message.to_owned())
 }
 
-fn host_error(kind: HostErrorKind, message: String) -> HostError {
+pub(super) fn host_error(kind: HostErrorKind, message: String) -> HostError {
     HostError {
         kind,
         failure: Failure::new(message),

@@ -58,7 +58,7 @@ hb_receive() {
 # Starts the job, which reads its own script from our standard input, and awaits it. $1: whether its output is streamed.
 hb_run() {
   exec 3<&0
-  hb_frame job-started
+  hb_frame job-started "$BOOT_ID"
   hb_close
   (cd -- "$HERE" && HMCO_BOOT_JOB=$ID && export HMCO_BOOT_JOB && exec setsid $SHELL_WORDS -c "$LOADER") <&3 3<&- > /dev/null 2>&1 &
   job=$! streamer=

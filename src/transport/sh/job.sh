@@ -69,6 +69,31 @@ hb_finish() {
   exit 0
 }
 
+# Goes on only while run $1 holds the lock: what comes over a slow connection may come late. (Nobody takes it away from here
+# on: this job is at work.)
+hb_hold() {
+  while :; do ! hb_lock_read || break; done
+  [ "$l_run" = "$1" ] || hb_finish "fenced $l_run"
+}
+
+# Ends the job well, then restarts the machine: once the verdict was taken (the job's folder is gone), or when nobody comes
+# for it.
+hb_restart() {
+  exec 5>&- 6>&-
+  (hb_finish succeeded) || exit
+  {
+    n=0
+    while [ -d "$HERE" ] && [ $n -lt 50 ]; do
+      n=$((n + 1))
+      hb_nap
+    done
+    cd /
+    sync
+    systemctl reboot || reboot || reboot -f
+  } &
+  exit 0
+}
+
 # Action $1 ended with status $2; $3 are the good ones, $4 those that may pass.
 hb_check() {
   case " $3 " in *" $2 "*) return ;; esac

@@ -48,7 +48,7 @@ impl FakeTree {
                 }
             }
             Action::Remove { path, recursive } => self.remove(path, *recursive),
-            Action::Run(_) => Ok(()),
+            Action::Run(_) | Action::Reboot => Ok(()),
             Action::Place { path, .. } => Err(format!("{path}: nothing was sent")),
         }
     }

@@ -1,0 +1,17 @@
+# Runs a node and starts it again when it reboots. $LAB_CGROUPS: the node's control group in each hierarchy; the
+# arguments are the command. systemd-nspawn ends with 133 when the machine in it asked for a reboot.
+set -u
+for group in $LAB_CGROUPS; do
+  echo $$ >"$group/watch/cgroup.procs" || exit 97
+done
+while :; do
+  for group in $LAB_CGROUPS; do
+    # A machine that starts finds no control groups of its life before.
+    find "$group/node" -mindepth 1 -depth -type d -exec rmdir {} \; 2>/dev/null
+  done
+  sh -c 'for group in $LAB_CGROUPS; do echo $$ >"$group/node/cgroup.procs" || exit 97; done
+    unset LAB_CGROUPS
+    exec "$@"' sh "$@"
+  status=$?
+  [ "$status" = 133 ] || exit "$status"
+done

@@ -1,0 +1,147 @@
+# Starts, restarts or reloads a unit, proves that it stays up, and records what it was started with. POSIX sh.
+# Arguments: VERB UNIT LIMIT SETTLE WAIT INPUT...; LIMIT and SETTLE in hundredths of a second.
+export LC_ALL=C TZ=UTC SYSTEMD_COLORS=0
+N='
+'
+R=${HMCO_BOOT_ROOT-}
+V=$1 U=$2 limit=$3 settle=$4 wait=$5
+shift 5
+
+# Hundredths of a second since boot, to u.
+now() {
+  read -r u l </proc/uptime
+  u=${u%.*}${u#*.}
+}
+nap() { sleep 0.2 2>/dev/null || sleep 1; }
+
+# Whether process $1 runs.
+alive() {
+  { read -r l <"/proc/$1/stat"; } 2>/dev/null || return 1
+  case ${l##*') '} in Z* | X*) return 1 ;; esac
+}
+
+# The unit's state.
+look() {
+  a= s= r= i= n=0 t= e= k= x= c= m=
+  o=$(systemctl show --no-pager -p ActiveState -p SubState -p Result -p InvocationID -p NRestarts -p Type -p CanReload \
+    -p RemainAfterExit -p ExecMainCode -p ExecMainStatus -p ConditionResult -- "$U" 2>&1) || fail "systemd does not tell its state: $o"
+  set -f
+  IFS=$N
+  for l in $o; do
+    case $l in
+      ActiveState=*) a=${l#*=} ;;
+      SubState=*) s=${l#*=} ;;
+      Result=*) r=${l#*=} ;;
+      InvocationID=*) i=${l#*=} ;;
+      NRestarts=*) n=${l#*=} ;;
+      Type=*) t=${l#*=} ;;
+      RemainAfterExit=*) e=${l#*=} ;;
+      CanReload=*) c=${l#*=} ;;
+      ExecMainCode=*) k=${l#*=} ;;
+      ExecMainStatus=*) x=${l#*=} ;;
+      ConditionResult=*) m=${l#*=} ;;
+    esac
+  done
+  unset IFS
+  set +f
+}
+
+# The evidence, then what happened: of a long output the last lines are what people see.
+fail() {
+  why=$1
+  if [ -n "${a-}" ]; then
+    journalctl --sync 2>/dev/null
+    printf 'journal of %s:\n' "$U" >&2
+    journalctl --no-pager -q -b -o cat -n 20 -u "$U" 2>&1 | tail -c 16384 >&2
+    look
+    printf '%s: %s (%s), result %s\n' "$U" "$a" "$s" "${r:-unknown}" >&2
+    case $k in
+      1) printf '%s: its program ended with exit status %s\n' "$U" "$x" >&2 ;;
+      2 | 3) printf '%s: its program was ended by signal %s\n' "$U" "$x" >&2 ;;
+    esac
+    [ "${n:-0}" = 0 ] || printf '%s: restarted by systemd %s times\n' "$U" "$n" >&2
+    [ "$m" != no ] || printf '%s: a condition of the unit (Condition...=) does not hold\n' "$U" >&2
+  fi
+  printf '%s: %s\n' "$U" "$why" >&2
+  exit 1
+}
+
+# What the inputs hold now, before the start: whatever is written later shows as a difference.
+inputs() {
+  read -r salt </proc/sys/kernel/random/uuid
+  record="salt $salt"
+  for p; do
+    d=absent l=absent
+    if [ -f "$R$p" ]; then
+      l=$(stat -c '%i:%s:%y:%z' "$R$p") && d=$(sha256sum <"$R$p") || fail "$p cannot be read"
+      d=${d%% *}
+    fi
+    d=$(printf '%s:%s' "$salt" "$d" | sha256sum)
+    record="$record${N}input ${d%% *} $(printf %s "$l" | tr ' ' _) $p"
+  done
+}
+
+# Keeps the record in folder $1, whole or not at all.
+keep() {
+  (umask 077 && mkdir -p -- "$1" && printf '%s\ninvocation %s\n' "$record" "$i" >"$1/.$U.new") &&
+    { sync "$1/.$U.new" 2>/dev/null; mv -f -- "$1/.$U.new" "$1/$U"; } || fail "$1 cannot be written, so what it runs with is not on record"
+}
+
+# Whether it is as a start should leave it.
+is_up() {
+  case $a in
+    active | reloading | refreshing) return 0 ;;
+    activating) [ "$wait" = 0 ] && case $s in auto-restart*) return 1 ;; esac ;;
+    inactive) [ "$t" = oneshot ] && [ "$e" != yes ] && [ "$r" = success ] && [ "$m" != no ] ;;
+    *) return 1 ;;
+  esac
+}
+
+[ -d "$R/run/systemd/system" ] || { printf 'systemd is not running here\n' >&2; exit 1; }
+look
+before=$i
+[ "$V" != reload ] || [ "$c" = yes ] || fail "it cannot be reloaded (its unit has no ExecReload): use on_change = \"restart\""
+# A start limit that was hit would refuse every start.
+[ "$a" != failed ] || systemctl reset-failed -- "$U"
+inputs "$@"
+now
+end=$((u + limit))
+if [ "$wait" = 1 ]; then
+  systemctl "$V" -- "$U" &
+  p=$!
+  while alive $p; do
+    now
+    if [ "$u" -ge $end ]; then
+      kill $p
+      look
+      fail "$V has not come to its end in time: it is still $a ($s)"
+    fi
+    nap
+  done
+  wait $p || fail "$V did not succeed"
+  look
+else
+  systemctl --no-block "$V" -- "$U" || fail "$V did not succeed"
+  look
+  # A restart is on its way when it is another start than before.
+  while ! is_up || { [ "$V" = restart ] && [ "$i" = "$before" ] && [ "$a" != inactive ]; }; do
+    now
+    [ "$u" -lt $end ] && [ "$a" != failed ] || fail "$V did not begin"
+    nap
+    look
+  done
+fi
+is_up || fail "it is not up after the $V"
+if [ "$a" != inactive ]; then
+  first=$i count=$n
+  now
+  end=$((u + settle))
+  while [ "$u" -lt $end ]; do
+    nap
+    look
+    is_up && [ "$i" = "$first" ] && [ "$n" = "$count" ] || fail "it does not stay up"
+    now
+  done
+fi
+keep "$R/run/hmco-boot/stamp"
+keep "$R/var/lib/hmco-boot/stamp"

@@ -1,0 +1,238 @@
+//! A started shell on a channel: its end, what its end means, and with sudo the moment it begins.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use russh::client::Msg;
+use russh::{Channel, ChannelWriteHalf, Sig};
+use tokio::sync::{mpsc, watch};
+
+use super::client::no_way;
+use super::pump::{Chunks, Pump};
+use super::shell::Lease;
+use super::sudo::{self, Gate, Sudo};
+use crate::model::outcome::Failure;
+use crate::transport::shell::{Control, NOT_LOADED};
+use crate::transport::{BoxFuture, HostError};
+
+/// Pieces of output (32 KiB at most each) that wait for a reader.
+const WAITING: usize = 4;
+
+/// Exit statuses that the machine's own errors explain better.
+const TOLD_ELSEWHERE: [i32; 3] = [NOT_LOADED, 126, 127];
+
+/// What is known of a started shell.
+#[derive(Default)]
+pub(super) struct Story {
+    pub exit: Option<i32>,
+    /// The server runs no command.
+    pub refused: bool,
+    /// The program runs; without sudo, as far as is known.
+    pub began: bool,
+    /// Something came on standard output.
+    pub heard: bool,
+    /// The channel is closed.
+    pub closed: bool,
+    /// What sudo said, without its prompts.
+    pub talk: String,
+    /// How often it asked.
+    pub prompts: usize,
+}
+
+/// How far a shell is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Progress {
+    /// sudo has not started the program yet.
+    Waiting,
+    /// The program runs.
+    Began,
+    /// sudo wants another password than the one it got.
+    Wrong,
+    /// All was said.
+    Ended,
+}
+
+/// The end of a shell, and what its end means.
+pub(super) struct SshControl {
+    story: Arc<Mutex<Story>>,
+    progress: watch::Receiver<Progress>,
+    /// Until it is dropped.
+    write: Option<ChannelWriteHalf<Msg>>,
+    lease: Lease,
+    sudo: Sudo,
+    waited: bool,
+}
+
+/// The output of a started shell.
+pub(super) struct Streams {
+    pub stdout: Chunks,
+    pub stderr: Chunks,
+}
+
+pub(super) fn lock(story: &Mutex<Story>) -> MutexGuard<'_, Story> {
+    story.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SshControl {
+    /// Takes over a channel.
+    pub(super) fn new(
+        channel: Channel<Msg>,
+        lease: Lease,
+        gate: Option<Gate>,
+        sudo: Sudo,
+    ) -> (Self, Streams) {
+        let (read, write) = channel.split();
+        let began = gate.is_none();
+        let story = Arc::new(Mutex::new(Story {
+            began,
+            ..Story::default()
+        }));
+        let (out, stdout) = mpsc::channel(WAITING);
+        let (err, stderr) = mpsc::channel(WAITING);
+        let (said, progress) = watch::channel(if began {
+            Progress::Began
+        } else {
+            Progress::Waiting
+        });
+        let pump = Pump {
+            read,
+            out: Some(out),
+            err: Some(err),
+            story: story.clone(),
+            progress: said,
+            gate,
+            talk: Vec::new(),
+        };
+        tokio::spawn(pump.run());
+        let control = Self {
+            story,
+            progress,
+            write: Some(write),
+            lease,
+            sudo,
+            waited: false,
+        };
+        let streams = Streams {
+            stdout: Chunks::new(stdout),
+            stderr: Chunks::new(stderr),
+        };
+        (control, streams)
+    }
+
+    /// The channel's sending half.
+    pub(super) fn write(&self) -> Option<&ChannelWriteHalf<Msg>> {
+        self.write.as_ref()
+    }
+
+    /// Waits until sudo started the program, or did not.
+    pub(super) async fn begun(&mut self) -> Progress {
+        let known = self
+            .progress
+            .wait_for(|now| *now != Progress::Waiting)
+            .await;
+        known.map_or(Progress::Ended, |now| *now)
+    }
+
+    /// Why sudo did not start the program; `None` where nobody knows, as the connection was lost.
+    pub(super) fn sudo_trouble(&self) -> Option<Failure> {
+        let story = lock(&self.story);
+        if story.exit.is_none() && story.prompts < 2 && self.lease.connection().is_closed() {
+            return None;
+        }
+        let talk = sudo::Talk {
+            text: &story.talk,
+            prompts: story.prompts,
+            exit: story.exit,
+        };
+        Some(sudo::trouble(
+            &talk,
+            &self.sudo,
+            self.lease.machine(),
+            self.lease.user(),
+        ))
+    }
+
+    fn no_commands(&self) -> HostError {
+        let (machine, user) = (self.lease.machine(), self.lease.user());
+        no_way(
+            false,
+            Failure::new(format!("{machine} lets {user} log in but run no commands")).hint(
+                "see `ForceCommand` in its sshd_config and the options of the key in authorized_keys",
+            ),
+        )
+    }
+
+    fn no_shell(&self, exit: i32) -> HostError {
+        let (machine, user) = (self.lease.machine(), self.lease.user());
+        no_way(
+            false,
+            Failure::new(format!(
+                "the login shell of {user} on {machine} ended with status {exit} and ran no command"
+            ))
+            .hint(format!(
+                "on {machine}: `getent passwd {user}` names that shell; give it a usual one"
+            )),
+        )
+    }
+}
+
+impl Control for SshControl {
+    fn wait(&mut self) -> BoxFuture<'_, Option<i32>> {
+        Box::pin(async move {
+            let over = |now: &Progress| matches!(now, Progress::Ended | Progress::Wrong);
+            // It fails where the sender is gone: then it is over, too.
+            if self.progress.wait_for(over).await.is_err() {
+                tracing::debug!("a channel's task is gone");
+            }
+            self.waited = true;
+            lock(&self.story).exit
+        })
+    }
+
+    fn refusal(&self) -> Option<HostError> {
+        let story = lock(&self.story);
+        let (exit, heard, began, refused) = (story.exit, story.heard, story.began, story.refused);
+        drop(story);
+        if refused {
+            return Some(self.no_commands());
+        }
+        if !began {
+            return self.sudo_trouble().map(|failure| no_way(false, failure));
+        }
+        let plain = matches!(self.sudo, Sudo::None) && !heard;
+        exit.filter(|exit| plain && (1..128).contains(exit) && !TOLD_ELSEWHERE.contains(exit))
+            .map(|exit| self.no_shell(exit))
+    }
+
+    fn last_words(&self) -> Option<String> {
+        let connection = self.lease.connection();
+        connection
+            .is_closed()
+            .then(|| connection.last_words())
+            .flatten()
+    }
+}
+
+impl Drop for SshControl {
+    /// Closes the channel, and ends the shell where nobody awaited it (as far as the server carries signals).
+    fn drop(&mut self) {
+        if lock(&self.story).closed {
+            return;
+        }
+        let (Ok(runtime), Some(write)) = (tokio::runtime::Handle::try_current(), self.write.take())
+        else {
+            return;
+        };
+        let waited = self.waited;
+        runtime.spawn(async move {
+            let closed = async {
+                if !waited {
+                    write.signal(Sig::KILL).await?;
+                }
+                write.close().await
+            };
+            if let Err(error) = closed.await {
+                tracing::debug!(%error, "a channel could not be closed");
+            }
+        });
+    }
+}

@@ -1,0 +1,18 @@
+//! The real binary on real nodes: systemd, OpenSSH, sudo, dpkg; nodes that lose power or their network, and a tool that is
+//! killed. Needs root and what the rehearsal lab needs, else it says that it skipped.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test may stop at the first surprise, starts processes, and looks at files"
+)]
+
+#[path = "nodes/locks.rs"]
+mod locks;
+#[path = "nodes/reach.rs"]
+mod reach;
+#[path = "nodes/rig.rs"]
+mod rig;

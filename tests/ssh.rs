@@ -1,0 +1,18 @@
+//! Machines over SSH: real OpenSSH servers on the loopback address, and a server in this process that misbehaves.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+#[path = "ssh/openssh.rs"]
+mod openssh;
+#[path = "support/sshd.rs"]
+mod sshd;
+#[path = "ssh/support.rs"]
+mod support;
