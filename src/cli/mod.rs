@@ -6,6 +6,7 @@ pub mod check;
 pub mod completions;
 pub mod environment;
 pub mod error;
+pub mod exec;
 pub mod files;
 pub mod graph;
 pub mod hosts;
@@ -141,6 +142,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Bring the targets to what a playbook says
     Run(run::Args),
+    /// Run a command on nodes, in parallel and on record
+    Exec(exec::Args),
     /// Go on with a run that was cut off
     Resume(resume::Args),
     /// Look at recorded runs
@@ -247,6 +250,7 @@ pub async fn dispatch(
         Command::Graph(args) => graph::run(&args, context),
         Command::Plan(args) => plan::run(&args, context).await,
         Command::Run(args) => run::run(&args, context).await,
+        Command::Exec(args) => exec::run(&args, context).await,
         Command::Resume(args) => resume::run(&args, context).await,
         Command::Runs(args) => runs::run(&args, context),
         Command::Hosts(args) => hosts::run(&args, context).await,
