@@ -110,9 +110,12 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
-/// Milliseconds in words: `0.4 s`, `62.0 s`.
+/// Milliseconds, at least 0, in words: `40 ms`, `62.0 s`.
 pub fn seconds(ms: i64) -> String {
-    format!("{}.{} s", ms / 1000, (ms.abs() % 1000) / 100)
+    match ms {
+        ..1000 => format!("{ms} ms"),
+        _ => format!("{}.{} s", ms / 1000, (ms % 1000) / 100),
+    }
 }
 
 #[cfg(test)]
@@ -142,6 +145,6 @@ mod tests {
         assert_eq!(bytes((1 << 30) - 1), "1023 MiB");
         assert_eq!(bytes((3 << 30) / 2), "1.5 GiB");
         assert_eq!(seconds(62_040), "62.0 s");
-        assert_eq!(seconds(950), "0.9 s");
+        assert_eq!(seconds(950), "950 ms");
     }
 }
