@@ -76,11 +76,11 @@ impl Finding {
         Self::new(check, severity, measured, limit, cure)
     }
 
-    /// Everything about it in one line: `memory: 900 MiB (limit: at least 1700 MiB); cure: more memory`.
+    /// Everything about it in one line: `memory: 900 MiB; limit: at least 1700 MiB; cure: more memory`.
     pub fn line(&self) -> String {
         let mut line = format!("{}: {}", self.check, self.measured);
         if !self.limit.is_empty() {
-            line.push_str(&format!(" (limit: {})", self.limit));
+            line.push_str(&format!("; limit: {}", self.limit));
         }
         if !self.cure.is_empty() {
             line.push_str(&format!("; cure: {}", self.cure));
@@ -133,7 +133,7 @@ mod tests {
         );
         assert_eq!(
             bad.told(),
-            "error memory: 900 MiB (limit: at least 1 GiB); cure: buy some"
+            "error memory: 900 MiB; limit: at least 1 GiB; cure: buy some"
         );
         let fine = Finding::unless(true, Severity::Error, "memory", "8.0 GiB", "", "buy some");
         assert_eq!(fine.told(), "fine memory: 8.0 GiB");
