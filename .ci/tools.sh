@@ -65,3 +65,14 @@ need_rust() {
     return 1
   }
 }
+
+# What the rehearsal lab needs (`hmco-boot lab`): nodes are made by debootstrap and run by systemd-nspawn.
+need_lab() {
+  command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] || apt_install debootstrap
+  [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || apt_install debian-archive-keyring
+  need systemd-nspawn systemd-container
+  # Not in everybody's PATH, though there.
+  command -v nft >/dev/null || [ -x /usr/sbin/nft ] || apt_install nftables
+  command -v ip >/dev/null || [ -x /usr/sbin/ip ] || apt_install iproute2
+  need ssh openssh-client
+}

@@ -94,6 +94,8 @@
 //!   knows a fact only as a question to a target with a cost, so they change nothing in it; the kinds that need them
 //!   bring them.
 //! - `resume` goes on with runs of this machine's own record. `--take-over` comes with staged procedures.
+//! - A lab is below `/var/lib/hmco-boot-lab`, not `/var/lib/hmco-boot/lab`: that would be the state folder of a cluster
+//!   called `lab`. The lab uses no `transport`: it looks at its nodes with the system's own ssh.
 //! - The directory kind's touches end at the folder itself ([`steps::Touches`] tells paths from trees), so a first plan
 //!   shows what it would write below a folder that is still to be made.
 

@@ -14,10 +14,14 @@
 mod broken;
 #[path = "seam_contract/fake.rs"]
 mod fake;
+#[path = "seam_contract/fetch.rs"]
+mod fetch;
 #[path = "seam_contract/files.rs"]
 mod files;
 #[path = "seam_contract/host.rs"]
 mod host;
+#[path = "support/http.rs"]
+mod http;
 #[path = "seam_contract/jobs.rs"]
 mod jobs;
 #[path = "seam_contract/local.rs"]
@@ -26,7 +30,11 @@ mod local;
 mod locks;
 #[path = "seam_contract/locks_local.rs"]
 mod locks_local;
+#[path = "seam_contract/place.rs"]
+mod place;
 #[path = "seam_contract/rig.rs"]
 mod rig;
 #[path = "support/sshd.rs"]
 mod sshd;
+#[path = "seam_contract/upload.rs"]
+mod upload;

@@ -10,9 +10,13 @@
     reason = "tests"
 )]
 
+#[path = "ssh/login.rs"]
+mod login;
 #[path = "ssh/openssh.rs"]
 mod openssh;
 #[path = "support/sshd.rs"]
 mod sshd;
 #[path = "ssh/support.rs"]
 mod support;
+#[path = "ssh/users.rs"]
+mod users;

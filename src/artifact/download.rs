@@ -42,16 +42,17 @@ impl Download<'_> {
     /// Fetches until the part is complete. A part that is there is gone on with.
     pub async fn run(&self) -> Result<(), Failure> {
         let mut tries = 0;
+        let mut furthest = files::size(self.part).unwrap_or(0);
         loop {
-            let before = files::size(self.part).unwrap_or(0);
             let (failure, after) = match self.once().await {
                 Ok(()) => return Ok(()),
                 Err(Trouble::Lasting(failure)) => return Err(failure),
                 Err(Trouble::Passing { failure, after }) => (failure, after),
             };
-            // As long as bytes come, it goes on.
-            if files::size(self.part).unwrap_or(0) > before {
-                tries = 0;
+            // As long as it gets further than ever before, it goes on.
+            let have = files::size(self.part).unwrap_or(0);
+            if have > furthest {
+                (furthest, tries) = (have, 0);
             }
             tries += 1;
             if tries >= self.settings.tries {

@@ -235,7 +235,7 @@ impl Store {
         }
     }
 
-    async fn from_mirrors(
+    async fn mirrored(
         &self,
         pin: &Pin,
         watch: Watch<'_>,
@@ -265,7 +265,7 @@ impl Store {
     }
 
     /// From the URL into the cache, one process at a time.
-    async fn from_url(&self, pin: &Pin, watch: Watch<'_>) -> Result<VerifiedFile, Failure> {
+    async fn downloaded(&self, pin: &Pin, watch: Watch<'_>) -> Result<VerifiedFile, Failure> {
         self.prepare()?;
         let _lock = self.lock(&pin.sha256, watch).await?;
         // Whoever had the lock may have fetched it.
@@ -308,10 +308,10 @@ impl Store {
             return Ok(file);
         }
         let mut wrong = Vec::new();
-        if let Some(file) = self.from_mirrors(pin, watch, &mut wrong).await {
+        if let Some(file) = self.mirrored(pin, watch, &mut wrong).await {
             return Ok(file);
         }
-        self.from_url(pin, watch).await.map_err(|mut failure| {
+        self.downloaded(pin, watch).await.map_err(|mut failure| {
             for other in wrong {
                 failure.evidence.push(other.message);
                 failure.evidence.extend(other.evidence);

@@ -42,15 +42,6 @@ pub fn replace_private(path: &Path, text: &[u8]) -> io::Result<()> {
     written
 }
 
-/// Writes a file that is there anew, whole or not at all; its permissions stay.
-pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    // A link is followed: the file it leads to is meant.
-    let path = fs::canonicalize(path)?;
-    let mode = fs::metadata(&path)?.permissions();
-    replace_private(&path, text)?;
-    fs::set_permissions(&path, mode)
-}
-
 /// Writes a file that must still hold `old` ([`io::ErrorKind::InvalidData`] where it does not), whole or not at all: beside
 /// it, then renamed over it, with the mode it has. A symbolic link stays one.
 pub fn replace_if_same(path: &Path, old: &str, new: &str) -> io::Result<()> {
@@ -88,4 +79,29 @@ pub fn replace_if_same(path: &Path, old: &str, new: &str) -> io::Result<()> {
 /// Reads a text file.
 pub fn read(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_only_while_it_is_as_it_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("a"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink(&file, &link).unwrap();
+        replace_if_same(&link, "old", "new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert!(link.is_symlink());
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+        let error = replace_if_same(&file, "old", "newer").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
 }

@@ -55,6 +55,9 @@ pub enum Command {
         /// All labs
         #[arg(long)]
         all: bool,
+        /// What labs share as well: the base tree and the packages that were fetched
+        #[arg(long, requires = "all")]
+        caches: bool,
     },
     /// Show the nodes
     Status {
@@ -209,7 +212,8 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let place = shelf.lab(&args.name).map_err(edge)?;
     match &args.command {
         Command::Up(up) => bring_up(&place, up, context).await?,
-        Command::Down { all } => take_down(&shelf, &place, *all, context)?,
+        Command::Down { all: false, .. } => take_down(&place, context)?,
+        Command::Down { caches, .. } => take_all_down(&shelf, *caches, context)?,
         Command::Status { all } => show(&shelf, &place, *all, context)?,
         Command::Ssh { node, command } => return log_in(&place, node, command),
         Command::Kill { nodes } => kill(&place, nodes, context)?,
@@ -315,26 +319,31 @@ fn telling<T>(
     work(&say).map_err(edge)
 }
 
-fn take_down(
-    shelf: &Shelf,
-    place: &Place,
-    all: bool,
-    context: &mut Context<'_>,
-) -> Result<(), CliError> {
-    let names = if all {
-        shelf.labs().map_err(failed)?
+fn take_down(place: &Place, context: &mut Context<'_>) -> Result<(), CliError> {
+    let was_there = telling(context.output, |say| down::down(place, say))?;
+    let words = if was_there {
+        "is down"
     } else {
-        vec![place.name.clone()]
+        "was not there"
     };
-    for name in names {
-        let place = shelf.lab(&name).map_err(edge)?;
-        let was_there = telling(context.output, |say| down::down(&place, say))?;
-        let words = if was_there {
-            "is down"
-        } else {
-            "was not there"
-        };
-        context.output.talk(&format!("lab `{name}` {words}\n"));
+    let name = &place.name;
+    context.output.talk(&format!("lab `{name}` {words}\n"));
+    Ok(())
+}
+
+fn take_all_down(shelf: &Shelf, caches: bool, context: &mut Context<'_>) -> Result<(), CliError> {
+    for name in shelf.labs().map_err(failed)? {
+        take_down(&shelf.lab(&name).map_err(edge)?, context)?;
+    }
+    if caches {
+        down::forget(shelf).map_err(edge)?;
+    } else if shelf.cache().exists() {
+        let cache = shelf.cache();
+        let text = format!(
+            "kept for the next lab: {} (--caches removes it)\n",
+            cache.display()
+        );
+        context.output.talk(&text);
     }
     Ok(())
 }
@@ -349,11 +358,17 @@ fn show(
         let record = expect(place)?;
         return show_one(place, &record, context);
     }
-    for name in shelf.labs().map_err(failed)? {
-        let place = shelf.lab(&name).map_err(edge)?;
+    let names = shelf.labs().map_err(failed)?;
+    for name in &names {
+        let place = shelf.lab(name).map_err(edge)?;
         if let Some(record) = Record::load(&place).map_err(failed)? {
             show_one(&place, &record, context)?;
         }
+    }
+    if names.is_empty() {
+        context
+            .output
+            .talk("there is no lab; hmco-boot lab up makes one\n");
     }
     Ok(())
 }
@@ -445,17 +460,15 @@ fn start(place: &Place, names: &[String], context: &mut Context<'_>) -> Result<(
 }
 
 fn throttle(place: &Place, limit: Limit, names: &[String]) -> Result<(), CliError> {
-    let record = expect(place)?;
+    let mut record = expect(place)?;
+    let _lock = place.lock().map_err(edge)?;
     for node in some_or_all(place, &record, names)? {
-        if !node.runs() {
-            let what = format!("{} is off", node.plan.name);
-            let hint = format!(
-                "hmco-boot lab start --name {} {}",
-                place.name, node.plan.name
-            );
-            return Err(CliError::failed(what).hint(hint));
-        }
+        node.group.make().map_err(failed)?;
         node.group.limit_cpu(limit.0).map_err(failed)?;
+    }
+    if names.is_empty() {
+        record.cpu = limit.0;
+        record.save(place).map_err(failed)?;
     }
     Ok(())
 }

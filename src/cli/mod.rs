@@ -6,6 +6,7 @@ pub mod check;
 pub mod completions;
 pub mod environment;
 pub mod error;
+pub mod exec;
 pub mod files;
 pub mod graph;
 pub mod hosts;
@@ -90,7 +91,7 @@ When several hold, the first of 130, 5, 2, 1, 3, 4 counts.
 Environment:
   HMCO_BOOT_STATE_DIR   where runs are recorded (see --state-dir)
   HMCO_MIRROR           folders with pinned files (see --mirror), with colons between
-  HTTPS_PROXY, NO_PROXY for what this machine fetches itself
+  HTTPS_PROXY, NO_PROXY  proxies for what this machine fetches itself
   NO_COLOR              no colour
   CLICOLOR_FORCE        colour even where the output is no terminal";
 
@@ -141,6 +142,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Bring the targets to what a playbook says
     Run(run::Args),
+    /// Run a command on nodes, in parallel and on record
+    Exec(exec::Args),
     /// Go on with a run that was cut off
     Resume(resume::Args),
     /// Look at recorded runs
@@ -247,6 +250,7 @@ pub async fn dispatch(
         Command::Graph(args) => graph::run(&args, context),
         Command::Plan(args) => plan::run(&args, context).await,
         Command::Run(args) => run::run(&args, context).await,
+        Command::Exec(args) => exec::run(&args, context).await,
         Command::Resume(args) => resume::run(&args, context).await,
         Command::Runs(args) => runs::run(&args, context),
         Command::Hosts(args) => hosts::run(&args, context).await,

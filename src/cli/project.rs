@@ -7,7 +7,8 @@ use crate::config::diagnostic::{self, Look};
 use crate::config::load::load_project;
 use crate::config::project::{Loaded, Options, Project};
 use crate::config::source::Sources;
-use crate::model::mistake::Mistake;
+use crate::model::inventory::Inventory;
+use crate::model::mistake::{Mistake, Severity};
 
 /// Refuses a `--project` that is no folder: nothing said about what is in it would be true.
 pub fn expect_folder(context: &Context<'_>) -> Result<(), CliError> {
@@ -55,6 +56,27 @@ pub fn load(context: &mut Context<'_>, playbook: Option<&str>) -> Result<Loaded,
         find(loaded.as_far_as_read(), name)?;
     }
     Ok(loaded)
+}
+
+/// The inventory and the project's folder, for a command that needs no playbook: mistakes in playbooks do not matter.
+pub fn inventory(context: &Context<'_>) -> Result<(Inventory, std::path::PathBuf), CliError> {
+    let loaded = read(context, &Options::default());
+    let found = loaded.as_far_as_read();
+    let file = found.inventory.as_ref().map(|inventory| &inventory.file);
+    let matters = |mistake: &&Mistake| {
+        let source = mistake.span.and_then(|span| loaded.sources.get(span.file));
+        mistake.severity == Severity::Error
+            && source.is_none_or(|source| file.is_none_or(|file| source.name() == file))
+    };
+    let mistakes: Vec<Mistake> = loaded.mistakes.iter().filter(matters).cloned().collect();
+    if !mistakes.is_empty() {
+        let drawn = draw(context, &loaded.sources, &mistakes);
+        return Err(CliError::usage(diagnostic::summary(&mistakes)).below(drawn));
+    }
+    match (&found.inventory, &found.root) {
+        (Some(inventory), Some(root)) => Ok((inventory.clone(), root.clone())),
+        _ => Err(CliError::usage("there is no inventory").hint("hmco-boot init makes a first one")),
+    }
 }
 
 /// The path of the playbook that the user calls `name`.

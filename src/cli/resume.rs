@@ -14,6 +14,7 @@ use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Journal, RunSummary};
 use crate::model::event::{Event, RunStarted};
 use crate::model::outcome::ExitCode;
+use crate::model::shell::quote_all;
 
 /// Arguments of `resume`.
 #[derive(Clone, Debug, clap::Args)]
@@ -80,10 +81,11 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     execute(&session, how, context).await
 }
 
-/// Whether the run ended because somebody else held the lock.
+/// Whether the run ended because somebody else held the lock, and not because it lost one in the middle.
 fn lock_refused(run: &RunSummary) -> bool {
     let end = run.finished.as_ref().map(|record| &record.event);
-    matches!(end, Some(Event::RunFinished { exit, .. }) if *exit == ExitCode::Locked)
+    matches!(end, Some(Event::RunFinished { exit, counts, .. })
+        if *exit == ExitCode::Locked && !counts.contains_key("changed"))
 }
 
 /// How the run began, and how far its record goes. `None`: the newest run needs nothing more.
@@ -103,8 +105,9 @@ fn recorded(
     let mut runs = journal.runs()?;
     if args.run.is_none() {
         // One that met another's lock did nothing: what matters is the run that it met. (Where it was to go on with one,
-        // it stands for that.)
+        // it stands for that.) Commands of `exec` are not gone on with.
         runs.retain(|run| run.started.resumes.is_some() || !lock_refused(run));
+        runs.retain(|run| run.started.arguments.exec.is_none());
     }
     let chosen = match &args.run {
         None if runs.is_empty() => return Err(nothing()),
@@ -114,6 +117,18 @@ fn recorded(
         },
         Some(name) => named(&runs, name)?,
     };
+    if let Some(argv) = &chosen.started.arguments.exec {
+        let (run, command) = (
+            &chosen.started.run,
+            quote_all(argv.iter().map(String::as_str)),
+        );
+        let what = format!(
+            "run {run} was `exec` of the command `{command}`; commands are not gone on with"
+        );
+        return Err(CliError::usage(what).hint(format!(
+            "`hmco-boot runs show {run}` says where it ended and how; where it may be run again, `hmco-boot exec` it again"
+        )));
+    }
     if state.live_run().as_ref() == Some(&chosen.started.run) {
         let run = &chosen.started.run;
         let what = format!("run {run} is still running");

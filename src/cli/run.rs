@@ -11,14 +11,16 @@ use super::reach::BecomeArgs;
 use super::session::{self, Session};
 use super::{Context, locks, plan};
 use crate::engine::clock::SystemClock;
-use crate::engine::runner::{self, Seams};
+use crate::engine::runner::{self, Ended, Observer, Seams};
 use crate::engine::scheduler::{Consent, Options};
 use crate::journal::sqlite::SqliteJournal;
+use crate::model::event::RunStarted;
 use crate::model::id::{JobId, PairId, RunId};
-use crate::model::outcome::ExitCode;
+use crate::model::outcome::{ExitCode, Failure};
 use crate::model::shell::quote;
 use crate::plan::saved::{Expectation, SavedPlan};
 use crate::report::reporter;
+use crate::transport::machines::Machines;
 
 /// Which playbook, for whom: what shapes a plan.
 #[derive(Clone, Debug, clap::Args)]
@@ -131,53 +133,102 @@ pub async fn execute(
     how: How,
     context: &mut Context<'_>,
 ) -> Result<ExitCode, CliError> {
-    let clock = SystemClock::new();
-    let run = session::new_run_id(&clock)?;
-    let journal = Arc::new(SqliteJournal::open(&session.state.journal_path())?);
-    let machines = session.machines(&how.become_root, context)?;
-    let holder = locks::holder(context, &run, &clock, how.command);
-    let locks = locks::run_locks(
-        session.state.clone(),
-        &session.fingerprinter,
-        machines.clone(),
-        holder,
-        &run,
-    );
-    let seams = Seams {
-        hosts: machines.clone(),
-        locks: Some(Arc::new(locks)),
-        journal: Some(journal.clone()),
-        confirm: Arc::new(live::Terminal),
-        clock: Arc::new(clock),
-        cancel: live::signals()?,
-    };
-    let mut options = Options::new(run.clone());
-    options.prior_jobs = how.prior_jobs;
-    options.expectation = how.expectation;
-    options.consent = match (how.yes, context.output.interactive()) {
-        (true, _) => Consent::Given,
-        (false, true) => Consent::Ask,
-        (false, false) => Consent::Refused,
-    };
-    let started = session.started(run, how.resumes);
+    let ready = Ready::new(session, how, context)?;
     let (format, settings) = context.reporter_options();
     let mut watcher = Watcher::new(reporter(format, settings, context.output.writer()));
-    let ended = runner::run(session.plan.clone(), options, seams, started, &mut watcher).await;
+    let (ended, held) = ready.run(session, &mut watcher).await;
     let shown = watcher.finish();
-    session.keep_digests(&machines, context);
-    let ended = ended.map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
-    if let Some(failure) = &ended.unrecorded {
-        context.output.warn(
-            &format!("the end of the run is not on record: {}", failure.message),
-            failure
-                .hint
-                .as_deref()
-                .unwrap_or("see that the state folder can be written, then run `hmco-boot resume`"),
-        );
-    }
-    close(journal)?;
+    let ended = held.finish(ended, session, context)?;
     shown?;
     Ok(ended.exit)
+}
+
+/// Everything that a run needs.
+pub struct Ready {
+    seams: Seams,
+    options: Options,
+    started: RunStarted,
+    held: Held,
+}
+
+/// What is to be put away after a run.
+pub struct Held {
+    journal: Arc<SqliteJournal>,
+    machines: Arc<Machines>,
+}
+
+impl Ready {
+    /// Puts it together.
+    pub fn new(session: &Session, how: How, context: &mut Context<'_>) -> Result<Self, CliError> {
+        let clock = SystemClock::new();
+        let run = session::new_run_id(&clock)?;
+        let journal = Arc::new(SqliteJournal::open(&session.state.journal_path())?);
+        let machines = session.machines(&how.become_root, context)?;
+        let holder = locks::holder(context, &run, &clock, how.command);
+        let locks = locks::run_locks(
+            session.state.clone(),
+            &session.fingerprinter,
+            machines.clone(),
+            holder,
+            &run,
+        );
+        let seams = Seams {
+            hosts: machines.clone(),
+            locks: Some(Arc::new(locks)),
+            journal: Some(journal.clone()),
+            confirm: Arc::new(live::Terminal),
+            clock: Arc::new(clock),
+            cancel: live::signals()?,
+        };
+        let mut options = Options::new(run.clone());
+        options.prior_jobs = how.prior_jobs;
+        options.expectation = how.expectation;
+        options.consent = match (how.yes, context.output.interactive()) {
+            (true, _) => Consent::Given,
+            (false, true) => Consent::Ask,
+            (false, false) => Consent::Refused,
+        };
+        Ok(Self {
+            seams,
+            options,
+            started: session.started(run, how.resumes),
+            held: Held { journal, machines },
+        })
+    }
+
+    /// Runs the session's plan.
+    pub async fn run(
+        self,
+        session: &Session,
+        observer: &mut dyn Observer,
+    ) -> (Result<Ended, Failure>, Held) {
+        let (plan, started) = (session.plan.clone(), self.started);
+        let ended = runner::run(plan, self.options, self.seams, started, observer).await;
+        (ended, self.held)
+    }
+}
+
+impl Held {
+    /// Puts it away, and tells what could not be put on record.
+    pub fn finish(
+        self,
+        ended: Result<Ended, Failure>,
+        session: &Session,
+        context: &mut Context<'_>,
+    ) -> Result<Ended, CliError> {
+        session.keep_digests(&self.machines, context);
+        let ended = ended.map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
+        if let Some(failure) = &ended.unrecorded {
+            context.output.warn(
+                &format!("the end of the run is not on record: {}", failure.message),
+                failure.hint.as_deref().unwrap_or(
+                    "see that the state folder can be written, then run `hmco-boot resume`",
+                ),
+            );
+        }
+        close(self.journal)?;
+        Ok(ended)
+    }
 }
 
 /// Ends the record. What cannot be written now was acknowledged before it was safe, so it must be told.

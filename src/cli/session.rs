@@ -74,6 +74,7 @@ impl Session {
             limit: args.limit.clone(),
             vars: args.vars.clone(),
             saved_plan: None,
+            exec: None,
         };
         let playbook = args.playbook.clone();
         let state = Arc::new(state);
@@ -83,6 +84,34 @@ impl Session {
             arguments,
             playbook,
             state,
+            fingerprinter,
+            root,
+        })
+    }
+
+    /// For a plan that comes from no playbook. Mistakes in playbooks do not matter to it.
+    pub fn without_playbook(
+        context: &mut Context<'_>,
+        label: String,
+        arguments: RunArguments,
+        plan: impl FnOnce(&Inventory, &Fingerprinter) -> Result<Plan, CliError>,
+    ) -> Result<Self, CliError> {
+        let (inventory, root) = project::inventory(context)?;
+        let state = paths::state_dir(context, &inventory.cluster.name)?;
+        let key = state
+            .mac_key()
+            .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
+        let fingerprinter = Fingerprinter::new(key);
+        let plan = plan(&inventory, &fingerprinter)?;
+        Ok(Self {
+            plan: Arc::new(plan),
+            arguments: RunArguments {
+                inventory: Some(inventory.file.clone()),
+                ..arguments
+            },
+            inventory,
+            playbook: label,
+            state: Arc::new(state),
             fingerprinter,
             root,
         })
@@ -218,7 +247,7 @@ fn planned(
     let limit = args
         .limit
         .as_deref()
-        .map(parse_limit)
+        .map(|limit| selector("--limit", limit))
         .transpose()
         .map_err(Refused::Words)?;
     let vars = command_line_vars(&args.vars, playbook).map_err(Refused::Words)?;
@@ -264,11 +293,12 @@ pub fn mistakes_of_plan(
     }
 }
 
-fn parse_limit(text: &str) -> Result<Selector, CliError> {
+/// A selector from the command line; `argument` says which one it is.
+pub fn selector(argument: &str, text: &str) -> Result<Selector, CliError> {
     Selector::parse(text).map_err(|error| {
         let marks = "^".repeat(error.at.len().max(1));
         let place = format!("{text}\n{}{marks}", " ".repeat(error.at.start));
-        let wrong = CliError::usage(format!("--limit: {}", error.message)).below(place);
+        let wrong = CliError::usage(format!("{argument}: {}", error.message)).below(place);
         match error.hint {
             Some(hint) => wrong.hint(hint),
             None => wrong,

@@ -61,9 +61,15 @@ impl Stamper {
             Event::RunFinished { took_ms, .. } => *took_ms = millis(now.saturating_sub(self.began)),
             Event::StepOutput { pair, text } => {
                 let used = self.output.entry(*pair).or_insert(0);
+                let left = OUTPUT_BUDGET.saturating_sub(*used);
                 *used += text.len();
-                if *used > OUTPUT_BUDGET {
+                if left == 0 {
                     return None;
+                }
+                if text.len() > left {
+                    text.truncate(text.floor_char_boundary(left));
+                    text.push_str("\n[what comes after this is not on record]\n");
+                    *used = OUTPUT_BUDGET;
                 }
             }
             // A check that waits is never started; what it takes counts from its first look.

@@ -54,7 +54,8 @@ impl Hierarchies {
         })
     }
 
-    fn of(mounts: &[Mount]) -> Option<Self> {
+    /// Those among these mounts.
+    pub(super) fn of(mounts: &[Mount]) -> Option<Self> {
         let is = |mount: &&Mount| {
             mount.point.starts_with("/sys/fs/cgroup")
                 && matches!(mount.kind.as_str(), "cgroup" | "cgroup2")
@@ -262,16 +263,24 @@ impl Group {
         Some(quota / (PERIOD / 100))
     }
 
-    /// Bytes of memory that it uses, as far as it is counted.
+    /// Bytes of memory that its programs hold, without what the kernel keeps of files; `None` where that is not
+    /// counted.
     pub fn memory(&self) -> Option<u64> {
-        let files = ["memory.current", "memory.usage_in_bytes"];
-        let mut folders = self.folders();
-        folders.find_map(|folder| {
-            files
-                .iter()
-                .find_map(|file| files::read_if_any(&folder.join(file)).trim().parse().ok())
-        })
+        let mut texts = self
+            .folders()
+            .map(|folder| files::read_if_any(&folder.join("memory.stat")));
+        texts.find_map(|text| held(&text))
     }
+}
+
+/// From `memory.stat`: `total_rss` of v1 (with the groups below), `anon` of v2.
+fn held(text: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    let found = lines.find_map(|line| {
+        line.strip_prefix("total_rss ")
+            .or_else(|| line.strip_prefix("anon "))
+    });
+    found?.trim().parse().ok()
 }
 
 /// Lets the groups below have their own limits (v2); a controller that this machine lacks is done without.
@@ -330,6 +339,16 @@ mod tests {
             found.group("a/1").variable(),
             "/sys/fs/cgroup/cpuset/a/1 /sys/fs/cgroup/cpu,cpuacct/a/1 /sys/fs/cgroup/unified/a/1"
         );
+    }
+
+    #[test]
+    fn memory_is_what_programs_hold() {
+        assert_eq!(
+            held("cache 9\nrss 1\ntotal_rss 4096\ntotal_rss_huge 5\n"),
+            Some(4096)
+        );
+        assert_eq!(held("anon 8192\nfile 5\n"), Some(8192));
+        assert_eq!(held(""), None);
     }
 
     #[test]

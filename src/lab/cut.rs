@@ -188,6 +188,7 @@ mod tests {
         Record {
             subnet: "172.30.0.0/24".parse().unwrap(),
             suite: String::new(),
+            base: String::new(),
             mirror: String::new(),
             security_mirror: String::new(),
             user: "pi".into(),

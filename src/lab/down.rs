@@ -1,11 +1,13 @@
 //! Taking a lab down: whatever of it is on this machine, found by name, whether a record is there or not.
 
+use std::path::Path;
+
 use super::cgroup::Hierarchies;
 use super::inventory::{self, Found};
-use super::place::Place;
+use super::place::{Place, Shelf};
 use super::record::Record;
-use super::{LabError, Say, files, mounts, network, tools};
-use std::path::Path;
+use super::{LabError, Say, base, files, mounts, network, tools};
+use crate::model::outcome::Failure;
 
 /// Removes a lab; `false` where nothing of it was there.
 ///
@@ -32,6 +34,10 @@ pub fn down(place: &Place, say: Say<'_>) -> Result<bool, LabError> {
             "{}: an inventory that it wrote is left where it is",
             failure.message
         )),
+    }
+    // What still makes a base though nobody waits for it, after an `up` that was killed.
+    if let Some(_lock) = place.shelf().try_lock()? {
+        base::clear(place.shelf(), &hierarchies.group(place.shelf().cgroup()))?;
     }
     // Its own lock last: a lab that is begun meanwhile finds an empty place.
     files::remove_tree(&place.dir)?;
@@ -62,5 +68,29 @@ fn remove_inventory(place: &Place, record: &Record, say: Say<'_>) -> Result<(), 
         )),
         Found::Nothing | Found::Foreign => {}
     }
+    Ok(())
+}
+
+/// Removes what labs share, and their folder where nothing else is in it.
+///
+/// # Errors
+/// Where a lab is there, or something does not go.
+pub fn forget(shelf: &Shelf) -> Result<(), LabError> {
+    let labs = shelf.labs()?;
+    if let Some(name) = labs.first() {
+        let what = format!("lab `{name}` still needs what labs share");
+        return Err(LabError::Usage(
+            Failure::new(what).hint(format!("hmco-boot lab down --name {name}")),
+        ));
+    }
+    let _lock = shelf.lock()?;
+    base::clear(
+        shelf,
+        &Hierarchies::of_this_machine()?.group(shelf.cgroup()),
+    )?;
+    mounts::unmount_below(&shelf.cache())?;
+    files::remove_tree(&shelf.cache())?;
+    files::remove(&shelf.dir().join(".lock"))?;
+    files::remove_empty(shelf.dir());
     Ok(())
 }

@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 
 use crate::model::outcome::Failure;
@@ -174,4 +174,9 @@ fn open_lock(path: &Path) -> Result<File, Failure> {
         .mode(0o600)
         .open(path)
         .map_err(|error| io_failure("open", path, &error))
+}
+
+/// Whether an open file still has a name.
+pub fn is_linked(file: &File) -> bool {
+    file.metadata().is_ok_and(|meta| meta.nlink() > 0)
 }

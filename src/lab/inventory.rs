@@ -155,3 +155,75 @@ fn digest(text: &str) -> String {
         .map(|b| format!("{b:02x}"))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::place::Shelf;
+
+    fn lab(folder: &Path) -> (Place, Record) {
+        let place = Shelf::open(folder).unwrap().lab("lab").unwrap();
+        files::private_folder(&place.dir).unwrap();
+        let mut record = Record {
+            subnet: "172.30.0.0/24".parse().unwrap(),
+            suite: "bookworm".into(),
+            base: "bookworm-0".into(),
+            mirror: "http://m".into(),
+            security_mirror: "http://s".into(),
+            user: "pi".into(),
+            cpu: None,
+            inventory: Some(folder.join("inventory/lab.toml")),
+            written: Vec::new(),
+            nodes: Vec::new(),
+        };
+        record.grow("lab", "server", 1);
+        record.grow("lab", "agent", 1);
+        (place, record)
+    }
+
+    fn keys() -> Vec<Vec<String>> {
+        vec![
+            vec!["ssh-ed25519 AAAA".to_owned()],
+            vec!["ssh-rsa B".to_owned()],
+        ]
+    }
+
+    #[test]
+    fn it_names_the_nodes_with_their_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, record) = lab(folder.path());
+        let text = text(&place, &record, &keys());
+        let read: toml::Table = toml::from_str(&text).unwrap();
+        assert_eq!(read["cluster"]["api_address"].as_str(), Some("172.30.0.11"));
+        assert_eq!(read["ssh"]["become"].as_str(), Some("sudo"));
+        let two = &read["node"]["lab-2"];
+        assert_eq!(two["address"].as_str(), Some("172.30.0.12"));
+        assert_eq!(two["roles"][0].as_str(), Some("agent"));
+        assert_eq!(two["host_keys"][0].as_str(), Some("ssh-rsa B"));
+    }
+
+    #[test]
+    fn only_what_the_lab_wrote_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, mut record) = lab(folder.path());
+        let path = record.inventory.clone().unwrap();
+        assert_eq!(write(&place, &mut record, &keys()).unwrap(), Found::Nothing);
+        assert_eq!(look(&path, &place, &record.written).unwrap(), Found::Ours);
+        // As after a crash between the note and the file.
+        record.written.push("another".into());
+        record.grow("lab", "agent", 2);
+        assert_eq!(write(&place, &mut record, &keys()).unwrap(), Found::Ours);
+        assert_eq!(record.written.len(), 1);
+        assert_eq!(Record::load(&place).unwrap(), Some(record.clone()));
+
+        let edited = files::read(&path).unwrap().unwrap() + "# mine\n";
+        files::write(&path, &edited, 0o644).unwrap();
+        record.grow("lab", "agent", 3);
+        assert_eq!(write(&place, &mut record, &keys()).unwrap(), Found::Edited);
+        assert_eq!(files::read(&path).unwrap(), Some(edited));
+
+        files::write(&path, "[cluster]\n", 0o644).unwrap();
+        let refused = write(&place, &mut record, &keys()).unwrap_err();
+        assert!(refused.message.ends_with("this lab did not write it"));
+    }
+}

@@ -112,7 +112,21 @@ pub fn ensure_bridge(tag: &Tag, subnet: Ipv4Net) -> Result<(), Failure> {
         command::run("ip", &["link", "add", bridge, "type", "bridge"])
             .map_err(|failure| failure.hint("the kernel needs CONFIG_BRIDGE (modprobe bridge)"))?;
     }
-    let address = format!("{}/{}", names::host_address(subnet), subnet.prefix_len());
+    let host = names::host_address(subnet);
+    // Its own address, not that of whichever node came last: nodes remember it.
+    command::run("ip", &["link", "set", bridge, "address", &names::mac(host)])?;
+    // No router on this bridge asks who listens to which group, so nothing may be kept from those who do.
+    let set = [
+        "link",
+        "set",
+        bridge,
+        "type",
+        "bridge",
+        "mcast_snooping",
+        "0",
+    ];
+    command::run("ip", &set)?;
+    let address = format!("{host}/{}", subnet.prefix_len());
     command::run("ip", &["address", "replace", &address, "dev", bridge])?;
     command::run("ip", &["link", "set", bridge, "up"])?;
     command::run_with_input("nft", &["-f", "-"], &isolation(tag))?;

@@ -208,6 +208,7 @@ impl Node {
             .args(["sh", "-c", include_str!("sh/watch.sh"), "hmco-boot-lab"])
             .args(self.argv())
             .env("LAB_CGROUPS", self.group.variable())
+            .env("LAB_LINK", &self.link)
             .env(
                 "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY",
                 if self.v2 { "1" } else { "0" },
@@ -327,4 +328,67 @@ fn apt_file(host: Ipv4Addr) -> String {
          Acquire::http::Timeout \"300\";\n",
         super::packages::PORT
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::place::Shelf;
+
+    fn node(folder: &Path) -> Node {
+        let place = Shelf::open(folder).unwrap().lab("lab").unwrap();
+        let plan = NodePlan {
+            name: "lab-2".into(),
+            role: "server".into(),
+            number: 2,
+            address: Ipv4Addr::new(172, 30, 0, 12),
+        };
+        let v2 = mounts::Mount {
+            point: "/sys/fs/cgroup".into(),
+            kind: "cgroup2".into(),
+            options: "rw".into(),
+        };
+        Node::new(&place, plan, &Hierarchies::of(&[v2]).unwrap())
+    }
+
+    #[test]
+    fn a_node_is_started_as_is_known_to_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = node(folder.path());
+        let argv = node.argv();
+        for wanted in [
+            "--boot",
+            "--register=no",
+            "--keep-unit",
+            "--capability=all",
+            "--system-call-filter=add_key keyctl bpf perf_event_open @mount @swap @keyring",
+            "--bind=/dev/kmsg",
+            "--console=passive",
+            "--link-journal=no",
+        ] {
+            assert!(
+                argv.iter().any(|word| word == wanted),
+                "{wanted} in {argv:?}"
+            );
+        }
+        let bound = format!(
+            "--bind={}/bound/rancher:/var/lib/rancher",
+            node.folder.display()
+        );
+        assert!(argv.contains(&bound), "{argv:?}");
+        assert!(argv.contains(&format!("--network-bridge={}", node.bridge)));
+        // Its link is named by systemd-nspawn after the machine.
+        assert!(argv.contains(&format!(
+            "--machine={}",
+            node.link.trim_start_matches("vb-")
+        )));
+    }
+
+    #[test]
+    fn an_overlay_lies_on_the_base() {
+        assert_eq!(
+            overlay_options(Path::new("/c/base"), Path::new("/l/nodes/a")),
+            "lowerdir=/c/base,upperdir=/l/nodes/a/upper,workdir=/l/nodes/a/work"
+        );
+    }
 }

@@ -1,10 +1,5 @@
 //! Where a lab is: its folder, what is in it, and the lock that lets one command at a time work on it.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "looks at the folder that labs are in"
-)]
-
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +74,14 @@ impl Shelf {
         files::lock(&self.dir.join(".lock"))
     }
 
+    /// The same, without waiting: `None` where another process does.
+    ///
+    /// # Errors
+    /// Where the lock cannot be tried.
+    pub fn try_lock(&self) -> Result<Option<File>, Failure> {
+        files::try_lock(&self.dir.join(".lock"))
+    }
+
     /// The names of the labs that are here.
     ///
     /// # Errors
@@ -141,14 +144,20 @@ impl Place {
     /// # Errors
     /// [`LabError::Locked`] where another command works on it.
     pub fn lock(&self) -> Result<File, LabError> {
-        files::private_folder(&self.dir)?;
         let path = self.dir.join("lock");
-        let Some(lock) = files::try_lock(&path)? else {
-            let what = format!("another command is at work on lab `{}`", self.name);
-            return Err(LabError::Locked(
-                Failure::new(what).hint("wait until it ends; a command that died holds no lock"),
-            ));
-        };
-        Ok(lock)
+        loop {
+            files::private_folder(&self.dir)?;
+            let Some(lock) = files::try_lock(&path)? else {
+                let what = format!("another command is at work on lab `{}`", self.name);
+                return Err(LabError::Locked(
+                    Failure::new(what)
+                        .hint("wait until it ends; a command that died holds no lock"),
+                ));
+            };
+            // A `down` that ended meanwhile has removed the file that this is.
+            if files::is_linked(&lock) {
+                return Ok(lock);
+            }
+        }
     }
 }

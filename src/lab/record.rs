@@ -18,6 +18,8 @@ pub struct Record {
     pub subnet: Ipv4Net,
     /// Debian's suite.
     pub suite: String,
+    /// The base tree that its nodes lie on: another one cannot be put below them.
+    pub base: String,
     /// Where packages come from.
     pub mirror: String,
     /// Where security updates come from.
@@ -125,6 +127,7 @@ mod tests {
         Record {
             subnet: "172.30.4.0/24".parse().unwrap(),
             suite: "bookworm".into(),
+            base: "bookworm-0".into(),
             mirror: "http://deb.debian.org/debian".into(),
             security_mirror: "http://deb.debian.org/debian-security".into(),
             user: "pi".into(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{LabError, command};
+use super::{LabError, command, files};
 use crate::model::outcome::Failure;
 
 /// A program or file, and Debian's package that has it.
@@ -21,6 +21,10 @@ const NEEDED: &[(&str, &str)] = &[
     ("mount", "mount"),
     ("find", "findutils"),
 ];
+
+/// Watches of files (inotify instances) that a node of plain Debian may need; all nodes share the limit of the host's
+/// root.
+const WATCHES_PER_NODE: usize = 12;
 
 /// Refuses anybody but root.
 ///
@@ -49,10 +53,29 @@ pub fn expect_tools() -> Result<(), LabError> {
             command::exists(what)
         }
     });
-    match missing {
-        None => Ok(()),
-        Some(failure) => Err(LabError::Usage(failure)),
+    if let Some(failure) = missing {
+        return Err(LabError::Usage(failure));
     }
+    let id = files::read_if_any(Path::new("/etc/machine-id"));
+    if id.trim().is_empty() {
+        // systemd-nspawn makes the links' addresses from it.
+        return Err(LabError::Usage(
+            Failure::new("this machine has no id in /etc/machine-id")
+                .hint("give it one: systemd-machine-id-setup"),
+        ));
+    }
+    Ok(())
+}
+
+/// A warning where this machine lets so many nodes watch too few files; they would start and then fail oddly.
+pub fn few_watches(nodes: usize) -> Option<String> {
+    let path = "/proc/sys/fs/inotify/max_user_instances";
+    let limit: usize = files::read_if_any(Path::new(path)).trim().parse().ok()?;
+    (limit < nodes * WATCHES_PER_NODE).then(|| {
+        format!(
+            "warning: fs.inotify.max_user_instances is {limit}, which may be too little for {nodes} nodes; raise it: sysctl -w fs.inotify.max_user_instances=8192"
+        )
+    })
 }
 
 fn missing(exists: &dyn Fn(&str) -> bool) -> Option<Failure> {

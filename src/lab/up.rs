@@ -62,9 +62,16 @@ pub fn up(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, LabE
     tools::expect_tools()?;
     let _lock = place.lock()?;
     let hierarchies = Hierarchies::of_this_machine()?;
-    let mut record = plan(place, request, say)?;
-    if let Some(path) = &record.inventory {
-        inventory::check(path, place, &record.written).map_err(LabError::Usage)?;
+    let mut record = match plan(place, request, say) {
+        Err(error) if Record::load(place).is_ok_and(|known| known.is_none()) => {
+            // Nothing was begun: nothing stays.
+            files::remove_tree(&place.dir)?;
+            return Err(error);
+        }
+        planned => planned?,
+    };
+    if let Some(words) = tools::few_watches(record.nodes.len()) {
+        say(&words);
     }
     let all = nodes(place, &record, &hierarchies);
     bring(place, &record, &all, &request.program, say)?;
@@ -106,8 +113,7 @@ fn bring(
     say: Say<'_>,
 ) -> Result<(), LabError> {
     let hierarchies = Hierarchies::of_this_machine()?;
-    let recipe = Recipe::new(&record.suite);
-    let base = base::ensure(place.shelf(), &recipe, &record.mirror, &hierarchies, say)?;
+    let base = base::ensure(place, record, &hierarchies, say)?;
     network::ensure_bridge(&place.tag, record.subnet)?;
     packages::ensure(
         place,
@@ -162,6 +168,9 @@ fn plan(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, LabErr
         record.inventory.clone_from(&request.inventory);
         record.written.clear();
     }
+    if let Some(path) = &record.inventory {
+        inventory::check(path, place, &record.written).map_err(LabError::Usage)?;
+    }
     if old.as_ref() != Some(&record) {
         record.save(place)?;
     }
@@ -176,7 +185,7 @@ fn new_record(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, 
         Some(Ok(mirrors)) => mirrors.clone(),
         Some(Err(failure)) => {
             // With a base at hand a lab is of use, and the cache may have the packages.
-            if !base::path(place.shelf(), &Recipe::new(&suite)).is_dir() {
+            if !base::path(place.shelf(), &Recipe::new(&suite).key()).is_dir() {
                 return Err(LabError::Failed(failure.clone()));
             }
             say(&format!(
@@ -189,6 +198,7 @@ fn new_record(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, 
     };
     Ok(Record {
         subnet: network::choose(request.subnet, &place.tag, &claimed(place.shelf(), place)?)?,
+        base: Recipe::new(&suite).key(),
         suite,
         mirror,
         security_mirror,
@@ -287,6 +297,9 @@ fn start_one(
     } else {
         Some(node.start(cpu)?)
     };
+    if running && cpu.is_some() {
+        node.group.limit_cpu(cpu)?;
+    }
     if cut_off {
         say(&format!(
             "{name:<9} {address:<15} has power, but its network is cut: `lab cut {name} --heal` ends that"

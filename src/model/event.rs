@@ -203,6 +203,9 @@ pub struct RunArguments {
     /// `--plan`: the run was to do what this file shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved_plan: Option<String>,
+    /// `exec`: the command was given on the command line, and no playbook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<Vec<String>>,
 }
 
 /// One (step, target) of the plan, for reporters.

@@ -32,6 +32,9 @@ pub enum Outcome {
     Unknown(Failure),
 }
 
+/// How the message of [`Failure::exited`] begins.
+const EXITED: &str = "it ended with exit status ";
+
 /// Why something failed: what happened, the evidence, what to do.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Failure {
@@ -50,6 +53,16 @@ impl Failure {
             message: message.into(),
             ..Self::default()
         }
+    }
+
+    /// A program's exit status that is none of its good ones.
+    pub fn exited(status: i32) -> Self {
+        Self::new(format!("{EXITED}{status}"))
+    }
+
+    /// The exit status, where this is a failure of [`Failure::exited`].
+    pub fn exit_status(&self) -> Option<i32> {
+        self.message.strip_prefix(EXITED)?.parse().ok()
     }
 
     /// With what to do.

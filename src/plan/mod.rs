@@ -4,6 +4,7 @@
 //! Vertices are pairs and joins. A join stands for "all of these": it keeps a barrier between 1,000 and 1,000 targets
 //! at 2,000 edges instead of a million, and it is where a barrier's `tolerate` is counted.
 
+pub mod adhoc;
 pub mod build;
 mod expand;
 mod fingerprint;

@@ -111,6 +111,26 @@ enum Said {
 }
 
 impl Command {
+    /// One that runs whenever it is asked for, as `always` does.
+    pub fn at_once(argv: Vec<String>, stdin: Option<Text>) -> Self {
+        Self {
+            argv,
+            script: None,
+            creates: OneOrMany::default(),
+            removes: OneOrMany::default(),
+            unless: Vec::new(),
+            only_if: Vec::new(),
+            condition_timeout: default_condition_timeout(),
+            always: true,
+            cwd: None,
+            env: BTreeMap::new(),
+            stdin,
+            ok_exit: default_ok_exit(),
+            retry_exit: Vec::new(),
+            touches: None,
+        }
+    }
+
     fn condition_fact(&self, argv: &[String]) -> Fact {
         Fact::Exec {
             argv: argv.to_vec(),

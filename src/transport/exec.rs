@@ -40,6 +40,17 @@ pub(super) struct Execution {
     pub last_words: Option<String>,
 }
 
+/// What was heard of a script.
+#[derive(Default)]
+struct Heard {
+    /// What the listener gave back.
+    frames: Vec<Frame>,
+    /// Anything at all.
+    any: bool,
+    /// That it came to its end.
+    ended: bool,
+}
+
 impl<'a> Input<'a> {
     /// Nothing yet.
     pub(super) fn new() -> Self {
@@ -91,9 +102,9 @@ pub(super) async fn execute(
     let (said, heard) = oneshot::channel();
     let mut sent = false;
     let mut talk = Vec::new();
-    let (mut frames, mut ended) = (Vec::new(), false);
+    let mut answer = Heard::default();
     let exit = {
-        let reading = read_frames(stdout, delimiter, listen, said, &mut frames, &mut ended);
+        let reading = read_frames(stdout, delimiter, listen, said, &mut answer);
         let writing = write_input(stdin, input, heard, &mut sent);
         let errors = read_tail(stderr, &mut talk);
         tokio::pin!(reading, writing, errors);
@@ -120,12 +131,12 @@ pub(super) async fn execute(
         }
     };
     Ok(Execution {
-        frames,
-        ended,
+        frames: answer.frames,
+        ended: answer.ended,
         sent,
         exit: exit.flatten(),
         stderr: String::from_utf8_lossy(&talk).trim().to_owned(),
-        refusal: control.refusal().filter(|_| !ended),
+        refusal: control.refusal().filter(|_| !answer.any),
         last_words: control.last_words(),
     })
 }
@@ -136,8 +147,7 @@ async fn read_frames(
     delimiter: &Delimiter,
     listen: &mut (dyn FnMut(Frame) -> Option<Frame> + Send),
     said: oneshot::Sender<()>,
-    frames: &mut Vec<Frame>,
-    ended: &mut bool,
+    heard: &mut Heard,
 ) {
     let mut splitter = Splitter::new(delimiter);
     let mut buffer = vec![0; 64 * 1024];
@@ -148,18 +158,19 @@ async fn read_frames(
             break;
         }
         for frame in splitter.push(buffer.get(..count).unwrap_or_default()) {
+            heard.any |= !matches!(&frame, Frame::Loose(_));
             if matches!(&frame, Frame::Whole { name, .. } if name == "end") {
-                *ended = true;
+                heard.ended = true;
                 // Gone where the other side has stopped reading; then there is nobody to tell.
                 if said.take().is_some_and(|said| said.send(()).is_err()) {
                     tracing::debug!("nobody waits for the acknowledgement");
                 }
             } else {
-                frames.extend(listen(frame));
+                heard.frames.extend(listen(frame));
             }
         }
     }
-    frames.extend(splitter.finish().and_then(listen));
+    heard.frames.extend(splitter.finish().and_then(listen));
 }
 
 /// Writes the input, and `ok` once everything was heard. A shell that has refused reads no further: no error here.

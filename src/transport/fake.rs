@@ -268,6 +268,9 @@ impl FakeHost {
         let mut state = self.state();
         state.finish(&job.id);
         if fault == Some(Fault::LostAfter) {
+            if job.actions.contains(&Action::Reboot) {
+                state.jobs.remove(&job.id);
+            }
             return Err(error(Fault::LostAfter));
         }
         let end = state.take(&job.id);

@@ -42,7 +42,7 @@ pub trait Control: Send {
     fn wait(&mut self) -> BoxFuture<'_, Option<i32>>;
 
     /// Why the shell never came to load its script, where this way of starting shells knows: then nothing that was
-    /// sent was carried out. Asked after [`Control::wait`].
+    /// sent was carried out. Asked after [`Control::wait`], where the script said nothing.
     fn refusal(&self) -> Option<HostError> {
         None
     }

@@ -29,6 +29,7 @@ pub fn started(run: &str, resumes: Option<&str>) -> Record {
                 limit: Some("pi-*".into()),
                 vars: vec![("banner".into(), "hi".into())],
                 saved_plan: None,
+                exec: None,
             },
             fingerprint: "f00d".into(),
             pairs: vec![pair(0), pair(1)],

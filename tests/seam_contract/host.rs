@@ -2,12 +2,12 @@
 //! memory.
 
 use super::rig::Rig;
-use super::{files, jobs, locks};
+use super::{files, jobs, locks, place};
 
 macro_rules! contract {
     ($name:ident, $rig:expr) => {
         mod $name {
-            use super::{Rig, files, jobs, locks};
+            use super::{Rig, files, jobs, locks, place};
             contract!(@cases $rig;
                 files::a_file_is_written_with_its_mode_and_again_without_harm,
                 files::a_file_replaces_a_link_and_not_what_it_points_to,
@@ -22,6 +22,11 @@ macro_rules! contract {
                 files::a_link_replaces_a_link_and_nothing_else,
                 files::removing_is_idempotent_and_spares_folders,
                 files::odd_names_are_just_names,
+                place::a_pinned_file_is_placed_whoever_fetches_it,
+                place::a_file_of_an_archive_is_placed,
+                place::a_pinned_file_replaces_a_link_and_no_folder,
+                place::what_cannot_be_fetched_places_nothing,
+                place::a_pin_that_cannot_be_said_to_a_shell_is_refused,
                 jobs::a_program_gets_arguments_environment_and_input_as_they_are,
                 jobs::a_program_runs_in_its_folder,
                 jobs::exit_statuses_decide,

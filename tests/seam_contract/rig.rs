@@ -3,9 +3,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use hmco_boot::artifact::memory::MemoryArtifacts;
 use hmco_boot::model::action::{Action, Job, JobEnd, JobStatus, Ownership, Program};
 use hmco_boot::model::id::JobId;
 use hmco_boot::model::path::AbsPath;
@@ -15,6 +16,7 @@ use hmco_boot::transport::fake::{FakeHost, FakeKind, FakeRun};
 use hmco_boot::transport::local::LocalHost;
 use hmco_boot::transport::machine::{DEFAULT_PATH, Machine, Settings};
 use hmco_boot::transport::ssh::{SshShell, Sudo};
+use hmco_boot::transport::upload::UploadSettings;
 use hmco_boot::transport::{Applied, Host, HostError};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
@@ -36,6 +38,12 @@ pub struct Rig {
 pub enum World {
     Fake(FakeHost),
     Local { root: TempDir, _tools: TempDir },
+}
+
+/// What controllers can fetch; every test has URLs of its own.
+pub fn artifacts() -> MemoryArtifacts {
+    static ALL: OnceLock<MemoryArtifacts> = OnceLock::new();
+    ALL.get_or_init(MemoryArtifacts::default).clone()
 }
 
 /// Shells that a local rig may use.
@@ -65,7 +73,13 @@ pub fn sandbox(shell: &str) -> Option<(Settings, World)> {
         path = tools.path().to_str().unwrap().to_owned();
     }
     let root = tempfile::tempdir().unwrap();
+    let upload = UploadSettings {
+        pause: Duration::from_millis(10),
+        ..UploadSettings::default()
+    };
     let settings = Settings {
+        artifacts: Some(Arc::new(artifacts())),
+        upload,
         root: Some(AbsPath::new(root.path().to_str().unwrap()).unwrap()),
         shell: words,
         path,

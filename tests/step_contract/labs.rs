@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::host::{SandboxHost, TOOLS};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hmco_boot::artifact::memory::MemoryArtifacts;
@@ -18,12 +19,10 @@ use hmco_boot::model::sensitive::Text;
 use hmco_boot::model::units::Mode;
 use hmco_boot::model::value::{Data, Value};
 use hmco_boot::transport::Host;
-use hmco_boot::transport::fake::{FakeHost, FakeRun};
+use hmco_boot::transport::fake::{FakeHost, FakeRun, FakeUnit};
 use hmco_boot::transport::local::LocalHost;
 use hmco_boot::transport::machine::{DEFAULT_PATH, Settings};
 use sha2::{Digest, Sha256};
-
-use super::host::{SandboxHost, TOOLS};
 
 /// A machine to try things on.
 pub trait Lab {
@@ -36,6 +35,10 @@ pub trait Lab {
     fn expect(&self, facts: &[Fact]);
     /// A user that may own files here.
     fn owner(&self) -> String;
+    /// Whether it can be restarted.
+    fn can_restart(&self) -> bool {
+        false
+    }
 }
 
 /// The boot id of a machine in memory that was never restarted.
@@ -54,6 +57,10 @@ impl Lab for MemoryLab {
 
     /// Programs do what their step says they do.
     fn prepare(&self, table: &Value) {
+        // What asks for a restart was taken away by the one before.
+        for path in paths(table.get("files")) {
+            self.0.with_tree(|tree| tree.write(&path, "", 0o644));
+        }
         let (creates, removes) = (paths(table.get("creates")), paths(table.get("removes")));
         self.0.on_run(move |program, tree| {
             if let Some((_, key)) = program.env.iter().find(|(name, _)| name == "KEY") {
@@ -103,10 +110,19 @@ impl Lab for MemoryLab {
     fn owner(&self) -> String {
         "pi".to_owned()
     }
+
+    fn can_restart(&self) -> bool {
+        true
+    }
 }
 
 pub fn memory_lab() -> Box<dyn Lab> {
     let host = FakeHost::new();
+    let ready = FakeUnit {
+        active: true,
+        ..FakeUnit::default()
+    };
+    host.put_unit("ready.service", ready);
     host.serve(Arc::new(artifacts().0));
     Box::new(MemoryLab(host))
 }
@@ -284,6 +300,14 @@ pub fn seeds() -> Vec<Action> {
         folder("/run/systemd/system"),
         folder("/etc/systemd/system"),
         folder("/usr/lib/systemd/system"),
+        folder("/run/systemd/units"),
+        file("/run/systemd/units/ready.service.active", "0a1b\n"),
+        file(
+            "/usr/lib/systemd/system/ready.service",
+            "[Service]\nExecStart=/bin/true\n",
+        ),
+        file("/run/reboot-required", "*** System restart required ***\n"),
+        file("/run/app-needs-reboot", ""),
         file(
             "/usr/lib/systemd/system/shipped.service",
             "[Service]\nExecStart=/bin/true\nExecReload=/bin/true\n",

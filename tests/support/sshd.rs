@@ -95,7 +95,7 @@ impl Sshd {
     }
 
     /// Waits until the log has so many lines with these words.
-    pub fn wait_for(&self, words: &str, count: usize) {
+    pub async fn wait_for(&self, words: &str, count: usize) {
         let begun = Instant::now();
         while self.count(words) < count {
             assert!(
@@ -103,7 +103,7 @@ impl Sshd {
                 "the log has no {count} x {words:?}:\n{}",
                 self.log()
             );
-            std::thread::sleep(Duration::from_millis(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 

@@ -206,3 +206,76 @@ fn leading_zeros(bytes: &[u8]) -> usize {
     let first = bytes.first().map_or(0, |byte| byte.leading_zeros());
     usize::try_from(first).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    const B: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB8eHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgEA";
+    const E: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=";
+
+    fn keys(lines: &[&str]) -> Vec<PublicKey> {
+        lines
+            .iter()
+            .map(|line| PublicKey::from_openssh(line).unwrap())
+            .collect()
+    }
+
+    fn pinned(pins: &[&str], shown: &[&str]) -> Comparison {
+        Comparison::new(&HostKeys::Pinned(keys(pins)), &keys(shown))
+    }
+
+    fn states(comparison: &Comparison) -> Vec<State> {
+        comparison.rows.iter().map(|row| row.state).collect()
+    }
+
+    #[test]
+    fn a_first_look_takes_all_keys() {
+        let first = pinned(&[], &[A, E]);
+        assert_eq!(states(&first), [State::New, State::New]);
+        assert_eq!(first.pins(false), [A, E]);
+        assert!(first.has_new() && !first.is_changed());
+    }
+
+    #[test]
+    fn a_further_type_is_added_and_one_that_is_not_shown_stays() {
+        assert_eq!(pinned(&[A], &[A, E]).pins(false), [A, E]);
+        let missing = pinned(&[A, E], &[A]);
+        assert_eq!(states(&missing), [State::Pinned, State::Missing]);
+        assert!(!missing.has_new() && !missing.is_changed());
+        assert_eq!(missing.pins(false), [A, E]);
+    }
+
+    #[test]
+    fn another_key_of_a_type_is_a_change_and_replaces_only_when_told_to() {
+        let changed = pinned(&[A, E], &[B, E]);
+        assert_eq!(
+            states(&changed),
+            [State::Changed, State::Pinned, State::Missing]
+        );
+        assert_eq!(changed.pins(true), [B, E]);
+        assert!(!changed.pins(false).contains(&B.to_owned()));
+    }
+
+    #[test]
+    fn a_machine_that_shows_none_of_the_trusted_keys_is_another_one_whatever_its_types() {
+        assert_eq!(states(&pinned(&[A], &[E]))[0], State::Changed);
+    }
+
+    #[test]
+    fn known_hosts_speaks_for_a_key_or_against_it() {
+        let known = HostKeys::Known {
+            files: Vec::new(),
+            keys: keys(&[A]),
+            revoked: keys(&[E]),
+        };
+        let good = Comparison::new(&known, &keys(&[A]));
+        assert!(good.rows[0].known && good.rows[0].state == State::New);
+        let bad = Comparison::new(&known, &keys(&[B, E]));
+        assert_eq!(states(&bad)[..2], [State::Changed, State::Revoked]);
+        assert_eq!(bad.pins(true), [B]);
+    }
+}

@@ -23,9 +23,9 @@ use crate::transport::{HostError, HostErrorKind};
 /// Arguments of `hosts enroll`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-Adds the key to ~/.ssh/authorized_keys of the user that hmco-boot logs in as, and then logs in with it. A node that lets the
-key in already is left alone, so it can be said again. Host keys are pinned first, as by `hosts pin`: a password is never
-sent to a machine that is not known.
+Adds the key to ~/.ssh/authorized_keys of the user that hmco-boot logs in as, and then logs in with
+it. A node that lets the key in already is left alone, so it can be said again. Host keys are pinned
+first, as by `hosts pin`: a password is never sent to a machine that is not known.
 
 Examples:
   hmco-boot hosts enroll all
@@ -247,7 +247,18 @@ async fn by_password(
         hop.identities.clear();
         hop.agent = None;
     }
-    let installed = install(&route, access, &work.line).await?;
+    let installed = install(&route, access, &work.line).await;
+    let installed = installed.map_err(|mut error| {
+        let refused = |line: &String| line.starts_with("password: ");
+        if error.failure.evidence.iter().any(refused) {
+            error.failure.hint = Some(
+                "try again with the right password; sshd may take none (`PasswordAuthentication`), or none of root's \
+                 (`PermitRootLogin`)"
+                    .to_owned(),
+            );
+        }
+        error
+    })?;
     try_key(&work.route, access).await.map_err(|mut error| {
         let was = match installed {
             Installed::Added => "the key was installed",
@@ -300,7 +311,8 @@ fn tell(
             .output
             .data(&format!("{node}  key installed, login proven\n")),
         Err(error) => {
-            let shown = CliError::from_failure(Kind::Failed, &error.failure);
+            let failure = super::about(node.as_str(), &error.failure);
+            let shown = CliError::from_failure(Kind::Failed, &failure);
             let text = shown.render(context.output.error_colour());
             context.output.talk(&text);
             Ok(())

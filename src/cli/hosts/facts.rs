@@ -9,20 +9,21 @@ use crate::cli::error::{CliError, Kind};
 use crate::cli::output::Format;
 use crate::cli::reach::BecomeArgs;
 use crate::facts::fact::{
-    Answer, Boot, Clock, Disk, Fact, FactError, FactValue, NAMED, Net, Os, PackageManager, to_json,
+    Answer, Boot, Clock, Disk, Fact, FactError, FactValue, Link, NAMED, Net, Os, PackageManager,
+    to_json,
 };
 use crate::model::id::{NodeName, Target};
 use crate::model::outcome::{ExitCode, Failure};
 use crate::model::path::AbsPath;
 use crate::report::style::{Ink, Line};
-use crate::report::text::duration;
+use crate::report::text::{duration, some_of};
 use crate::transport::{HostError, Hosts};
 
 /// Arguments of `hosts facts`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-What playbooks see as `facts.os`, `facts.net` and so on in `when` and `assert` is what --output json shows, one line per
-node. Exits with 3 where a node could not be reached.
+What playbooks see as `facts.os`, `facts.net` and so on in `when` and `assert` is what --output json
+shows, one line per node. Exits with 3 where a node could not be reached.
 
 Examples:
   hmco-boot hosts facts
@@ -93,7 +94,7 @@ fn unreachable(
             .output
             .json("unreachable", &json!({ "node": node, "failure": failure }));
     }
-    let error = CliError::from_failure(Kind::Unreachable, failure);
+    let error = CliError::from_failure(Kind::Unreachable, &super::about(node.as_str(), failure));
     let text = error.render(context.output.error_colour());
     context.output.talk(&text);
     Ok(())
@@ -274,14 +275,20 @@ fn clock_words(clock: &Clock) -> String {
     listed([now, synchronized.to_owned(), up, clock.zone.clone()])
 }
 
-fn net_words(net: &Net) -> Vec<(&'static str, String)> {
-    let mut rows: Vec<(&'static str, String)> = net
+fn net_words(net: &Net) -> Words {
+    // Of a bridge's ports and such there may be dozens; what a node is reached by has an address of its own.
+    let is_own = |address: &&String| !address.starts_with("fe80:");
+    let (shown, others): (Vec<&Link>, Vec<&Link>) = net
         .links
         .iter()
+        .partition(|link| link.addresses.iter().any(|address| is_own(&address)));
+    let mut rows: Words = shown
+        .into_iter()
         .map(|link| {
-            let addresses = link.addresses.join(" ");
+            let addresses = link.addresses.iter().filter(is_own);
+            let addresses: Vec<&str> = addresses.map(String::as_str).collect();
             let words = [
-                addresses,
+                addresses.join(" "),
                 link.mac.clone(),
                 format!("mtu {}", link.mtu),
                 link.state.clone(),
@@ -296,6 +303,8 @@ fn net_words(net: &Net) -> Vec<(&'static str, String)> {
             .collect::<Vec<_>>()
             .join(" ")
     };
+    let others: Vec<String> = others.iter().map(|link| link.name.clone()).collect();
+    rows.push(("no address", some_of(&others, 4)));
     rows.push((
         "default route",
         net.default_route.clone().unwrap_or_default(),

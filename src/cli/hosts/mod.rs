@@ -15,7 +15,7 @@ use super::reach::{self, BecomeArgs};
 use super::{Context, paths, project};
 use crate::model::id::Target;
 use crate::model::inventory::{Connection, Inventory, Node};
-use crate::model::outcome::ExitCode;
+use crate::model::outcome::{ExitCode, Failure};
 use crate::model::selector::Selector;
 use crate::transport::machines::{Books, Machines};
 use crate::transport::ssh::resolve::Resolver;
@@ -131,6 +131,16 @@ fn select(text: &str, inventory: &Inventory) -> Result<Vec<Node>, CliError> {
             .hint("name nodes, or a group of them, as in `on` of a step"));
     }
     Ok(nodes)
+}
+
+/// A failure whose words say which machine it is about, also where a bastion before it is at fault.
+fn about(name: &str, failure: &Failure) -> Failure {
+    let is_named = format!(" {} ", failure.message).contains(&format!(" {name} "));
+    let mut failure = failure.clone();
+    if !is_named {
+        failure.message = format!("{name}: {}", failure.message);
+    }
+    failure
 }
 
 /// Finds the ways to the nodes of an inventory.

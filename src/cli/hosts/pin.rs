@@ -20,11 +20,12 @@ use crate::transport::HostErrorKind;
 /// Arguments of `hosts pin`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-From then on a machine at that address with another key is refused before anything is sent to it. Compare the fingerprints
-with what the node itself says, at its own console or on its screen:
+From then on a machine at that address with another key is refused before anything is sent to it.
+Compare the fingerprints with what the node itself says, at its own console or on its screen:
   for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $key; done
 
-Bastions on the way whose keys are not known come first. The inventory keeps its layout and comments.
+Bastions on the way whose keys are not known come first. The inventory keeps its layout and
+comments.
 
 Examples:
   hmco-boot hosts pin
@@ -183,7 +184,8 @@ fn show(report: &Report, context: &mut Context<'_>) -> Result<(), CliError> {
     let result = match &report.result {
         Ok(result) => result,
         Err(error) => {
-            let shown = CliError::from_failure(Kind::Failed, &error.failure);
+            let failure = super::about(&name, &error.failure);
+            let shown = CliError::from_failure(Kind::Failed, &failure);
             let text = shown.render(context.output.error_colour());
             context.output.talk(&text);
             return Ok(());

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::error::CliError;
-use super::super::output::Format;
+use super::super::output::{Format, Output};
 use super::super::{Context, artifacts, project};
 use super::used::uses;
 use crate::artifact::{Artifacts as _, Source};
@@ -24,7 +24,7 @@ pub async fn run(context: &mut Context<'_>) -> Result<ExitCode, CliError> {
     let read = loaded.as_far_as_read();
     let store = artifacts::store(context)?;
     let uses = uses(read);
-    let mut rows = Vec::new();
+    let mut rows: Vec<Row<'_>> = Vec::new();
     for row in &read.pins.artifacts {
         let at_hand = match row.pin() {
             Some(pin) => store.at_hand(&pin).await,
@@ -33,8 +33,20 @@ pub async fn run(context: &mut Context<'_>) -> Result<ExitCode, CliError> {
         let used = uses.get(&row.name).cloned().unwrap_or_default();
         rows.push((row, at_hand, used.by.into_iter().collect::<Vec<_>>()));
     }
-    if context.output.format() == Format::Json {
-        for (row, at_hand, by) in &rows {
+    show(&rows, context.output)?;
+    if loaded.has_errors() {
+        let what = format!("the project has {}", diagnostic::summary(&loaded.mistakes));
+        context.output.warn(&what, "hmco-boot check shows them");
+    }
+    Ok(ExitCode::Done)
+}
+
+/// A pin, where it is at hand, and the playbooks that name it.
+type Row<'a> = (&'a Artifact, Option<Source>, Vec<String>);
+
+fn show(rows: &[Row<'_>], output: &mut Output) -> Result<(), CliError> {
+    if output.format() == Format::Json {
+        for (row, at_hand, by) in rows {
             let value = json!({
                 "name": row.name,
                 "version": row.version,
@@ -47,12 +59,12 @@ pub async fn run(context: &mut Context<'_>) -> Result<ExitCode, CliError> {
                 "at_hand": at_hand.as_ref().map(word),
                 "used_by": by,
             });
-            context.output.json("pin", &value)?;
+            output.json("pin", &value)?;
         }
     } else if rows.is_empty() {
         let line =
             Line::new().plain("nothing is pinned: there is no [[artifact]] in hmco-boot.lock");
-        context.output.lines(&[line])?;
+        output.lines(&[line])?;
     } else {
         let heads = [
             "NAME",
@@ -69,13 +81,9 @@ pub async fn run(context: &mut Context<'_>) -> Result<ExitCode, CliError> {
             rows.iter()
                 .map(|(row, at_hand, by)| line(row, at_hand.as_ref(), by)),
         );
-        context.output.lines(&table(&cells))?;
+        output.lines(&table(&cells))?;
     }
-    if loaded.has_errors() {
-        let what = format!("the project has {}", diagnostic::summary(&loaded.mistakes));
-        context.output.warn(&what, "hmco-boot check shows them");
-    }
-    Ok(ExitCode::Done)
+    Ok(())
 }
 
 fn word(source: &Source) -> String {

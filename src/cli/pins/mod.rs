@@ -1,6 +1,7 @@
 //! `hmco-boot pins`: what is fetched by URL, and what its bytes must be.
 
 mod list;
+mod look;
 mod update;
 mod used;
 

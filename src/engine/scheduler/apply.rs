@@ -286,10 +286,7 @@ impl Scheduler {
             JobStatus::Failed {
                 exit, retryable, ..
             } => {
-                let failure = with_output(
-                    Failure::new(format!("it ended with exit status {exit}")),
-                    &end,
-                );
+                let failure = with_output(Failure::exited(exit), &end);
                 if !(retryable && self.retry(pair, &failure)) {
                     self.finish(pair, Outcome::Failed(failure));
                 }

@@ -12,7 +12,7 @@ use crate::model::event::{DiffLine, Event};
 use crate::model::id::{PairId, Target};
 use crate::model::outcome::{Failure, Outcome};
 use crate::plan::{Pair, Work};
-use crate::steps::{Decision, Poll, Touches, Want, Wish};
+use crate::steps::{Decision, Poll, Want, Wish};
 
 impl Scheduler {
     /// A pair is as wished: it is done, or its gate comes first.
@@ -190,8 +190,7 @@ impl Scheduler {
     pub(super) fn job_is_over(&mut self, target: &Target) {
         self.jobs_ended = true;
         if *target != Target::Controller {
-            let by_itself = Touches::default();
-            self.forget(&Target::Controller, |fact| by_itself.intersects(fact));
+            self.forget(&Target::Controller, Fact::is_volatile);
         }
     }
 }

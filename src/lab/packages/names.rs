@@ -113,10 +113,12 @@ fn failed(question: &[u8]) -> Option<Vec<u8>> {
 
 /// The name, the type and the end of the one question of a message.
 fn asked(message: &[u8]) -> Option<(String, u16, usize)> {
-    let is_question = message.get(2)? & ANSWER == 0 && message.get(4..6)? == [0, 1];
+    if message.get(2)? & ANSWER != 0 || message.get(4..6)? != [0, 1] {
+        return None;
+    }
     let mut at = 12;
     let mut labels = Vec::new();
-    while is_question {
+    loop {
         let length = usize::from(*message.get(at)?);
         if length == 0 {
             let kind = u16::from_be_bytes([*message.get(at + 1)?, *message.get(at + 2)?]);
@@ -130,7 +132,6 @@ fn asked(message: &[u8]) -> Option<(String, u16, usize)> {
         labels.push(String::from_utf8_lossy(label).to_ascii_lowercase());
         at += 1 + length;
     }
-    None
 }
 
 #[cfg(test)]

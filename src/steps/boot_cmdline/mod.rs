@@ -71,7 +71,7 @@ impl BootCmdline {
         Failure::new(format!("there is no {}", places.join(" and no "))).hint(
             "on a Raspberry Pi: see that its boot partition is mounted (/boot/firmware in /etc/fstab). A machine that boots \
              by GRUB (a Proxmox guest) has GRUB_CMDLINE_LINUX in /etc/default/grub and `update-grub`: use a `line` and a \
-             `command` step there, and `when = \"facts.boot.cmdline_file\"` for this one",
+             `command` step there, and `when = \"facts.boot.cmdline_file is not none\"` for this one",
         )
     }
 

@@ -1,7 +1,7 @@
 # mount|remount SOURCE PATH TYPE OPTIONS, unmount PATH, reload
 
 # How often something is mounted at a place: to n. The kernel writes blanks as \040.
-times() {
+layers() {
   p=$(printf '%s' "$1" | sed 's/\\/\\134/g; s/ /\\040/g; s/\t/\\011/g')
   n=0
   while read -r a b c d point rest; do
@@ -10,7 +10,7 @@ times() {
 }
 case $1 in
   mount)
-    times "$3"
+    layers "$3"
     if [ "$n" -gt 0 ]; then exit 0; fi
     exec mount -t "$4" -o "$5" "$2" "$R$3"
     ;;
@@ -19,7 +19,7 @@ case $1 in
     exec mount -t "$4" -o "remount,$5" "$2" "$R$3"
     ;;
   unmount)
-    times "$2"
+    layers "$2"
     while [ "$n" -gt 0 ]; do
       if ! umount "$R$2"; then
         for p in /proc/[0-9]*; do

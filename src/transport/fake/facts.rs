@@ -57,11 +57,21 @@ pub(super) fn of_tree(tree: &FakeTree, fact: &Fact) -> Option<Result<FactValue, 
     }
 }
 
+/// The kernel's command line of this boot.
+pub(super) const PROC_CMDLINE: &str = "/proc/cmdline";
+
+/// The command line of the next boot, where a file tells it.
+pub(super) fn next_cmdline(tree: &FakeTree) -> Option<String> {
+    CMDLINE_FILES.iter().find_map(|path| text(tree, path))
+}
+
 /// What the files add to a boot.
 pub(super) fn boot(tree: &FakeTree, boot: Boot) -> Boot {
     let file = CMDLINE_FILES.iter().find(|path| there(tree, path));
     Boot {
         cmdline_file: file.map(|path| (*path).to_owned()),
+        cmdline: text(tree, PROC_CMDLINE).map_or(boot.cmdline, |text| text.trim_end().to_owned()),
+        reboot_required: there(tree, "/run/reboot-required"),
         ..boot
     }
 }

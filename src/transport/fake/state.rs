@@ -148,12 +148,13 @@ impl State {
             dropped: lost_out + lost_err,
         };
         let restarts = end.status == JobStatus::Succeeded && job.actions.contains(&Action::Reboot);
-        self.jobs.insert(id.clone(), FakeJob::Ended(end));
         if restarts {
             let lock = self.lock.take();
             self.reboot();
             self.lock = lock.map(FakeLock::anew);
         }
+        // The verdict is handed over before the machine goes down.
+        self.jobs.insert(id.clone(), FakeJob::Ended(end));
     }
 
     /// A restart: what ran is gone, books included, for they are in memory.
@@ -171,6 +172,12 @@ impl State {
             }) {
                 tracing::debug!(refusal, "/run stays");
             }
+        }
+        if let (Some(cmdline), Ok(path)) = (
+            facts::next_cmdline(&self.tree),
+            AbsPath::new(facts::PROC_CMDLINE),
+        ) {
+            self.tree.write(&path, cmdline, 0o444);
         }
         if has_systemd {
             self.systemd.reboot(&mut self.tree);

@@ -32,7 +32,7 @@ pub struct FakeUnit {
     /// Counts its starts.
     pub starts: u32,
     /// What its file and drop-ins were when systemd last read them.
-    loaded: Option<String>,
+    pub loaded: Option<String>,
 }
 
 /// systemd.

@@ -176,21 +176,39 @@ hb_get() {
   command -v wget > /dev/null || { e="the machine has neither curl nor wget"; return 1; }
   # Only GNU wget checks certificates and goes on in the middle.
   if wget --version 2>/dev/null | grep -q GNU; then
-    more="--tries=1 -c"
+    e=$(ulimit -f $(($4 / 512 + 2)) && wget -q --tries=1 -c -T "$STALL" -O "$2" "$1" 2>&1) && return
   else
     case $1 in https:*) e="the machine has no curl, and its wget does no https"; return 1 ;; esac
-    rm -f -- "$2"
+    hb_old_get "$@" && return
   fi
-  e=$(ulimit -f $(($4 / 512 + 2)) && wget -q $more -T "$STALL" -O "$2" "$1" 2>&1) && return
   case $e in *' 40'[1346]* | *' 410 '*) return 1 ;; esac
   return 75
+}
+
+# The same with busybox wget. Its own limit of time (-T) crashes some builds, so it is watched from here.
+hb_old_get() {
+  rm -f -- "$2"
+  (ulimit -f $(($4 / 512 + 2)) && exec wget -q -O "$2" "$1") 2> got &
+  w=$! was= i=0
+  while hb_start $w && [ -n "$t" ]; do
+    hb_nap
+    i=$((i + 1))
+    [ $i -ge $((STALL * 5)) ] || continue
+    hb_size "$2" 2>/dev/null
+    [ "$n" != "$was" ] || kill $w 2>/dev/null
+    was=$n i=0
+  done
+  wait $w
+  s=$?
+  e=$(cat got)
+  return $s
 }
 
 # Downloads the file with sha256 $1 and size $2 from $3 into the folder UPLOADS, in a few tries.
 hb_fetch() {
   mkdir -p -- "$UPLOADS" || return
   ! hb_is "$UPLOADS/$1" "$2" "$1" || return 0
-  part=$UPLOADS/$1.part tries=0 resumed=
+  part=$UPLOADS/$1.part tries=0 resumed= furthest=0
   if [ -L "$part" ] || { [ -e "$part" ] && [ ! -f "$part" ]; }; then hb_say "$part is no file"; return; fi
   while :; do
     hb_size "$part" 2>/dev/null
@@ -207,7 +225,7 @@ hb_fetch() {
       rm -f -- "$part"
       n=0
     fi
-    had=$n
+    [ "$n" -le $furthest ] || furthest=$n
     hb_fits "$UPLOADS" $(($2 - n)) || return
     [ "$n" -eq 0 ] || resumed=1
     hb_get "$3" "$part" "$n" "$2"
@@ -221,7 +239,7 @@ hb_fetch() {
     fi
     [ "$n" -ne "$2" ] || continue
     [ $s -ne 0 ] || e="it ended after $n of $2 bytes"
-    [ "$n" -le "$had" ] || tries=0
+    [ "$n" -le $furthest ] || tries=0
     tries=$((tries + 1))
     if [ $tries -ge 5 ]; then
       hb_say "$3 cannot be fetched, tried $tries times: $e; with fetch = \"controller\" it is sent from there"

@@ -15,18 +15,20 @@ hb_refuse() {
 # Whether the process that holds the lock is alive. Sets `held` to the lock's text, `p` its process, `owner`, `mark`.
 hb_held() {
   b= p= q= owner= mark= held=
-  { read -r b p q owner mark < "$LOCK"; } 2>/dev/null
-  [ -n "$mark" ] || return 1
-  held="$b $p $q $owner $mark"
+  { read -r held < "$LOCK"; } 2>/dev/null
+  set -- $held
+  [ $# -eq 5 ] || return 1
+  b=$1 p=$2 q=$3 owner=$4 mark=$5
   [ "$b" = "$BOOT_ID" ] || return 1
   hb_start "$p"
   [ "$t" = "$q" ]
 }
 
-# Prints the processes that carry mark $1: what a shell that received started. It shows in their environment.
+# Prints the processes that carry mark $1: what a shell that received started. It shows in their environment, and is
+# random enough to be found as it is.
 hb_marked() {
-  for f in /proc/[0-9]*; do
-    { tr '\0' '\n' < "$f/environ" | grep -qxF "HMCO_BOOT_UPLOAD=$1"; } 2>/dev/null && printf '%s ' "${f#/proc/}"
+  grep -lF -e "HMCO_BOOT_UPLOAD=$1" /proc/[0-9]*/environ 2>/dev/null | while IFS=/ read -r f f f s; do
+    printf '%s ' "$f"
   done
 }
 
@@ -92,6 +94,8 @@ hb_done() {
 
 hb_upload() {
   WHOLE=$UPLOADS/$SUM PART=$UPLOADS/$SUM.part LOCK=$UPLOADS/$SUM.lock MINE=
+  hb_frame upload-here
+  hb_close
   s=$(mkdir -p -- "$UPLOADS" 2>&1) || hb_refuse cannot "$s"
   hb_lock
   # What nobody came back for.

@@ -28,8 +28,6 @@ pub(super) struct Story {
     pub refused: bool,
     /// The program runs; without sudo, as far as is known.
     pub began: bool,
-    /// Something came on standard output.
-    pub heard: bool,
     /// The channel is closed.
     pub closed: bool,
     /// What sudo said, without its prompts.
@@ -190,7 +188,7 @@ impl Control for SshControl {
 
     fn refusal(&self) -> Option<HostError> {
         let story = lock(&self.story);
-        let (exit, heard, began, refused) = (story.exit, story.heard, story.began, story.refused);
+        let (exit, began, refused) = (story.exit, story.began, story.refused);
         drop(story);
         if refused {
             return Some(self.no_commands());
@@ -198,7 +196,7 @@ impl Control for SshControl {
         if !began {
             return self.sudo_trouble().map(|failure| no_way(false, failure));
         }
-        let plain = matches!(self.sudo, Sudo::None) && !heard;
+        let plain = matches!(self.sudo, Sudo::None);
         exit.filter(|exit| plain && (1..128).contains(exit) && !TOLD_ELSEWHERE.contains(exit))
             .map(|exit| self.no_shell(exit))
     }
@@ -222,7 +220,8 @@ impl Drop for SshControl {
         else {
             return;
         };
-        let waited = self.waited;
+        // A sudo that was given a wrong password ends with its input, and logs the failure.
+        let waited = self.waited || *self.progress.borrow() == Progress::Wrong;
         runtime.spawn(async move {
             let closed = async {
                 if !waited {

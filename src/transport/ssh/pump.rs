@@ -72,10 +72,7 @@ impl Pump {
     /// Whether the shell has exited.
     async fn take(&mut self, message: ChannelMsg) -> bool {
         match message {
-            ChannelMsg::Data { data } => {
-                lock(&self.story).heard = true;
-                give(&mut self.out, data).await;
-            }
+            ChannelMsg::Data { data } => give(&mut self.out, data).await,
             ChannelMsg::ExtendedData { data, ext: STDERR } => match self.gate.take() {
                 Some(gate) => self.listen(gate, &data).await,
                 None => give(&mut self.err, data).await,

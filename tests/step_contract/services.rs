@@ -1,0 +1,38 @@
+//! What services answer to the controller in the contract test: what the examples wish for.
+
+use hmco_boot::facts::fact::{DnsRecord, DnsReply, Fact, FactValue, HttpReply, NetAnswer};
+
+/// The answer to a question that the controller asks.
+pub fn answer(fact: &Fact) -> FactValue {
+    match fact {
+        Fact::Http(question) => {
+            let redirects = question.url.starts_with("http://app.");
+            let location = "https://app.lab.example.org/".to_owned();
+            let names = question.headers.iter();
+            FactValue::Http(NetAnswer::Answered(HttpReply {
+                status: if redirects { 308 } else { 200 },
+                headers: names.map(|name| (name.clone(), location.clone())).collect(),
+                location: redirects.then_some(location),
+                contains: question.contains.as_ref().map(|_| true),
+                matches: question.matches.as_ref().map(|_| true),
+                ..HttpReply::default()
+            }))
+        }
+        Fact::Dns(question) => {
+            let (code, record) = match question.record {
+                DnsRecord::A => ("NOERROR", Some("192.168.1.240")),
+                DnsRecord::Ptr => ("NOERROR", Some("app.lab.example.org")),
+                _ => ("NXDOMAIN", None),
+            };
+            FactValue::Dns(NetAnswer::Answered(DnsReply {
+                code: code.to_owned(),
+                records: record.map(str::to_owned).into_iter().collect(),
+            }))
+        }
+        Fact::Tcp(question) => FactValue::Tcp(NetAnswer::Answered(format!(
+            "{}:{}",
+            question.host, question.port
+        ))),
+        other => panic!("{} is asked of a machine", other.describe()),
+    }
+}
