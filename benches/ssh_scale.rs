@@ -33,11 +33,25 @@ const SERVE: &str = "--serve";
 #[tokio::main]
 async fn main() {
     let highest = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: highest, maximum: highest }).unwrap();
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: highest,
+            maximum: highest,
+        },
+    )
+    .unwrap();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
     if arguments.first().is_some_and(|word| word == SERVE) {
         let server = ssh_server::Server::start(ssh_server::Manner::Good).await;
-        println!("{} {}", server.address, server.host_key.to_openssh().unwrap());
+        println!(
+            "{} {}",
+            server.address,
+            server.host_key.to_openssh().unwrap()
+        );
         return std::future::pending().await;
     }
     let targets = arguments.first().map_or(1000, |word| word.parse().unwrap());
@@ -47,11 +61,17 @@ async fn main() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(server.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     let (address, key) = line.trim().split_once(' ').unwrap();
     let folder = tempfile::tempdir().unwrap();
     let identity = ssh_server::identity(folder.path());
-    let route = ssh_server::route(address.parse().unwrap(), &PublicKey::from_openssh(key).unwrap(), &identity);
+    let route = ssh_server::route(
+        address.parse().unwrap(),
+        &PublicKey::from_openssh(key).unwrap(),
+        &identity,
+    );
     read_all(targets, &route).await;
     server.kill().unwrap();
     server.wait().unwrap();
@@ -88,7 +108,9 @@ async fn read_all(targets: usize, route: &Route) {
     let used = (processor() - before) * 1000.0;
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let each = used / targets as f64;
-    println!("{targets} targets: {wall:.2} s, {each:.2} ms of processor time per target, {failed} failed");
+    println!(
+        "{targets} targets: {wall:.2} s, {each:.2} ms of processor time per target, {failed} failed"
+    );
     println!("peak memory: {} MiB, all connected", peak() / 1024);
 }
 
@@ -99,7 +121,11 @@ fn processor() -> f64 {
     let mut all = 0.0;
     for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
         let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        all += text.split(' ').next().and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0);
+        all += text
+            .split(' ')
+            .next()
+            .and_then(|word| word.parse::<f64>().ok())
+            .unwrap_or(0.0);
     }
     all.max(own) / 1e9
 }

@@ -28,5 +28,9 @@ mod locks;
 mod locks_local;
 #[path = "seam_contract/rig.rs"]
 mod rig;
+#[expect(
+    dead_code,
+    reason = "shared with the tests of SSH, which use all of it"
+)]
 #[path = "support/sshd.rs"]
 mod sshd;
