@@ -138,17 +138,8 @@ pub(super) async fn execute(
         loop {
             tokio::select! {
                 () = &mut writing, if !written => written = true,
-                flooded = &mut reading, if !heard => {
-                    heard = true;
-                    if flooded {
-                        given_up = Some(format!("it sent more than {} MiB", ANSWERS >> 20));
-                        break None;
-                    }
-                }
-                seconds = &mut silence, if exit.is_none() => {
-                    given_up = Some(format!("it has said nothing for {seconds} s"));
-                    break None;
-                }
+                flood = &mut reading, if !heard => (heard, given_up) = (true, flood),
+                silence = &mut silence, if exit.is_none() => given_up = Some(silence),
                 () = &mut errors, if !quiet => quiet = true,
                 status = control.wait(), if exit.is_none() => {
                     exit = Some(status);
@@ -157,6 +148,9 @@ pub(super) async fn execute(
                 // What the shell had said is in the pipes, but something it left behind holds them open.
                 () = &mut patience, if exit.is_some() => break exit,
                 else => break exit,
+            }
+            if given_up.is_some() {
+                break None;
             }
             if heard && quiet && exit.is_some() {
                 break exit;
@@ -175,8 +169,8 @@ pub(super) async fn execute(
     })
 }
 
-/// Ends when no piece came for this long; with the seconds.
-async fn silent(limit: Option<Duration>, pieces: &AtomicUsize) -> u64 {
+/// Ends when no piece came for this long, and says so.
+async fn silent(limit: Option<Duration>, pieces: &AtomicUsize) -> String {
     let Some(limit) = limit else {
         return std::future::pending().await;
     };
@@ -184,12 +178,12 @@ async fn silent(limit: Option<Duration>, pieces: &AtomicUsize) -> u64 {
         let before = pieces.load(Ordering::Relaxed);
         tokio::time::sleep(limit).await;
         if pieces.load(Ordering::Relaxed) == before {
-            return limit.as_secs();
+            return format!("it has said nothing for {} s", limit.as_secs_f32());
         }
     }
 }
 
-/// Reads frames to the end of the stream; whether there were too many. A failing read is the end of the stream: what is
+/// Reads frames to the end of the stream, or says that there were too many. A failing read is the end of the stream: what is
 /// missing shows by that.
 async fn read_frames(
     mut stdout: Box<dyn AsyncRead + Send + Unpin>,
@@ -198,7 +192,7 @@ async fn read_frames(
     said: oneshot::Sender<()>,
     pieces: &AtomicUsize,
     heard: &mut Heard,
-) -> bool {
+) -> Option<String> {
     let mut splitter = Splitter::new(delimiter);
     let mut buffer = vec![0; 64 * 1024];
     let mut said = Some(said);
@@ -223,11 +217,11 @@ async fn read_frames(
             }
         }
         if kept + splitter.held() > ANSWERS {
-            return true;
+            return Some(format!("it sent more than {} MiB", ANSWERS >> 20));
         }
     }
     heard.frames.extend(splitter.finish().and_then(listen));
-    false
+    None
 }
 
 /// Writes the input, and `ok` once everything was heard. A shell that has refused reads no further: no error here.
