@@ -257,7 +257,11 @@ fn state(
     match wish.running {
         Some(false) => {
             if alive || unit.active == "deactivating" {
-                found.add(Verb::Stop, DiffLine::new(format!("{is} -> stopped")));
+                found.lines.push(DiffLine::new(format!("{is} -> stopped")));
+                // A masked unit that is stopped ends as failed.
+                let mask = found.verbs.iter().position(|verb| *verb == Verb::Mask);
+                let place = mask.unwrap_or(found.verbs.len());
+                found.verbs.insert(place, Verb::Stop);
             }
             return Ok(());
         }

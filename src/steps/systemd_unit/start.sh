@@ -66,6 +66,7 @@ fail() {
     journalctl --sync 2>/dev/null
     printf 'journal of %s:\n' "$U" >&2
     journalctl --no-pager -q -b -o cat -n 20 -u "$U" 2>&1 | tail -c 16384 >&2
+    grep -v '^See ' "$said" >&2
     look
     printf '%s: %s (%s), result %s\n' "$U" "$a" "$s" "${r:-unknown}" >&2
     case $k in
@@ -76,6 +77,7 @@ fail() {
     [ "$m" != no ] || printf '%s: a condition of the unit (Condition...=) does not hold\n' "$U" >&2
   fi
   printf '%s: %s\n' "$U" "$why" >&2
+  rm -f -- "$said"
   exit 1
 }
 
@@ -117,18 +119,21 @@ is_up() {
 }
 
 [ -d "$R/run/systemd/system" ] || { printf 'systemd is not running here\n' >&2; exit 1; }
+# What systemctl says is told after the journal.
+said="$R/run/hmco-boot/stamp/.$U.said"
+(umask 077 && mkdir -p -- "$R/run/hmco-boot/stamp" && : >"$said") || exit 1
 look
 before=$i
 [ "$V" != reload ] || [ "$c" = yes ] || fail "it cannot be reloaded (its unit has no ExecReload): use on_change = \"restart\""
 # A start limit that was hit would refuse every start.
-[ "$a" != failed ] || systemctl reset-failed -- "$U"
+[ "$a" != failed ] || systemctl reset-failed -- "$U" 2>>"$said"
 inputs "$@"
 skipped
 skips=$q
 now
 end=$((u + limit))
 if [ "$wait" = 1 ]; then
-  systemctl "$V" -- "$U" &
+  systemctl "$V" -- "$U" 2>>"$said" &
   p=$!
   while alive $p; do
     now
@@ -144,7 +149,7 @@ if [ "$wait" = 1 ]; then
   wait $p || fail "$V did not succeed"
   look
 else
-  systemctl --no-block "$V" -- "$U" || fail "$V did not succeed"
+  systemctl --no-block "$V" -- "$U" 2>>"$said" || fail "$V did not succeed"
   look
   # A restart is on its way when it is another start than before.
   while ! is_up || { [ "$V" = restart ] && [ "$i" = "$before" ] && [ "$a" != inactive ]; }; do
@@ -154,6 +159,7 @@ else
     look
   done
 fi
+case $s in auto-restart*) [ "$wait" = 0 ] || fail "it does not stay up" ;; esac
 is_up || fail "it is not up after the $V"
 skipped
 [ "$q" -le "$skips" ] || fail "it was not run: a condition of the unit (Condition...=) does not hold"
@@ -169,3 +175,4 @@ if [ "$a" != inactive ]; then
   done
 fi
 record
+rm -f -- "$said"
