@@ -268,7 +268,9 @@ impl Kind for Sysctl {
     fn touches(&self) -> Touches {
         Touches {
             paths: self.path().into_iter().collect(),
-            kernel: true,
+            // One parameter may set others (`net.ipv4.conf.all.*`).
+            trees: AbsPath::new("/proc/sys").into_iter().collect(),
+            kernel: self.values.keys().any(|key| key.contains("hostname")),
             ..Touches::default()
         }
     }
