@@ -28,6 +28,11 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer) 
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte).await {
+            // TLS, to a server that has none.
+            Ok(1) if head.is_empty() && byte[0] == 0x16 => {
+                drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await);
+                return;
+            }
             Ok(1) => head.push(byte[0]),
             _ => return,
         }
