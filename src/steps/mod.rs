@@ -213,11 +213,12 @@ impl Touches {
                     || !self.units.is_empty()
                     || self.paths_touch("/etc")
             }
-            // The others would wait for an answer that no step changes.
-            Fact::ClockOffset => false,
-            Fact::Stat { .. } | Fact::Digest { .. } | Fact::Content { .. } | Fact::Disk { .. } => {
-                false
-            }
+            // No step changes how clocks differ, and other targets would wait for it.
+            Fact::ClockOffset
+            | Fact::Stat { .. }
+            | Fact::Digest { .. }
+            | Fact::Content { .. }
+            | Fact::Disk { .. } => false,
         }
     }
 
