@@ -14,5 +14,9 @@
 mod locks;
 #[path = "nodes/reach.rs"]
 mod reach;
+#[path = "nodes/restarts.rs"]
+mod restarts;
 #[path = "nodes/rig.rs"]
 mod rig;
+#[path = "nodes/units.rs"]
+mod units;

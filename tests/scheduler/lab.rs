@@ -126,6 +126,7 @@ pub fn good(name: &str) -> Good {
 }
 
 /// A pair of a plan in the making.
+#[derive(Clone)]
 pub struct Step {
     name: String,
     target: Target,
