@@ -223,17 +223,23 @@ impl Touches {
             // What changes by itself is always read again.
             Fact::Exec { .. } | Fact::Clock | Fact::Log { .. } | Fact::RunState => true,
             Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => true,
-            Fact::Readiness => {
-                self.kernel
-                    || self.packages
-                    || self.k3s
-                    || !self.units.is_empty()
-                    || self.paths_touch("/etc")
-            }
-            Fact::Stat { .. } | Fact::Digest { .. } | Fact::Content { .. } | Fact::Disk { .. } => {
-                false
-            }
+            Fact::Readiness => self.touches_services(),
+            // No step changes how clocks differ, and other targets would wait for it.
+            Fact::ClockOffset
+            | Fact::Stat { .. }
+            | Fact::Digest { .. }
+            | Fact::Content { .. }
+            | Fact::Disk { .. } => false,
         }
+    }
+
+    /// Whether it may change what runs on the machine, or how the kernel is set.
+    fn touches_services(&self) -> bool {
+        self.kernel
+            || self.packages
+            || self.k3s
+            || !self.units.is_empty()
+            || self.paths_touch("/etc")
     }
 
     fn all_paths(&self) -> impl Iterator<Item = &AbsPath> {
