@@ -168,7 +168,12 @@ impl Touches {
             }
             Fact::Package { .. } | Fact::PackageManager => self.packages,
             // Loading a module brings its parameters.
-            Fact::Sysctl { .. } => self.kernel || self.touch_any(&["/proc/sys", "/sys/module"]),
+            Fact::Sysctl { name } => {
+                let place = crate::facts::questions::sysctl_path(name);
+                self.kernel
+                    || self.paths_touch("/sys/module")
+                    || place.is_some_and(|place| self.paths_touch(&place))
+            }
             Fact::Module { .. } => self.kernel || self.paths_touch("/sys/module"),
             Fact::Cgroup => self.kernel,
             Fact::SysctlFiles => {
