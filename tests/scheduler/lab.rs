@@ -46,6 +46,8 @@ pub struct Good {
     pub verifiable: bool,
     /// Looks every second, for so many.
     pub waits: Option<u64>,
+    /// Warns where it is good.
+    pub warns: bool,
 }
 
 impl Wish for Good {
@@ -103,6 +105,10 @@ impl Wish for Good {
         self.verifiable
     }
 
+    fn warning(&self, _: &Known<'_>) -> Option<Failure> {
+        self.warns.then(|| Failure::new("good, but old"))
+    }
+
     fn fingerprint_text(&self) -> String {
         self.name.clone()
     }
@@ -115,10 +121,12 @@ pub fn good(name: &str) -> Good {
         bytes: 1,
         verifiable: true,
         waits: None,
+        warns: false,
     }
 }
 
 /// A pair of a plan in the making.
+#[derive(Clone)]
 pub struct Step {
     name: String,
     target: Target,
