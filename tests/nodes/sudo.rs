@@ -44,7 +44,9 @@ fn user(world: &World, defaults: &str) {
             sudo rm /srv/password
             sudo cp -r ~/.ssh /home/hmtest1/.ssh
             sudo chown -R hmtest1 /home/hmtest1/.ssh
-            printf '%s\\n' 'Defaults:hmtest1 {defaults}' 'hmtest1 ALL=(ALL) ALL' | sudo tee /etc/sudoers.d/hmtest >/dev/null
+            printf '%s\\n' 'Defaults:hmtest1 {defaults}' 'hmtest1 ALL=(ALL) ALL' > /tmp/hmtest
+            sudo install -m 440 /tmp/hmtest /etc/sudoers.d/hmtest
+            rm /tmp/hmtest
             sudo visudo -cq
             sudo rm -rf /run/sudo/ts /var/lib/sudo/ts"
         ),
@@ -181,7 +183,6 @@ fn the_password_is_seen_nowhere() {
     });
     let said = told(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("TRACE") || said.contains("DEBUG"), "{said}");
     assert!(!said.contains(PASSWORD), "{said}");
     assert_eq!(seen, Vec::<String>::new());
     assert!(rounds > 3, "{rounds}");

@@ -43,15 +43,20 @@ fn one_session_at_a_time_is_enough() {
     assert!(said.contains("nothing to change"), "{said}");
 }
 
-/// Node 1 by an address that only node 0 reaches, over node 0.
+/// Node 1 by a second address, at which it does not answer this machine, over node 0.
 fn behind_node_0(world: &World) {
-    for (node, address) in [(0, "192.0.2.1"), (1, "192.0.2.2")] {
-        world.on(
-            node,
-            &format!("sudo ip addr replace {address}/24 dev host0"),
-        );
-    }
-    let direct: SocketAddr = "192.0.2.2:22".parse().unwrap();
+    let known = world.address(1);
+    let (network, number) = known.rsplit_once('.').unwrap();
+    let address = format!("{network}.{}", 200 + number.parse::<u8>().unwrap() % 50);
+    world.on(
+        1,
+        &format!(
+            "sudo ip addr replace {address}/24 dev host0
+            sudo ip rule del from {address} 2>/dev/null
+            sudo ip rule add from {address} to {network}.1 blackhole"
+        ),
+    );
+    let direct: SocketAddr = format!("{address}:22").parse().unwrap();
     assert!(TcpStream::connect_timeout(&direct, Duration::from_millis(300)).is_err());
     world.write_inventory(|inventory| {
         let keys = inventory["node"][world.name(0)]["host_keys"].clone();
@@ -66,7 +71,7 @@ fn behind_node_0(world: &World) {
         let nodes = inventory["node"].as_table_mut().unwrap();
         nodes.remove(world.name(0));
         let node = nodes[world.name(1)].as_table_mut().unwrap();
-        node.insert("address".to_owned(), "192.0.2.2".into());
+        node.insert("address".to_owned(), address.clone().into());
         node.insert("bastion".to_owned(), "gate".into());
     });
 }
