@@ -288,17 +288,7 @@ fn state(
             changed(wish, doubt, found);
         }
     } else if alive {
-        let (verb, words) = match (pending, doubt()) {
-            (true, _) => (
-                Verb::Restart,
-                "restart: it is still starting, and its unit file changes".to_owned(),
-            ),
-            (false, Err(doubt)) => (
-                Verb::Restart,
-                format!("restart: it is still starting; {}", doubt.words()),
-            ),
-            (false, Ok(())) => (Verb::Start, "wait: it is still starting".to_owned()),
-        };
+        let (verb, words) = starting(pending, doubt().err());
         found.add(verb, DiffLine::new(words));
     } else if !(is_done_oneshot(unit) && !pending && has_run(unit, &inputs)) {
         let result = match unit.result.as_str() {
@@ -311,6 +301,21 @@ fn state(
         );
     }
     Ok(())
+}
+
+/// It is on its way up: what is to be done about it.
+fn starting(pending: bool, doubt: Option<Doubt>) -> (Verb, String) {
+    match (pending, doubt) {
+        (true, _) => (
+            Verb::Restart,
+            "restart: it is still starting, and its unit file changes".to_owned(),
+        ),
+        (false, Some(doubt)) => (
+            Verb::Restart,
+            format!("restart: it is still starting; {}", doubt.words()),
+        ),
+        (false, None) => (Verb::Start, "wait: it is still starting".to_owned()),
+    }
 }
 
 /// It runs with something else, or nobody knows with what. `None`: its unit file is about to change.
