@@ -255,23 +255,16 @@ fn state(
         "active" | "reloading" | "refreshing" | "activating"
     );
     match wish.running {
-        Some(false) => {
-            if alive || unit.active == "deactivating" {
-                found.lines.push(DiffLine::new(format!("{is} -> stopped")));
-                // A masked unit that is stopped ends as failed.
-                let mask = found.verbs.iter().position(|verb| *verb == Verb::Mask);
-                let place = mask.unwrap_or(found.verbs.len());
-                found.verbs.insert(place, Verb::Stop);
-            }
-            return Ok(());
-        }
+        Some(false) if alive || unit.active == "deactivating" => return Ok(stop(&is, found)),
+        Some(false) => return Ok(()),
         None if wish.restart_on.0.is_empty() || !alive => return Ok(()),
         _ => {}
     }
     let inputs = stamp::inputs(wish, known)?;
-    let doubt = || match inputs.is_empty() {
-        true => Ok(()),
-        false => stamp::proven(unit, &inputs, false),
+    let doubt = match (pending, inputs.is_empty()) {
+        (true, _) => Some(None),
+        (false, true) => None,
+        (false, false) => stamp::proven(unit, &inputs, false).err().map(Some),
     };
     if unit.flapping {
         let line = format!(
@@ -279,38 +272,45 @@ fn state(
             unit.restarts
         );
         found.add(Verb::Restart, DiffLine::new(line));
-    } else if alive && (unit.active != "activating" || !wish.wait) {
-        let doubt = match pending {
-            true => Err(None),
-            false => doubt().map_err(Some),
-        };
-        if let Err(doubt) = doubt {
+    } else if alive && unit.active == "activating" && wish.wait {
+        starting(doubt, found);
+    } else if alive {
+        if let Some(doubt) = doubt {
             changed(wish, doubt, found);
         }
-    } else if alive {
-        let (verb, words) = match (pending, doubt()) {
-            (true, _) => (
-                Verb::Restart,
-                "restart: it is still starting, and its unit file changes".to_owned(),
-            ),
-            (false, Err(doubt)) => (
-                Verb::Restart,
-                format!("restart: it is still starting; {}", doubt.words()),
-            ),
-            (false, Ok(())) => (Verb::Start, "wait: it is still starting".to_owned()),
-        };
-        found.add(verb, DiffLine::new(words));
-    } else if !(is_done_oneshot(unit) && !pending && has_run(unit, &inputs)) {
+    } else if pending || !is_done_oneshot(unit) || !has_run(unit, &inputs) {
         let result = match unit.result.as_str() {
             "" | "success" => String::new(),
             result => format!(", {result}, exit status {}", unit.exit),
         };
-        found.add(
-            Verb::Start,
-            DiffLine::new(format!("{is}{result} -> running")),
-        );
+        let line = format!("{is}{result} -> running");
+        found.add(Verb::Start, DiffLine::new(line));
     }
     Ok(())
+}
+
+fn stop(is: &str, found: &mut Found) {
+    found.lines.push(DiffLine::new(format!("{is} -> stopped")));
+    // Before the mask: a masked unit that is stopped ends as failed.
+    let mask = found.verbs.iter().position(|verb| *verb == Verb::Mask);
+    let place = mask.unwrap_or(found.verbs.len());
+    found.verbs.insert(place, Verb::Stop);
+}
+
+/// It is on its way. `doubt`: whether with its inputs; `Some(None)`: its unit file is about to change.
+fn starting(doubt: Option<Option<Doubt>>, found: &mut Found) {
+    let (verb, words) = match doubt {
+        None => (Verb::Start, "wait: it is still starting".to_owned()),
+        Some(None) => (
+            Verb::Restart,
+            "restart: it is still starting, and its unit file changes".to_owned(),
+        ),
+        Some(Some(doubt)) => (
+            Verb::Restart,
+            format!("restart: it is still starting; {}", doubt.words()),
+        ),
+    };
+    found.add(verb, DiffLine::new(words));
 }
 
 /// It runs with something else, or nobody knows with what. `None`: its unit file is about to change.
