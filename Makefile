@@ -10,8 +10,8 @@ HMCO_TORTURE_CASES ?= 100000
 help:
 	@echo 'make test        all checks and tests'
 	@echo 'make demo        four nodes on this machine, prepared for K3s (in target/demo)'
-	@echo 'make torture     the random tests, for longer'
 	@echo 'make bench       measurements, beside OpenSSH, pyinfra, Ansible and mitogen'
+	@echo 'make torture     all that can go wrong on rehearsal nodes, and the random tests for longer'
 	@echo 'make cross       the release for aarch64, tried under emulation'
 	@echo 'make clean-demo  remove the demo and its nodes'
 
@@ -22,7 +22,7 @@ demo:
 	@.ci/demo
 
 torture:
-	HMCO_FUZZ_CASES=$(HMCO_FUZZ_CASES) HMCO_TORTURE_CASES=$(HMCO_TORTURE_CASES) cargo test --locked --no-fail-fast
+	HMCO_TORTURE=1 HMCO_FUZZ_CASES=$(HMCO_FUZZ_CASES) HMCO_TORTURE_CASES=$(HMCO_TORTURE_CASES) cargo test --locked --no-fail-fast
 
 bench:
 	@.ci/bench

@@ -10,13 +10,23 @@
     reason = "a test may stop at the first surprise, starts processes, and looks at files"
 )]
 
+#[path = "nodes/disks.rs"]
+mod disks;
 #[path = "nodes/locks.rs"]
 mod locks;
+#[path = "nodes/packages.rs"]
+mod packages;
 #[path = "nodes/reach.rs"]
 mod reach;
 #[path = "nodes/restarts.rs"]
 mod restarts;
 #[path = "nodes/rig.rs"]
 mod rig;
+#[path = "nodes/stops.rs"]
+mod stops;
+#[path = "nodes/sudo.rs"]
+mod sudo;
 #[path = "nodes/units.rs"]
 mod units;
+#[path = "nodes/ways.rs"]
+mod ways;

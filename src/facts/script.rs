@@ -121,16 +121,28 @@ fn stats(request: &Request<'_>) -> String {
         .into_iter()
         .map(|path| rooted(request, path))
         .collect();
-    chunks(&paths, |path| path.len() + 1)
+    let calls: String = chunks(&paths, |path| path.len() + 1)
         .iter()
         .enumerate()
-        .map(|(n, paths)| {
-            format!(
-                "framed 'stat {n}' \"$L\" stat -c {STAT_FORMAT} {}\n",
-                paths.join(" ")
-            )
-        })
-        .collect()
+        .map(|(n, paths)| format!("stats {n} {}\n", paths.join(" ")))
+        .collect();
+    if calls.is_empty() {
+        return calls;
+    }
+    // One path that hangs (a dead mount) must not cost the others their answer: then each is asked by itself.
+    format!(
+        "stats() {{\n\
+         g=$1 h=0\n\
+         shift\n\
+         framed \"stat $g\" \"$L\" stat -c {STAT_FORMAT} \"$@\"\n\
+         [ \"$s\" = timeout ] || return\n\
+         while [ \"$#\" -gt 0 ]; do\n\
+         framed \"stat $g.$h\" 2 stat -c {STAT_FORMAT} \"$1\"\n\
+         h=$((h+1))\n\
+         shift\n\
+         done\n\
+         }}\n{calls}"
+    )
 }
 
 fn files(request: &Request<'_>) -> String {

@@ -167,14 +167,18 @@ impl Touches {
                 self.packages || self.units.contains(name) || self.paths_touch("/etc/systemd")
             }
             Fact::Package { .. } | Fact::PackageManager => self.packages,
-            Fact::Sysctl { .. } | Fact::Module { .. } | Fact::Cgroup => self.kernel,
-            // Loading a module brings its parameters; a package its file of them.
-            Fact::SysctlFiles => {
+            // Loading a module brings its parameters.
+            Fact::Sysctl { name } => {
+                let place = crate::facts::questions::sysctl_path(name);
                 self.kernel
-                    || self.packages
-                    || self.paths_touch("/etc/sysctl.d")
-                    || self.paths_touch("/etc/sysctl.conf")
-                    || self.paths_touch("/usr/lib/sysctl.d")
+                    || self.paths_touch("/sys/module")
+                    || place.is_some_and(|place| self.paths_touch(&place))
+            }
+            Fact::Module { .. } => self.kernel || self.paths_touch("/sys/module"),
+            Fact::Cgroup => self.kernel,
+            Fact::SysctlFiles => {
+                let places = ["/etc/sysctl.d", "/etc/sysctl.conf", "/usr/lib/sysctl.d"];
+                self.packages || self.touch_any(&places)
             }
             Fact::Mounts => {
                 self.kernel
@@ -189,13 +193,26 @@ impl Touches {
                     || self.paths_touch("/etc/fstab")
                     || self.paths_touch("/etc/systemd")
             }
-            Fact::Os | Fact::Boot => {
-                self.kernel
-                    || self.packages
-                    || self.paths_touch("/etc")
-                    || self.paths_touch("/boot")
+            // Only what they are read from: most expressions in `when` look at these, and a plan that knows them still
+            // can tell what comes after a change.
+            Fact::Os => {
+                let places = ["/etc/os-release", "/etc/machine-id", "/etc/hostname"];
+                self.kernel || self.packages || self.touch_any(&places)
             }
-            Fact::Account { .. } | Fact::Sudo => self.packages || self.paths_touch("/etc"),
+            Fact::Boot => {
+                let places = ["/boot", "/run/reboot-required", "/lib/modules"];
+                self.kernel || self.packages || self.touch_any(&places)
+            }
+            Fact::Account { .. } | Fact::Sudo => {
+                let places = [
+                    "/etc/passwd",
+                    "/etc/group",
+                    "/etc/nsswitch.conf",
+                    "/etc/sudoers",
+                    "/etc/sudoers.d",
+                ];
+                self.packages || self.touch_any(&places)
+            }
             Fact::Net => self.units.iter().any(|_| true) || self.k3s || self.paths_touch("/etc"),
             Fact::K3sInstall | Fact::K3sData | Fact::K3sCli { .. } => {
                 self.k3s
@@ -206,23 +223,31 @@ impl Touches {
             // What changes by itself is always read again.
             Fact::Exec { .. } | Fact::Clock | Fact::Log { .. } | Fact::RunState => true,
             Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => true,
-            Fact::Readiness => {
-                self.kernel
-                    || self.packages
-                    || self.k3s
-                    || !self.units.is_empty()
-                    || self.paths_touch("/etc")
-            }
-            // The others would wait for an answer that no step changes.
-            Fact::ClockOffset => false,
-            Fact::Stat { .. } | Fact::Digest { .. } | Fact::Content { .. } | Fact::Disk { .. } => {
-                false
-            }
+            Fact::Readiness => self.touches_services(),
+            // No step changes how clocks differ, and other targets would wait for it.
+            Fact::ClockOffset
+            | Fact::Stat { .. }
+            | Fact::Digest { .. }
+            | Fact::Content { .. }
+            | Fact::Disk { .. } => false,
         }
+    }
+
+    /// Whether it may change what runs on the machine, or how the kernel is set.
+    fn touches_services(&self) -> bool {
+        self.kernel
+            || self.packages
+            || self.k3s
+            || !self.units.is_empty()
+            || self.paths_touch("/etc")
     }
 
     fn all_paths(&self) -> impl Iterator<Item = &AbsPath> {
         self.paths.iter().chain(&self.trees)
+    }
+
+    fn touch_any(&self, places: &[&str]) -> bool {
+        places.iter().any(|place| self.paths_touch(place))
     }
 
     fn paths_touch(&self, prefix: &str) -> bool {
@@ -406,6 +431,23 @@ mod tests {
         assert!(removed.intersects(&stat("/srv/a/b")));
         assert!(removed.intersects(&stat("/srv")));
         assert!(!removed.intersects(&stat("/srv/ab")));
+    }
+
+    #[test]
+    fn a_file_in_etc_says_nothing_new_of_the_system_unless_the_system_is_read_from_it() {
+        let made = |text| Touches::paths([AbsPath::new(text).unwrap()]);
+        let account = Fact::Account { name: "pi".into() };
+        for fact in [&Fact::Os, &Fact::Boot, &account] {
+            assert!(!made("/etc/motd").intersects(fact), "{fact:?}");
+            assert!(
+                made("/etc").intersects(fact) || *fact == Fact::Boot,
+                "{fact:?}"
+            );
+        }
+        assert!(made("/etc/hostname").intersects(&Fact::Os));
+        assert!(made("/boot/firmware/cmdline.txt").intersects(&Fact::Boot));
+        assert!(made("/etc/passwd").intersects(&account));
+        assert!(made("/sys/module/x").intersects(&Fact::Sysctl { name: "a.b".into() }));
     }
 
     #[test]

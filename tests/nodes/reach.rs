@@ -41,7 +41,7 @@ fn nodes_as_wished_cost_one_login_and_one_execution_each() {
         return;
     };
     for node in [0, 1] {
-        world.on(node, "echo LogLevel VERBOSE | sudo tee /etc/ssh/sshd_config.d/log.conf; sudo systemctl reload ssh");
+        world.on(node, "echo LogLevel VERBOSE | sudo tee /etc/ssh/sshd_config.d/hmtest.conf; sudo systemctl reload ssh");
     }
     let first = world.expect(0, &["run", "main"]);
     assert!(first.contains("6 changed"), "{first}");

@@ -2,7 +2,7 @@
 //! inventory has only the nodes that a test was lent.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,45 @@ const NODES: usize = 6;
 static LAB: LazyLock<Option<Lab>> = LazyLock::new(Lab::up);
 static FREE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static RETURNED: Condvar = Condvar::new();
+/// A lab takes one command at a time that changes it.
+static AT_WORK: Mutex<()> = Mutex::new(());
+
+/// Takes away what an earlier test left on a node. Files of tests are in /srv, and those that must be elsewhere are called
+/// `hmtest`.
+const CLEAN: &str = "set -e
+    for m in $(sed -n 's/^[^ ]* \\(\\/srv[^ ]*\\) .*/\\1/p' /proc/mounts | sort -r); do sudo umount -l $m; done
+    old=$(dpkg-query -W -f '${binary:Package}\\n' 'hmtest*' 2>/dev/null) || true
+    sudo touch /srv/go
+    [ -z \"$old\" ] || sudo dpkg --purge --force-all $old
+    sudo rm -rf /srv/* /run/hmco-boot /var/lib/hmco-boot /etc/apt/apt.conf.d/*hmtest* /etc/sudoers.d/hmtest
+    sudo systemctl stop 'hmtest*' 2>/dev/null || true
+    sudo rm -f /etc/systemd/system/hmtest* /etc/systemd/system/*/hmtest* /run/hmtest*
+    sudo systemctl daemon-reload
+    sudo systemctl reset-failed
+    for u in $(sed -n 's/^\\(hmtest[^:]*\\):.*/\\1/p' /etc/passwd); do sudo userdel -rf $u 2>/dev/null; done
+    if ls /etc/ssh/sshd_config.d/hmtest* >/dev/null 2>&1; then
+      sudo rm -f /etc/ssh/sshd_config.d/hmtest*
+      sudo systemctl restart ssh
+    fi";
+
+/// Of how many torture tests CI runs one.
+const SHARE: u64 = 4;
+
+/// The seed of what is chosen and of when things break: `HMCO_TORTURE_SEED`.
+pub fn seed() -> u64 {
+    std::env::var("HMCO_TORTURE_SEED").map_or(20_261_121, |seed| seed.parse().unwrap())
+}
+
+pub fn is_torture() -> bool {
+    std::env::var_os("HMCO_TORTURE").is_some()
+}
+
+fn is_chosen(test: &str) -> bool {
+    let mixed = test.bytes().fold(seed(), |mixed, byte| {
+        (mixed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    is_torture() || (mixed >> 32).is_multiple_of(SHARE)
+}
 
 struct Lab {
     name: String,
@@ -124,11 +163,37 @@ impl World {
         };
         world.write_inventory(|_| {});
         world.write_playbook(playbook);
-        for node in 0..count {
-            // What an earlier test left there.
-            world.on(node, "sudo rm -rf /srv/* /run/hmco-boot /var/lib/hmco-boot");
-        }
+        world.clean();
         Some(world)
+    }
+
+    /// Takes away what was done on the nodes.
+    pub fn clean(&self) {
+        for node in 0..self.nodes.len() {
+            self.on(node, CLEAN);
+        }
+    }
+
+    /// Where an operator's runs are recorded.
+    pub fn state(&self, operator: &str) -> PathBuf {
+        self.folder.path().join(operator)
+    }
+
+    /// Takes away an operator's records, and with them what is known of runs.
+    pub fn forget(&self, operator: &str) {
+        std::fs::remove_dir_all(self.state(operator)).unwrap();
+    }
+
+    /// The same, for a test that CI runs only where its seed chooses it; all of them run with `HMCO_TORTURE`.
+    pub fn for_torture(test: &str, count: usize, playbook: &str) -> Option<Self> {
+        if is_chosen(test) {
+            Self::with(count, playbook)
+        } else {
+            // Past the test harness, which shows only what failing tests say.
+            let line = format!("LEFT OUT here, part of `make torture`: {test}\n");
+            std::io::stderr().write_all(line.as_bytes()).ok();
+            None
+        }
     }
 
     /// Writes the inventory, changed by the test.
@@ -167,7 +232,7 @@ impl World {
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap())
             .env("HOME", self.folder.path())
-            .env("HMCO_BOOT_STATE_DIR", self.folder.path().join(state))
+            .env("HMCO_BOOT_STATE_DIR", self.state(state))
             .stdin(Stdio::null());
         command
     }
@@ -199,22 +264,29 @@ impl World {
             .command(&["runs", "show", "--output", "json"])
             .output()
             .unwrap();
-        let json: serde_json::Value = serde_json::from_slice(&shown.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", told(&shown)));
-        let pairs = json["pairs"]
-            .as_array()
-            .unwrap_or_else(|| panic!("{json:#}"));
-        pairs
-            .iter()
-            .map(|pair| {
-                let label = format!(
-                    "{}@{}",
-                    pair["step"].as_str().unwrap(),
-                    pair["target"].as_str().unwrap()
-                );
-                (label, pair["outcome"].to_string())
-            })
-            .collect()
+        let text = String::from_utf8_lossy(&shown.stdout);
+        let (mut labels, mut outcomes) = (Vec::new(), BTreeMap::new());
+        for line in text.lines() {
+            let record: serde_json::Value = serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("{error}: {}", told(&shown)));
+            let event = &record["event"];
+            match event["type"].as_str().unwrap() {
+                "run_started" => {
+                    let pairs = event["pairs"].as_array().unwrap().iter();
+                    let label = |pair: &serde_json::Value| {
+                        let step = pair["step"].as_str().unwrap();
+                        format!("{step}@{}", pair["target"]["node"].as_str().unwrap())
+                    };
+                    labels = pairs.map(label).collect();
+                }
+                "step_finished" => {
+                    let pair = usize::try_from(event["pair"].as_u64().unwrap()).unwrap();
+                    outcomes.insert(labels[pair].clone(), event["outcome"].to_string());
+                }
+                _ => {}
+            }
+        }
+        outcomes
     }
 
     fn lab(&self) -> Command {
@@ -222,6 +294,7 @@ impl World {
     }
 
     fn do_lab(&self, args: &[&str]) {
+        let _one = lock(&AT_WORK);
         let done = self.lab().args(args).output().unwrap();
         assert!(done.status.success(), "lab {args:?}: {}", told(&done));
     }
@@ -250,6 +323,11 @@ impl World {
         self.do_lab(&["start", &self.nodes[node]]);
     }
 
+    /// Limits a node's CPU time: `25%`, `off`.
+    pub fn throttle(&self, node: usize, limit: &str) {
+        self.do_lab(&["throttle", limit, &self.nodes[node]]);
+    }
+
     /// Drops all packets between a node and everybody, this machine too.
     pub fn cut(&self, node: usize) {
         self.do_lab(&["cut", &self.nodes[node]]);
@@ -257,6 +335,44 @@ impl World {
 
     pub fn heal(&self, node: usize) {
         self.do_lab(&["cut", &self.nodes[node], "--heal"]);
+    }
+
+    /// A node's file tree, as this machine sees it while the node is up.
+    pub fn root(&self, node: usize) -> PathBuf {
+        let dir = std::env::var_os("HMCO_BOOT_LAB_DIR")
+            .map_or_else(|| PathBuf::from("/var/lib/hmco-boot-lab"), PathBuf::from);
+        let lab = &LAB.as_ref().unwrap().name;
+        dir.join(lab)
+            .join("nodes")
+            .join(self.name(node))
+            .join("root")
+    }
+
+    /// Its SSH server's address.
+    pub fn address(&self, node: usize) -> String {
+        let lab = LAB.as_ref().unwrap();
+        let address = &lab.inventory["node"][self.name(node)]["address"];
+        address.as_str().unwrap().to_owned()
+    }
+
+    /// Process 1 of a node, by its number on this machine.
+    pub fn leader(&self, node: usize) -> String {
+        let root = self.root(node);
+        let is_leader = |pid: &str| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            let number = ids.and_then(|ids| ids.split_whitespace().nth(1).map(str::to_owned));
+            let host = format!("/proc/{pid}/root/etc/hostname");
+            number.as_deref() == Some("1")
+                && std::fs::read_to_string(host).ok()
+                    == std::fs::read_to_string(root.join("etc/hostname")).ok()
+        };
+        std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+            .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+            .find(|pid| is_leader(pid))
+            .unwrap()
     }
 
     /// A node's name.
@@ -267,8 +383,13 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        let _one = lock(&AT_WORK);
         for node in &self.nodes {
-            for args in [&["cut", node, "--heal"][..], &["start", node]] {
+            for args in [
+                &["cut", node, "--heal"][..],
+                &["start", node],
+                &["throttle", "off", node],
+            ] {
                 let done = self.lab().args(args).output();
                 if !done.as_ref().is_ok_and(|done| done.status.success()) {
                     eprintln!("lab {args:?}: {done:?}");
@@ -320,6 +441,20 @@ impl Running {
             .read_to_string(&mut errors)
             .unwrap();
         panic!("no line with {words:?} came:\n{}\n{errors}", self.seen);
+    }
+
+    /// Reads one more event. `None`: there was none.
+    pub fn event(&mut self) -> Option<String> {
+        let line = self.lines.next()?.unwrap();
+        self.seen.push_str(&line);
+        self.seen.push('\n');
+        Some(line)
+    }
+
+    /// Sends a signal, as Ctrl-C does.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// `kill -9`.

@@ -23,7 +23,13 @@ impl Stats {
                 Ok(part) => align(&full, stat_events(part), part),
                 Err(error) => vec![Err(error); full.len()],
             };
-            let results = results.into_iter().zip(&full).map(|(result, full)| {
+            let results = results.into_iter().zip(&full).enumerate();
+            let results = results.map(|(index, (result, full))| {
+                let result = match result {
+                    // The batch hung, and each path was asked by itself.
+                    Err(FactError::TimedOut) => alone(reply, &format!("stat {n}.{index}"), full),
+                    result => result,
+                };
                 result.and_then(|record| {
                     file_stat(&record, full).ok_or_else(|| failed("stat answered nonsense"))
                 })
@@ -39,6 +45,16 @@ impl Stats {
             .cloned()
             .unwrap_or_else(|| Err(failed("no answer: stat was not asked")))
     }
+}
+
+/// What `stat` said of one path in a frame of its own.
+fn alone(reply: &Reply<'_>, frame: &str, full: &str) -> Result<Vec<u8>, FactError> {
+    let Some(part) = reply.get(frame) else {
+        return Err(FactError::TimedOut);
+    };
+    let full = [full.to_owned()];
+    let mut results = align(&full, stat_events(part), part);
+    results.pop().unwrap_or(Err(FactError::TimedOut))
 }
 
 /// Records of `stat`: from `MARK;PATH` to `MARK.`, whatever bytes a link's text has.

@@ -150,13 +150,7 @@ impl Measured {
                 probe.name,
                 probe.address
             );
-            // Only its own measuring can have listened at a port where nothing did before.
-            let measured_too = self.ports.iter().any(|other| {
-                other.probe.name == probe.name
-                    && other.state == "connected"
-                    && !listens(seen, &other.probe)
-            });
-            match verdict(seen, answered, measured_too) {
+            match verdict(seen, answered, self.measured_too(seen, &probe.name)) {
                 Verdict::Open => open += 1,
                 Verdict::Refused => refused.push(format!("{}:{}", probe.name, probe.port)),
                 Verdict::Bad(severity, words, cure) => found.push(Finding::new(
@@ -203,6 +197,14 @@ impl Measured {
             ));
         }
         found
+    }
+
+    /// Whether a node listened for this measuring: only that can have been at a port where nothing was before.
+    fn measured_too(&self, seen: &Seen<'_>, name: &str) -> bool {
+        self.ports.iter().any(|answered| {
+            let probe = &answered.probe;
+            probe.name == name && answered.state == "connected" && !listens(seen, probe)
+        })
     }
 
     fn address_free(&self) -> Option<Finding> {

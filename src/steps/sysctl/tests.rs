@@ -104,3 +104,15 @@ fn mistakes_are_told() {
     "#);
     assert!(mistakes::<Sysctl>(json!({ "name": "a" })).contains("which parameters?"));
 }
+
+#[test]
+fn a_parameter_touches_its_own_family() {
+    let touches = Kind::touches(&forwarding());
+    let sysctl = |name: &str| Fact::Sysctl {
+        name: name.to_owned(),
+    };
+    assert!(touches.intersects(&sysctl("net.ipv6.conf.all.forwarding")));
+    assert!(!touches.intersects(&sysctl("kernel.panic")));
+    assert!(touches.intersects(&Fact::SysctlFiles));
+    assert!(!touches.intersects(&Fact::Os));
+}
