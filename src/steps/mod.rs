@@ -167,32 +167,12 @@ impl Touches {
                 self.packages || self.units.contains(name) || self.paths_touch("/etc/systemd")
             }
             Fact::Package { .. } | Fact::PackageManager => self.packages,
-            // Loading a module brings its parameters.
-            Fact::Sysctl { name } => {
-                let place = crate::facts::questions::sysctl_path(name);
-                self.kernel
-                    || self.paths_touch("/sys/module")
-                    || place.is_some_and(|place| self.paths_touch(&place))
-            }
-            Fact::Module { .. } => self.kernel || self.paths_touch("/sys/module"),
-            Fact::Cgroup => self.kernel,
-            Fact::SysctlFiles => {
-                let places = ["/etc/sysctl.d", "/etc/sysctl.conf", "/usr/lib/sysctl.d"];
-                self.packages || self.touch_any(&places)
-            }
-            Fact::Mounts => {
-                self.kernel
-                    || self.k3s
-                    || self.units.iter().any(|_| true)
-                    || self.paths_touch("/etc/fstab")
-            }
-            Fact::Swaps => {
-                self.kernel
-                    || self.packages
-                    || self.units.iter().any(|_| true)
-                    || self.paths_touch("/etc/fstab")
-                    || self.paths_touch("/etc/systemd")
-            }
+            Fact::Sysctl { .. }
+            | Fact::Module { .. }
+            | Fact::Cgroup
+            | Fact::SysctlFiles
+            | Fact::Mounts
+            | Fact::Swaps => self.intersects_kernel(fact),
             // Only what they are read from: most expressions in `when` look at these, and a plan that knows them still
             // can tell what comes after a change.
             Fact::Os => {
@@ -230,6 +210,38 @@ impl Touches {
             | Fact::Digest { .. }
             | Fact::Content { .. }
             | Fact::Disk { .. } => false,
+        }
+    }
+
+    /// The same for what the kernel holds, and what sets it up.
+    fn intersects_kernel(&self, fact: &Fact) -> bool {
+        match fact {
+            // Loading a module brings its parameters.
+            Fact::Sysctl { name } => {
+                let place = crate::facts::questions::sysctl_path(name);
+                self.kernel
+                    || self.paths_touch("/sys/module")
+                    || place.is_some_and(|place| self.paths_touch(&place))
+            }
+            Fact::Module { .. } => self.kernel || self.paths_touch("/sys/module"),
+            Fact::SysctlFiles => {
+                let places = ["/etc/sysctl.d", "/etc/sysctl.conf", "/usr/lib/sysctl.d"];
+                self.packages || self.touch_any(&places)
+            }
+            Fact::Mounts => {
+                self.kernel
+                    || self.k3s
+                    || self.units.iter().any(|_| true)
+                    || self.paths_touch("/etc/fstab")
+            }
+            Fact::Swaps => {
+                self.kernel
+                    || self.packages
+                    || self.units.iter().any(|_| true)
+                    || self.paths_touch("/etc/fstab")
+                    || self.paths_touch("/etc/systemd")
+            }
+            _ => self.kernel,
         }
     }
 

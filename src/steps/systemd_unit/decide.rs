@@ -255,8 +255,12 @@ fn state(
         "active" | "reloading" | "refreshing" | "activating"
     );
     match wish.running {
-        Some(false) if alive || unit.active == "deactivating" => return Ok(stop(&is, found)),
-        Some(false) => return Ok(()),
+        Some(false) => {
+            if alive || unit.active == "deactivating" {
+                stop(&is, found);
+            }
+            return Ok(());
+        }
         None if wish.restart_on.0.is_empty() || !alive => return Ok(()),
         _ => {}
     }
