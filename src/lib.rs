@@ -90,9 +90,13 @@
 //!   anything. A decision is "known only after ..." where a drifting step before it touches a fact it needs.
 //! - Answers are framed by a delimiter that is new for every execution; contents carry a byte count and are held to their
 //!   digest as well ([`facts::frame`]).
-//! - Facts of the cluster and of services (Discovery, List, Http, Dns, Tls, EtcdRaw ...) are not declared yet. The engine
-//!   knows a fact only as a question to a target with a cost, so they change nothing in it; the kinds that need them
-//!   bring them.
+//! - Facts of the cluster (Discovery, List, EtcdRaw ...) are not declared yet. The engine knows a fact only as a
+//!   question to a target with a cost, so they change nothing in it; the kinds that need them bring them.
+//! - What services answer (`Http`, `Dns`, `Tcp`) are facts of the controller whichever target a step is for
+//!   ([`facts::known::FactRef`]), and that a service does not answer is an answer ([`facts::network::NetAnswer`]).
+//! - A unit's record ([`steps::systemd_unit`]) also holds the identity of each input, and a copy survives a reboot: a start
+//!   by somebody else, or at boot, is proven to be one with the same inputs where none was written since. It holds
+//!   salted digests, because an input may be a token.
 //! - `resume` goes on with runs of this machine's own record. `--take-over` comes with staged procedures.
 //! - A lab is below `/var/lib/hmco-boot-lab`, not `/var/lib/hmco-boot/lab`: that would be the state folder of a cluster
 //!   called `lab`. The lab uses no `transport`: it looks at its nodes with the system's own ssh.

@@ -9,12 +9,10 @@ use super::shared::yes;
 use super::{Class, Decision, Kind, Touches, Want};
 use crate::facts::fact::{Boot, Fact, FactValue};
 use crate::facts::known::{Known, Unreadable};
+use crate::facts::questions::CMDLINE_FILES;
 use crate::model::action::{Action, Program};
 use crate::model::event::DiffLine;
 use crate::model::path::AbsPath;
-
-/// Where the next boot's command line may be, as the fact [`Boot`] looks for it.
-const CMDLINE_FILES: [&str; 2] = ["/boot/firmware/cmdline.txt", "/boot/cmdline.txt"];
 
 /// A command line is one line.
 const CMDLINE_BYTES: u64 = 64 * 1024;

@@ -257,11 +257,7 @@ fn state(
     match wish.running {
         Some(false) => {
             if alive || unit.active == "deactivating" {
-                found.lines.push(DiffLine::new(format!("{is} -> stopped")));
-                // A masked unit that is stopped ends as failed.
-                let mask = found.verbs.iter().position(|verb| *verb == Verb::Mask);
-                let place = mask.unwrap_or(found.verbs.len());
-                found.verbs.insert(place, Verb::Stop);
+                stop(&is, found);
             }
             return Ok(());
         }
@@ -269,9 +265,10 @@ fn state(
         _ => {}
     }
     let inputs = stamp::inputs(wish, known)?;
-    let doubt = || match inputs.is_empty() {
-        true => Ok(()),
-        false => stamp::proven(unit, &inputs, false),
+    let doubt = match (pending, inputs.is_empty()) {
+        (true, _) => Some(None),
+        (false, true) => None,
+        (false, false) => stamp::proven(unit, &inputs, false).err().map(Some),
     };
     if unit.flapping {
         let line = format!(
@@ -279,43 +276,45 @@ fn state(
             unit.restarts
         );
         found.add(Verb::Restart, DiffLine::new(line));
-    } else if alive && (unit.active != "activating" || !wish.wait) {
-        let doubt = match pending {
-            true => Err(None),
-            false => doubt().map_err(Some),
-        };
-        if let Err(doubt) = doubt {
+    } else if alive && unit.active == "activating" && wish.wait {
+        starting(doubt, found);
+    } else if alive {
+        if let Some(doubt) = doubt {
             changed(wish, doubt, found);
         }
-    } else if alive {
-        let (verb, words) = starting(pending, doubt().err());
-        found.add(verb, DiffLine::new(words));
-    } else if !(is_done_oneshot(unit) && !pending && has_run(unit, &inputs)) {
+    } else if pending || !is_done_oneshot(unit) || !has_run(unit, &inputs) {
         let result = match unit.result.as_str() {
             "" | "success" => String::new(),
             result => format!(", {result}, exit status {}", unit.exit),
         };
-        found.add(
-            Verb::Start,
-            DiffLine::new(format!("{is}{result} -> running")),
-        );
+        let line = format!("{is}{result} -> running");
+        found.add(Verb::Start, DiffLine::new(line));
     }
     Ok(())
 }
 
-/// It is on its way up: what is to be done about it.
-fn starting(pending: bool, doubt: Option<Doubt>) -> (Verb, String) {
-    match (pending, doubt) {
-        (true, _) => (
+fn stop(is: &str, found: &mut Found) {
+    found.lines.push(DiffLine::new(format!("{is} -> stopped")));
+    // Before the mask: a masked unit that is stopped ends as failed.
+    let mask = found.verbs.iter().position(|verb| *verb == Verb::Mask);
+    let place = mask.unwrap_or(found.verbs.len());
+    found.verbs.insert(place, Verb::Stop);
+}
+
+/// It is on its way. `doubt`: whether with its inputs; `Some(None)`: its unit file is about to change.
+fn starting(doubt: Option<Option<Doubt>>, found: &mut Found) {
+    let (verb, words) = match doubt {
+        None => (Verb::Start, "wait: it is still starting".to_owned()),
+        Some(None) => (
             Verb::Restart,
             "restart: it is still starting, and its unit file changes".to_owned(),
         ),
-        (false, Some(doubt)) => (
+        Some(Some(doubt)) => (
             Verb::Restart,
             format!("restart: it is still starting; {}", doubt.words()),
         ),
-        (false, None) => (Verb::Start, "wait: it is still starting".to_owned()),
-    }
+    };
+    found.add(verb, DiffLine::new(words));
 }
 
 /// It runs with something else, or nobody knows with what. `None`: its unit file is about to change.
