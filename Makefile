@@ -9,11 +9,11 @@ HMCO_TORTURE_CASES ?= 100000
 
 help:
 	@echo 'make test        all checks and tests'
-	@echo 'make demo        start a project, run its first playbook twice (in target/demo)'
+	@echo 'make demo        four nodes on this machine, prepared for K3s (in target/demo)'
+	@echo 'make bench       measurements, beside OpenSSH, pyinfra, Ansible and mitogen'
 	@echo 'make torture     all that can go wrong on rehearsal nodes, and the random tests for longer'
-	@echo 'make bench       measurements'
 	@echo 'make cross       the release for aarch64, tried under emulation'
-	@echo 'make clean-demo  remove target/demo'
+	@echo 'make clean-demo  remove the demo and its nodes'
 
 test:
 	@.ci/test
@@ -25,10 +25,10 @@ torture:
 	HMCO_TORTURE=1 HMCO_FUZZ_CASES=$(HMCO_FUZZ_CASES) HMCO_TORTURE_CASES=$(HMCO_TORTURE_CASES) cargo test --locked --no-fail-fast
 
 bench:
-	cargo bench --locked
+	@.ci/bench
 
 cross:
 	@.ci/cross
 
 clean-demo:
-	rm -rf target/demo
+	@.ci/clean-demo

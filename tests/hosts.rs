@@ -229,8 +229,8 @@ fn another_key_than_the_pinned_one_is_told_aloud_and_taken_only_with_replace() {
     assert!(said.out.contains("  pinned "), "{}", said.out);
 }
 
-#[test]
-fn a_bastion_is_pinned_before_the_node_behind_it_is_asked() {
+#[tokio::test]
+async fn a_bastion_is_pinned_before_the_node_behind_it_is_asked() {
     let (Some(gate), Some(server)) = (Sshd::start(""), Sshd::start("")) else {
         return;
     };
@@ -246,7 +246,7 @@ fn a_bastion_is_pinned_before_the_node_behind_it_is_asked() {
     assert!(first.unwrap() < second.unwrap(), "{}", said.out);
     assert_eq!(project.text().matches("host_keys = ").count(), 2);
     // It was looked at through the gate.
-    gate.wait_for("Accepted publickey", 1);
+    gate.wait_for("Accepted publickey", 1).await;
     let said = project.expect(0, &["hosts", "pin", "gate"]);
     assert!(said.out.starts_with("bastion gate"), "{}", said.out);
     project.expect(2, &["hosts", "pin", "gaet"]);

@@ -272,6 +272,7 @@ fn nodes_come_up_install_packages_lose_power_and_network_and_go_without_a_trace(
     packages_are_installed(&lab);
     a_reboot_and_a_power_cut_are_new_boots(&lab);
     networks_are_cut_and_healed(&lab);
+    a_firewall_of_the_host_is_named(&lab);
     cpu_is_limited(&lab);
     let told = lab.expect(&["down"]);
     assert!(told.contains("is down"), "{told}");
@@ -406,6 +407,34 @@ fn networks_are_cut_and_healed(lab: &Lab) {
     assert!(lab.reaches(1, 2));
     lab.expect(&["cut", "--heal", &two]);
     assert_eq!(lab.run(&["cut", &two, &two]).status.code(), Some(2));
+}
+
+/// As Docker leaves a machine: what is forwarded is dropped unless somebody lets it pass, on bridges too. Only on this
+/// lab's bridge here.
+fn a_firewall_of_the_host_is_named(lab: &Lab) {
+    let handed = std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables");
+    if handed.is_ok_and(|text| text.trim() != "1") {
+        eprintln!("SKIPPED: packets on bridges do not meet this machine's firewall");
+        return;
+    }
+    let bridge = lab.tag().bridge().to_owned();
+    let table = format!("test_{}", lab.tag().table());
+    let nft = |script: &str| {
+        let done = Command::new("nft").arg(script).status().unwrap();
+        assert!(done.success(), "{script}");
+    };
+    nft(&format!("add table ip {table}"));
+    nft(&format!(
+        "add chain ip {table} FORWARD {{ type filter hook forward priority 0; policy drop; }}; \
+         add rule ip {table} FORWARD iifname != \"{bridge}\" accept"
+    ));
+    let refused = lab.run(&["up"]);
+    nft(&format!("delete table ip {table}"));
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    for words in ["firewall drops packets", &table, "-j ACCEPT"] {
+        assert!(said(&refused).contains(words), "{}", said(&refused));
+    }
+    lab.expect(&["up"]);
 }
 
 fn cpu_is_limited(lab: &Lab) {

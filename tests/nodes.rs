@@ -18,11 +18,15 @@ mod locks;
 mod packages;
 #[path = "nodes/reach.rs"]
 mod reach;
+#[path = "nodes/restarts.rs"]
+mod restarts;
 #[path = "nodes/rig.rs"]
 mod rig;
 #[path = "nodes/stops.rs"]
 mod stops;
 #[path = "nodes/sudo.rs"]
 mod sudo;
+#[path = "nodes/units.rs"]
+mod units;
 #[path = "nodes/ways.rs"]
 mod ways;

@@ -575,3 +575,161 @@ async fn a_run_that_dies_and_is_begun_again_finds_its_job_and_does_not_repeat_it
     assert_eq!(outcome(&ended, 0), &Outcome::Changed);
     assert_eq!(host.applied().len(), 1, "once, by the first run");
 }
+
+fn claim(run: &str, owner: &str) -> LockClaim {
+    LockClaim {
+        run: run.into(),
+        holder: format!("{run} of somebody else"),
+        owner: owner.to_owned(),
+        lease: LEASE,
+    }
+}
+
+/// The failure that a run without its locks ended with.
+fn refusal(rig: &Rig) -> Failure {
+    let refused = |record: Record| match record.event {
+        Event::LockRefused { failure } => Some(failure),
+        _ => None,
+    };
+    rig.seen().into_iter().find_map(refused).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_one_machine_is_locked_no_other_stays_locked_and_nothing_is_changed() {
+    let mut rig = Rig::new(many(3));
+    rig.host("n2").lock(&claim("other", "b")).await.unwrap();
+    let ended = rig.run().await.unwrap();
+    assert_eq!(ended.exit, ExitCode::Locked);
+    let failure = refusal(&rig);
+    let start = "n2 is locked by run other (other of somebody else); it counts 120 s more";
+    assert!(failure.message.starts_with(start), "{}", failure.message);
+    for name in ["n0", "n1"] {
+        assert_eq!(rig.host(name).locked_by(), None, "{name}");
+    }
+    assert_eq!(rig.host("n2").locked_by(), Some("other".into()));
+    assert!(rig.hosts.values().all(|host| host.applied().is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_machines_are_locked_before_the_first_apply_and_free_at_the_end() {
+    let mut rig = Rig::new(many(3));
+    let hosts: Vec<FakeHost> = rig.hosts.values().cloned().collect();
+    rig.spy = Arc::new(move |call| {
+        if call.starts_with("r-") {
+            let held = |host: &FakeHost| host.locked_by() == Some("r".into());
+            assert!(hosts.iter().all(held), "{call}");
+        }
+    });
+    assert_eq!(rig.run().await.unwrap().exit, ExitCode::Done);
+    assert!(rig.hosts.values().all(|host| host.locked_by().is_none()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_run_renews_its_locks_and_one_failed_renewal_is_no_drama() {
+    let mut rig = Rig::new(many(2));
+    let (slow, idle) = (rig.host("n0"), rig.host("n1"));
+    slow.hold_jobs(true);
+    let mut starts = rig.starts.subscribe();
+    let minutes = async {
+        starts.wait_for(|starts| *starts == 2).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(15)).await;
+        idle.fail_next([Fault::Unreachable { transient: true }]);
+        for _ in 0..20 {
+            tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+            for host in [&slow, &idle] {
+                host.pass(std::time::Duration::from_secs(30));
+                assert_ne!(
+                    host.lock(&claim("other", "b")).await.unwrap(),
+                    LockAnswer::Taken
+                );
+            }
+        }
+        slow.hold_jobs(false);
+    };
+    let (ended, ()) = tokio::join!(rig.run(), minutes);
+    assert_eq!(ended.unwrap().exit, ExitCode::Done);
+    assert!(idle.locked_by().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_somebody_else_got_meanwhile_ends_the_run_with_5() {
+    let late = step("late", "n1")
+        .needs(&[0])
+        .wish(|wish| wish.verifiable = false);
+    let first = step("a", "n0").wish(|wish| wish.verifiable = false);
+    let mut rig = Rig::new(plan(vec![first, late]));
+    let (slow, robbed) = (rig.host("n0"), rig.host("n1"));
+    slow.hold_jobs(true);
+    let mut starts = rig.starts.subscribe();
+    let meanwhile = async {
+        starts.wait_for(|starts| *starts == 1).await.unwrap();
+        // This machine slept for an hour, say.
+        robbed.pass(std::time::Duration::from_secs(3600));
+        let taken = robbed.lock(&claim("other", "b")).await.unwrap();
+        assert_eq!(taken, LockAnswer::Taken);
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        slow.hold_jobs(false);
+    };
+    let (ended, ()) = tokio::join!(rig.run(), meanwhile);
+    let ended = ended.unwrap();
+    assert_eq!(ended.exit, ExitCode::Locked);
+    assert_eq!(
+        outcome(&ended, 0),
+        &Outcome::Changed,
+        "what ran came to its end"
+    );
+    assert_eq!(outcome(&ended, 1).word(), "interrupted");
+    let failure = refusal(&rig);
+    let start = "the lock on n1 was lost to run other";
+    assert!(failure.message.starts_with(start), "{}", failure.message);
+    assert_eq!(
+        robbed.locked_by(),
+        Some("other".into()),
+        "it is not given back by us"
+    );
+    RunFold::of(&rig.seen()).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_restarted_meanwhile_is_locked_again_before_it_is_changed() {
+    let late = step("late", "n1")
+        .needs(&[0])
+        .wish(|wish| wish.verifiable = false);
+    let first = step("a", "n0").wish(|wish| wish.verifiable = false);
+    // Found by the fence right away, or by a renewal before.
+    for wait in [1, 60] {
+        let steps = vec![first.clone(), late.clone()];
+        let mut rig = Rig::new(plan(steps));
+        let (slow, restarted) = (rig.host("n0"), rig.host("n1"));
+        slow.hold_jobs(true);
+        let mut starts = rig.starts.subscribe();
+        let meanwhile = async {
+            starts.wait_for(|starts| *starts == 1).await.unwrap();
+            restarted.reboot();
+            tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
+            slow.hold_jobs(false);
+        };
+        let (ended, ()) = tokio::join!(rig.run(), meanwhile);
+        let ended = ended.unwrap();
+        assert_eq!(ended.exit, ExitCode::Done);
+        assert_eq!(outcome(&ended, 1), &Outcome::Changed);
+        assert_eq!(restarted.applied().len(), 1);
+        assert_eq!(restarted.locked_by(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_aborted_run_gives_its_locks_back_too() {
+    let mut rig = Rig::new(many(2));
+    rig.host("n0").hold_jobs(true);
+    let cancel = rig.cancel.clone();
+    let mut starts = rig.starts.subscribe();
+    let twice = async {
+        starts.wait_for(|starts| *starts == 2).await.unwrap();
+        cancel.send(CancelLevel::Drain).unwrap();
+        cancel.send(CancelLevel::Abort).unwrap();
+    };
+    let (ended, ()) = tokio::join!(rig.run(), twice);
+    assert_eq!(ended.unwrap().exit, ExitCode::Interrupted);
+    assert!(rig.hosts.values().all(|host| host.locked_by().is_none()));
+}

@@ -34,6 +34,10 @@ mod locks_local;
 mod place;
 #[path = "seam_contract/rig.rs"]
 mod rig;
+#[expect(
+    dead_code,
+    reason = "shared with the tests of SSH, which use all of it"
+)]
 #[path = "support/sshd.rs"]
 mod sshd;
 #[path = "seam_contract/upload.rs"]

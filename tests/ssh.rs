@@ -12,8 +12,12 @@
 
 #[path = "ssh/login.rs"]
 mod login;
+#[path = "ssh/misbehaves.rs"]
+mod misbehaves;
 #[path = "ssh/openssh.rs"]
 mod openssh;
+#[path = "support/ssh_server.rs"]
+mod ssh_server;
 #[path = "support/sshd.rs"]
 mod sshd;
 #[path = "ssh/support.rs"]

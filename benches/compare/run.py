@@ -152,7 +152,7 @@ class Bench:
         venv, work = Path(self.args.venv) / "bin", self.work
         ansible = {"LC_ALL": "C.UTF-8", "ANSIBLE_NOCOWS": "1", "PATH": f"{venv}:{os.environ['PATH']}"}
         parallel = " & ".join(" ".join(map(repr, self.ssh(name, "sudo sh -s"))) + f" < {work}/probe > /dev/null" for name in self.nodes.all)
-        targets = [f"{name}={self.nodes.user}@{address}:{port}" for name, (address, port, _) in self.nodes.all.items()]
+        targets = [f"{self.nodes.user}@{address}:{port}" for _, (address, port, _) in self.nodes.all.items()]
         every = {
             "OpenSSH in parallel, one probe": (["sh", "-c", parallel + " & wait"], {}),
             "bare russh, one probe": ([self.args.bare_russh, self.nodes.key, str(work / "probe"), *targets], {}),
@@ -251,9 +251,9 @@ def main():
     add("Converged, the floor", bench.rounds("floor", fast, 3 * args.rounds), f"Median of {3 * args.rounds}.")
     add("Converged", bench.rounds("converged", tools, args.rounds), f"Nothing to change; median of {args.rounds}.")
     if args.throttle:
-        subprocess.run([*args.throttle.split(), "20"], check=True)
+        subprocess.run([*args.throttle.split(), "20%"], check=True)
         add("Converged, nodes with a fifth of a processor each", bench.rounds("throttled", fast + tools[1:2], args.rounds), f"Median of {args.rounds}.")
-        subprocess.run([*args.throttle.split(), "100"], check=True)
+        subprocess.run([*args.throttle.split(), "off"], check=True)
     slow, words = args.real.delayed(args.work)
     proxy = subprocess.Popen([sys.executable, HERE / "delay.py", "15", *words], stdout=subprocess.PIPE)
     proxy.stdout.readline()

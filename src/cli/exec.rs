@@ -1,11 +1,6 @@
 //! `hmco-boot exec`: a command on many nodes at once, through the engine: recorded, locked, as a job that outlives its
 //! connection. What it prints is shown node by node.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "hands this command's standard input on"
-)]
-
 use std::collections::BTreeMap;
 use std::io::Read as _;
 

@@ -27,6 +27,7 @@ pub mod run;
 pub mod runs;
 pub mod schema;
 pub mod session;
+pub mod unlock;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -252,7 +253,7 @@ pub async fn dispatch(
         Command::Run(args) => run::run(&args, context).await,
         Command::Exec(args) => exec::run(&args, context).await,
         Command::Resume(args) => resume::run(&args, context).await,
-        Command::Runs(args) => runs::run(&args, context),
+        Command::Runs(args) => runs::run(&args, context).await,
         Command::Hosts(args) => hosts::run(&args, context).await,
         Command::Playbooks(args) => playbooks::run(&args, context),
         Command::Lab(args) => lab::run(&args, context).await,

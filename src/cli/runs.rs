@@ -4,10 +4,9 @@ use clap::Subcommand;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::error::{CliError, Kind};
+use super::error::CliError;
 use super::output::Format;
-use super::{Context, paths, project};
-use crate::journal::local_lock::{LockError, LockHolder};
+use super::{Context, paths, project, unlock};
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::state_dir::StateDir;
 use crate::journal::{Journal, RunSummary};
@@ -41,8 +40,8 @@ pub enum Command {
         #[arg(long, value_name = "N", default_value_t = 50)]
         keep: usize,
     },
-    /// Remove what a run that died has left of its lock; a live run is named and never robbed
-    Unlock,
+    /// Remove what runs that died have left of their locks, here and on the nodes; a live run is named and never robbed
+    Unlock(unlock::Args),
 }
 
 /// One run.
@@ -53,7 +52,7 @@ pub struct Which {
 }
 
 /// Carries out one of them.
-pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
     let cluster = project::cluster(context)?;
     let state = paths::existing_state_dir(context, &cluster)?;
     match &args.command {
@@ -61,7 +60,7 @@ pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError>
         Command::Show(which) => show(&cluster, state.as_ref(), which, context)?,
         Command::Replay(which) => replay(&cluster, state.as_ref(), which, context)?,
         Command::Prune { keep } => prune(state.as_ref(), *keep, context)?,
-        Command::Unlock => unlock(state.as_ref(), context)?,
+        Command::Unlock(args) => return unlock::run(args, context).await,
     }
     Ok(ExitCode::Done)
 }
@@ -215,45 +214,4 @@ fn prune(state: Option<&StateDir>, keep: usize, context: &mut Context<'_>) -> Re
     let removed = count(removed.len(), "run", "runs");
     context.output.talk(&format!("{removed} forgotten\n"));
     Ok(())
-}
-
-fn unlock(state: Option<&StateDir>, context: &mut Context<'_>) -> Result<(), CliError> {
-    let left = match state.map(StateDir::unlock) {
-        Some(Ok(left)) => left,
-        Some(Err(LockError::Held { failure, .. })) => {
-            return Err(CliError::from_failure(Kind::Locked, &failure));
-        }
-        Some(Err(LockError::Io(failure))) => {
-            return Err(CliError::from_failure(Kind::Failed, &failure));
-        }
-        None => Vec::new(),
-    };
-    if context.output.format() == Format::Json {
-        return context
-            .output
-            .json("unlocked", &json!({ "left_behind": left }));
-    }
-    let text = if left.is_empty() {
-        "no lock was left behind\n".to_owned()
-    } else {
-        left.iter().map(describe).collect()
-    };
-    context.output.data(&text)
-}
-
-fn describe(holder: &LockHolder) -> String {
-    let LockHolder {
-        pid,
-        user,
-        host,
-        command,
-        ..
-    } = holder;
-    let run = holder
-        .run
-        .as_ref()
-        .map_or(String::new(), |run| format!(" (run {run})"));
-    format!(
-        "removed what `{command}`{run} of {user} on {host} left behind; its process {pid} is gone\n"
-    )
 }

@@ -64,6 +64,8 @@ pub enum FactValue {
     Tcp(NetAnswer<String>),
     /// To [`Fact::Readiness`](super::fact::Fact::Readiness).
     Readiness(Readiness),
+    /// To [`Fact::ClockOffset`](super::fact::Fact::ClockOffset).
+    ClockOffset(ClockOffset),
 }
 
 /// What is at a path.
@@ -327,9 +329,6 @@ pub struct Clock {
     pub synchronized: Option<bool>,
     /// Time zone's name.
     pub zone: String,
-    /// How far it is from the clock of the machine that hmco-boot runs on, where its transport measured that.
-    #[serde(default)]
-    pub offset: Option<ClockOffset>,
 }
 
 /// A clock's distance from the controller's, in milliseconds: it is somewhere in this range, as the time when the clock

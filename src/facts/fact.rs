@@ -132,6 +132,9 @@ pub enum Fact {
     Tcp(TcpQuestion),
     /// What K3s trips over and no other fact tells: [`Readiness`]. Volatile.
     Readiness,
+    /// How far the clock is from that of the machine hmco-boot runs on: [`ClockOffset`]. Measured by the transport.
+    /// Volatile, but nothing that a step does to other things changes it: unlike [`Fact::Clock`] it stays known.
+    ClockOffset,
 }
 
 /// What a fact costs to read.
@@ -178,6 +181,7 @@ impl Fact {
                 | Self::Dns(_)
                 | Self::Tcp(_)
                 | Self::Readiness
+                | Self::ClockOffset
         )
     }
 
@@ -230,6 +234,7 @@ impl Fact {
                 format!("DNS {} of {}", question.record.word(), question.name)
             }
             Self::Tcp(question) => format!("connection to {}:{}", question.host, question.port),
+            Self::ClockOffset => "difference of clocks".to_owned(),
             Self::Readiness => {
                 "swap, iptables, firewall, supply voltage and holders of ports".to_owned()
             }

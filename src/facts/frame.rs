@@ -47,6 +47,15 @@ pub enum Frame {
     Loose(Vec<u8>),
 }
 
+impl Frame {
+    /// Bytes of its body.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Whole { body, .. } | Self::Cut { body, .. } | Self::Loose(body) => body.len(),
+        }
+    }
+}
+
 /// Splits a stream of bytes into frames as they come.
 #[derive(Debug)]
 pub struct Splitter {
@@ -100,6 +109,11 @@ impl Splitter {
             }
         }
         frames
+    }
+
+    /// Bytes that wait for the end of their frame.
+    pub fn held(&self) -> usize {
+        self.buffer.len()
     }
 
     /// The stream ended: what is left.

@@ -16,7 +16,7 @@ mod stats;
 mod system;
 mod texts;
 
-pub use host::find_account;
+pub use host::{date_range, find_account};
 pub use mounts::{mount_table, swap_table};
 
 use super::digest_cache::DigestCache;
@@ -111,6 +111,10 @@ impl Parser<'_> {
                 "no machine's shell can answer this: it is asked of the controller".to_owned(),
             )),
             Fact::Readiness => readiness::readiness(&self.reply).map(FactValue::Readiness),
+            // The transport knows when it asked and when the answer came; it puts the answer here.
+            Fact::ClockOffset => Err(FactError::Failed(
+                "the way to this machine does not tell when its clock was read".to_owned(),
+            )),
         }
     }
 }

@@ -199,6 +199,10 @@ impl Node {
         if cpu.is_some() {
             self.group.limit_cpu(cpu)?;
         }
+        // What it said in its life before is kept beside: evidence is of this one.
+        if self.console().exists() {
+            files::rename(&self.console(), &self.folder.join("console.1.log"))?;
+        }
         let log = files::open_log(&self.console())?;
         let errors = log
             .try_clone()

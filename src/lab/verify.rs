@@ -41,9 +41,10 @@ pub fn verify(place: &Place, record: &Record, nodes: &[Node]) -> Result<(), Fail
     let between = said.iter().any(|line| line.contains("cannot reach"));
     let known = network::suspect_firewall(&place.tag).filter(|_| between);
     let mut failure = known.unwrap_or_else(|| {
-        Failure::new("the lab is up, but not all of it works").hint(
-            "if this machine has a firewall of its own, let it pass what comes from and goes to the lab's bridge",
-        )
+        let bridge = place.tag.bridge();
+        Failure::new("the lab is up, but not all of it works").hint(format!(
+            "if this machine has a firewall, let in what comes from the nodes: iptables -I INPUT -i {bridge} -j ACCEPT"
+        ))
     });
     for line in said {
         failure = failure.evidence(line);

@@ -53,6 +53,8 @@ pub struct RunView {
     pub playbook: String,
     /// `--limit`, as given.
     pub limit: Option<String>,
+    /// It can be gone on with; commands of `exec` cannot.
+    pub resumable: bool,
     /// When it began, in milliseconds since 1970.
     pub started_ms: i64,
 }
@@ -201,6 +203,7 @@ impl State {
                 cluster: started.cluster.clone(),
                 playbook: started.playbook.clone(),
                 limit: started.arguments.limit.clone(),
+                resumable: started.arguments.exec.is_none(),
                 started_ms: at,
             }),
             ..Self::default()

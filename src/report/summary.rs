@@ -93,6 +93,12 @@ fn verdict(state: &State) -> Line {
         ExitCode::Usage => code("refused"),
         ExitCode::Unreachable => code("not all targets could be reached"),
         ExitCode::Drift => code("there are differences"),
+        ExitCode::Locked if !state.locked.is_empty() => {
+            Line::of(Ink::Bad, "stopped").plain(format!(
+                ": somebody else got the lock meanwhile (exit {})",
+                exit.number()
+            ))
+        }
         ExitCode::Locked => Line::of(Ink::Bad, "not started").plain(format!(
             ": somebody else holds the lock (exit {})",
             exit.number()
@@ -298,7 +304,8 @@ fn next(state: &State, shown: bool, lines: &mut Vec<Line>, width: usize) {
     let Some(run) = &state.run else { return };
     let exit = state.exit();
     let mut rows = Vec::new();
-    if exit != Some(ExitCode::Locked) {
+    let began = exit != Some(ExitCode::Locked) || !state.locked.is_empty();
+    if began && run.resumable {
         let resume = format!("hmco-boot resume {}", run.id);
         rows.push((resume, "try again what is left"));
     }

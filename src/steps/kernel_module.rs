@@ -205,7 +205,7 @@ impl Kind for KernelModule {
                 .flat_map(|name| Self::paths(name))
                 .flatten()
                 .collect(),
-            kernel: true,
+            trees: AbsPath::new("/sys/module").into_iter().collect(),
             ..Touches::default()
         }
     }

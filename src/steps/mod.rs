@@ -28,10 +28,13 @@ pub mod shared;
 pub mod swap;
 pub mod sysctl;
 pub mod systemd_unit;
+pub mod touches;
 pub mod user;
 pub mod wait;
 
 use std::fmt::Debug;
+
+pub use touches::Touches;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -42,7 +45,6 @@ use crate::facts::known::{FactRef, Known, Unreadable};
 use crate::model::action::Action;
 use crate::model::artifact::{PinBook, PinProblem};
 use crate::model::event::DiffLine;
-use crate::model::path::AbsPath;
 use crate::model::units::TimeSpan;
 
 /// Which class a kind is of.
@@ -104,131 +106,6 @@ pub enum Decision<D> {
     },
     /// It cannot be brought to the wish: refused before anything is tried (a folder where a file is wanted).
     Refused(crate::model::outcome::Failure),
-}
-
-/// What an apply may have changed: facts that intersect it are read again.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Touches {
-    /// What is at these paths, and (as their entries change) the folders above. What lies below a folder stays as it is:
-    /// making `/srv/a` says nothing new of `/srv/a/b`.
-    pub paths: Vec<AbsPath>,
-    /// These paths and all below them: removed trees, links to folders, what a program works in.
-    pub trees: Vec<AbsPath>,
-    /// These units.
-    pub units: Vec<String>,
-    /// Packages.
-    pub packages: bool,
-    /// Kernel: sysctls, modules, boot.
-    pub kernel: bool,
-    /// K3s.
-    pub k3s: bool,
-    /// Anything.
-    pub everything: bool,
-}
-
-impl Touches {
-    /// These paths.
-    pub fn paths(paths: impl IntoIterator<Item = AbsPath>) -> Self {
-        Self {
-            paths: paths.into_iter().collect(),
-            ..Self::default()
-        }
-    }
-
-    /// These paths and all below them.
-    pub fn trees(trees: impl IntoIterator<Item = AbsPath>) -> Self {
-        Self {
-            trees: trees.into_iter().collect(),
-            ..Self::default()
-        }
-    }
-
-    /// Anything at all.
-    pub fn everything() -> Self {
-        Self {
-            everything: true,
-            ..Self::default()
-        }
-    }
-
-    /// Whether an apply with these touches makes what is known of `fact` doubtful.
-    pub fn intersects(&self, fact: &Fact) -> bool {
-        if self.everything {
-            return true;
-        }
-        if let Some(path) = fact.path() {
-            // A digest or content may be read through links, so what lies elsewhere can matter too; only `everything`
-            // covers that. A path's parents matter because making a file changes its folder's stat.
-            return self.all_paths().any(|touched| touched.is_below(path))
-                || self.trees.iter().any(|tree| path.is_below(tree));
-        }
-        match fact {
-            Fact::Unit { name } => {
-                self.packages || self.units.contains(name) || self.paths_touch("/etc/systemd")
-            }
-            Fact::Package { .. } | Fact::PackageManager => self.packages,
-            Fact::Sysctl { .. } | Fact::Module { .. } | Fact::Cgroup => self.kernel,
-            // Loading a module brings its parameters; a package its file of them.
-            Fact::SysctlFiles => {
-                self.kernel
-                    || self.packages
-                    || self.paths_touch("/etc/sysctl.d")
-                    || self.paths_touch("/etc/sysctl.conf")
-                    || self.paths_touch("/usr/lib/sysctl.d")
-            }
-            Fact::Mounts => {
-                self.kernel
-                    || self.k3s
-                    || self.units.iter().any(|_| true)
-                    || self.paths_touch("/etc/fstab")
-            }
-            Fact::Swaps => {
-                self.kernel
-                    || self.packages
-                    || self.units.iter().any(|_| true)
-                    || self.paths_touch("/etc/fstab")
-                    || self.paths_touch("/etc/systemd")
-            }
-            Fact::Os | Fact::Boot => {
-                self.kernel
-                    || self.packages
-                    || self.paths_touch("/etc")
-                    || self.paths_touch("/boot")
-            }
-            Fact::Account { .. } | Fact::Sudo => self.packages || self.paths_touch("/etc"),
-            Fact::Net => self.units.iter().any(|_| true) || self.k3s || self.paths_touch("/etc"),
-            Fact::K3sInstall | Fact::K3sData | Fact::K3sCli { .. } => {
-                self.k3s
-                    || self.paths_touch("/etc/rancher")
-                    || self.paths_touch("/var/lib/rancher")
-                    || self.paths_touch("/usr/local/bin")
-            }
-            // What changes by itself is always read again.
-            Fact::Exec { .. } | Fact::Clock | Fact::Log { .. } | Fact::RunState => true,
-            Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => true,
-            Fact::Readiness => {
-                self.kernel
-                    || self.packages
-                    || self.k3s
-                    || !self.units.is_empty()
-                    || self.paths_touch("/etc")
-            }
-            Fact::Stat { .. } | Fact::Digest { .. } | Fact::Content { .. } | Fact::Disk { .. } => {
-                false
-            }
-        }
-    }
-
-    fn all_paths(&self) -> impl Iterator<Item = &AbsPath> {
-        self.paths.iter().chain(&self.trees)
-    }
-
-    fn paths_touch(&self, prefix: &str) -> bool {
-        AbsPath::new(prefix).is_ok_and(|prefix| {
-            self.all_paths()
-                .any(|path| path.is_below(&prefix) || prefix.is_below(path))
-        })
-    }
 }
 
 /// How a check waits for what it checks.
@@ -384,37 +261,5 @@ impl<K: Kind> Wish for K {
     fn fingerprint_text(&self) -> String {
         // `Text` serialises tainted values as a mark only; a changed secret shows as drift, not as a changed plan.
         serde_json::to_string(self).unwrap_or_else(|error| format!("unserialisable: {error}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_folder_says_nothing_new_of_what_lies_below_it_but_a_removed_tree_does() {
-        let path = |text| AbsPath::new(text).unwrap();
-        let stat = |text| Fact::Stat { path: path(text) };
-        let made = Touches::paths([path("/srv/a")]);
-        assert!(made.intersects(&stat("/srv/a")));
-        assert!(made.intersects(&stat("/srv")));
-        assert!(!made.intersects(&stat("/srv/a/b")));
-        assert!(!made.intersects(&stat("/srv/ab")));
-        let removed = Touches::trees([path("/srv/a")]);
-        assert!(removed.intersects(&stat("/srv/a/b")));
-        assert!(removed.intersects(&stat("/srv")));
-        assert!(!removed.intersects(&stat("/srv/ab")));
-    }
-
-    #[test]
-    fn what_changes_by_itself_is_always_doubtful() {
-        let exec = Fact::Exec {
-            argv: vec!["true".into()],
-            timeout: crate::model::units::TimeSpan::parse("1s").unwrap(),
-            sensitive: false,
-        };
-        assert!(Touches::default().intersects(&exec));
-        assert!(!Touches::default().intersects(&Fact::Os));
-        assert!(Touches::everything().intersects(&Fact::Os));
     }
 }

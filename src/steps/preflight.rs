@@ -279,7 +279,7 @@ impl Preflight {
     fn own_facts(&self) -> Vec<Fact> {
         let modules = kernel::module_names(self.flannel_backend);
         let mut facts: Vec<Fact> = peers::COMPARED.to_vec();
-        facts.extend([Fact::Boot, Fact::Cgroup, Fact::Sudo]);
+        facts.extend([Fact::Boot, Fact::Cgroup, Fact::Clock, Fact::Sudo]);
         facts.extend(seen::DISKS.map(seen::disk_fact));
         facts.extend(modules.into_iter().map(|name| Fact::Module {
             name: name.to_owned(),

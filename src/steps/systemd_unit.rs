@@ -93,7 +93,7 @@ fn default_start_timeout() -> TimeSpan {
 }
 
 fn default_settle() -> TimeSpan {
-    TimeSpan(Duration::from_secs(1))
+    TimeSpan(Duration::from_secs(3))
 }
 
 /// What is done to a unit, in this order.

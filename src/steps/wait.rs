@@ -133,7 +133,7 @@ impl Wait {
             match known.unit(name)? {
                 None => lines.push(DiffLine::old(format!("there is no unit {name}"))),
                 Some(unit) if unit.flapping => lines.push(DiffLine::old(format!(
-                    "{name} does not stay up: {} ({}), restarted by systemd {} times",
+                    "{name} does not stay up: {} ({}), restarts by systemd so far: {}",
                     unit.active, unit.sub, unit.restarts
                 ))),
                 Some(unit) if unit.active == "active" => {}

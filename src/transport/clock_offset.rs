@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::facts::fact::{Answer, ClockOffset, Fact, FactValue};
 use crate::facts::frame::Frame;
+use crate::facts::parse::date_range;
 
 /// The frame that holds the machine's time.
 const DATE: &str = "facts-date";
@@ -22,8 +23,8 @@ pub(super) struct Watch {
     delay: Option<i64>,
     /// When the frame before the present one came.
     last: i64,
-    /// When the machine read its clock: not before, not after.
-    read: Option<(i64, i64)>,
+    /// How far the machine's clock is from this one's.
+    offset: Option<ClockOffset>,
 }
 
 impl Watch {
@@ -37,7 +38,7 @@ impl Watch {
             started: now,
             delay: None,
             last: now,
-            read: None,
+            offset: None,
         }
     }
 
@@ -47,27 +48,30 @@ impl Watch {
     }
 
     fn frame_at(&mut self, frame: &Frame, now: i64) {
-        if matches!(frame, Frame::Whole { name, .. } if name == DATE) {
+        if let Frame::Whole { name, body, .. } = frame
+            && name == DATE
+            && let Some((least, most)) = date_range(body)
+        {
             // What was read after the frame before it was sent was read after that one came, less its time on the way.
             let delay = self.delay.unwrap_or(i64::MAX);
             let earliest = self.started.max(self.last.saturating_sub(delay));
-            self.read = Some((earliest, now));
+            self.offset = Some(ClockOffset {
+                least_ms: least.saturating_sub(now),
+                most_ms: most.saturating_sub(earliest),
+            });
         }
         self.delay.get_or_insert(now.saturating_sub(self.started));
         self.last = now;
     }
 
-    /// Adds to a clock's answer how far it is from this machine's.
+    /// Answers the question for the offset.
     pub(super) fn complete(&self, answers: &mut [Answer]) {
-        let Some((earliest, latest)) = self.read else {
+        let Some(offset) = self.offset else {
             return;
         };
         for (fact, answer) in answers {
-            if let (Fact::Clock, Ok(FactValue::Clock(clock))) = (fact, answer) {
-                clock.offset = Some(ClockOffset {
-                    least_ms: clock.now_ms.saturating_sub(latest),
-                    most_ms: clock.now_ms.saturating_sub(earliest),
-                });
+            if *fact == Fact::ClockOffset {
+                *answer = Ok(FactValue::ClockOffset(offset));
             }
         }
     }
@@ -84,26 +88,23 @@ fn now_ms() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::fact::Clock;
+    use crate::facts::fact::FactError;
 
-    fn frame(name: &str) -> Frame {
+    fn frame(name: &str, body: &str) -> Frame {
         Frame::Whole {
             name: name.to_owned(),
             args: Vec::new(),
-            body: Vec::new(),
+            body: body.as_bytes().to_vec(),
             status: String::new(),
         }
     }
 
-    fn offset(watch: &Watch, now_ms: i64) -> Option<ClockOffset> {
-        let clock = Clock {
-            now_ms,
-            ..Clock::default()
-        };
-        let mut answers = [(Fact::Clock, Ok(FactValue::Clock(clock)))];
+    fn offset(watch: &Watch) -> Option<(i64, i64)> {
+        let mut answers = [(Fact::ClockOffset, Err(FactError::NotFound))];
         watch.complete(&mut answers);
         match &answers[0].1 {
-            Ok(FactValue::Clock(clock)) => clock.offset,
+            Ok(FactValue::ClockOffset(offset)) => Some((offset.least_ms, offset.most_ms)),
+            Err(FactError::NotFound) => None,
             other => panic!("{other:?}"),
         }
     }
@@ -111,20 +112,28 @@ mod tests {
     #[test]
     fn a_clock_lies_between_what_was_heard_before_it_and_when_it_was_heard() {
         let mut watch = Watch::at(1_000);
-        watch.frame_at(&frame("facts-header"), 1_100);
-        watch.frame_at(&frame("facts-links"), 1_500);
-        watch.frame_at(&frame("facts-date"), 1_600);
-        watch.frame_at(&frame("facts-listen"), 9_000);
-        let found = offset(&watch, 61_500).unwrap();
-        assert_eq!((found.least_ms, found.most_ms), (59_900, 60_100));
+        watch.frame_at(&frame("facts-header", ""), 1_100);
+        watch.frame_at(&frame("facts-links", ""), 1_500);
+        watch.frame_at(&frame("facts-date", "61.500000000\n"), 1_600);
+        watch.frame_at(&frame("facts-listen", ""), 9_000);
+        assert_eq!(offset(&watch), Some((59_900, 60_100)));
     }
 
     #[test]
     fn a_clock_that_comes_first_was_read_after_it_was_asked_for_and_without_one_nothing_is_said() {
         let mut watch = Watch::at(1_000);
-        assert_eq!(offset(&watch, 5), None);
-        watch.frame_at(&frame("facts-date"), 1_400);
-        let found = offset(&watch, 1_200).unwrap();
-        assert_eq!((found.least_ms, found.most_ms), (-200, 200));
+        assert_eq!(offset(&watch), None);
+        watch.frame_at(&frame("facts-date", "no clock"), 1_200);
+        assert_eq!(offset(&watch), None);
+        let mut watch = Watch::at(1_000);
+        watch.frame_at(&frame("facts-date", "1.2\n"), 1_400);
+        assert_eq!(offset(&watch), Some((-200, 200)));
+    }
+
+    #[test]
+    fn a_clock_that_tells_seconds_only_is_known_to_the_second_only() {
+        let mut watch = Watch::at(1_000);
+        watch.frame_at(&frame("facts-date", "1.%N\n"), 1_000);
+        assert_eq!(offset(&watch), Some((0, 999)));
     }
 }

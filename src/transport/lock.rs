@@ -12,7 +12,8 @@ impl<S: Shell> Machine<S> {
     pub(super) async fn take_lock(&self, claim: &LockClaim) -> Result<LockAnswer, HostError> {
         let delimiter = delimiter()?;
         let (settings, paths) = self.settled();
-        let input = job::lock_input(settings, paths, &delimiter, claim)?;
+        let mut input = job::lock_input(settings, paths, &delimiter, claim)?;
+        input.expect_words_within(settings.silence);
         let execution = self.execute(&delimiter, &input, &mut Some).await?;
         let answer = execution.frames.iter().find_map(said);
         match answer.filter(|_| execution.ended) {
@@ -33,7 +34,8 @@ impl<S: Shell> Machine<S> {
     pub(super) async fn give_lock_back(&self, run: &RunId) -> Result<(), HostError> {
         let delimiter = delimiter()?;
         let (settings, paths) = self.settled();
-        let input = job::unlock_input(settings, paths, &delimiter, run)?;
+        let mut input = job::unlock_input(settings, paths, &delimiter, run)?;
+        input.expect_words_within(settings.silence);
         self.remember(None);
         let execution = self.execute(&delimiter, &input, &mut Some).await?;
         match execution.frames.iter().find_map(said) {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::actions::{self, Paths};
 use super::clock_offset::Watch;
 use super::exec::{Execution, Input, execute};
+pub(super) use super::exec::{cut_off, delimiter};
 use super::job;
-use super::shell::{NOT_LOADED, Shell};
+use super::shell::Shell;
 use super::story::{Story, not_started};
 use super::upload::{self, UploadSettings};
 use super::{Applied, BoxFuture, Host, HostError, HostErrorKind, OutputSink};
@@ -20,7 +21,6 @@ use crate::facts::{parse, script};
 use crate::model::action::{Job, JobEnd};
 use crate::model::id::{JobId, RunId};
 use crate::model::lock::{LockAnswer, LockClaim};
-use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
 
 /// Where programs are looked for on a target.
@@ -31,6 +31,9 @@ pub const DEFAULT_RUN_DIR: &str = "/run/hmco-boot";
 
 /// Seconds after which a batch of facts is given up.
 const BATCH_SECONDS: u32 = 20;
+
+/// Between two batches.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Time that processes get to end after TERM.
 const GRACE: Duration = Duration::from_secs(5);
@@ -50,6 +53,9 @@ pub struct Settings {
     pub digests: DigestCache,
     /// Seconds after which a batch of facts is given up.
     pub batch_seconds: u32,
+    /// A machine that reads facts says something after each batch. Silence of this length is a login shell or a home folder
+    /// that hangs: the connection itself is alive.
+    pub silence: Duration,
     /// How files are sent.
     pub upload: UploadSettings,
     /// Where artifacts that the controller sends come from; `None` = such jobs are refused.
@@ -71,6 +77,7 @@ impl Default for Settings {
             path: DEFAULT_PATH.to_owned(),
             digests: DigestCache::default(),
             batch_seconds: BATCH_SECONDS,
+            silence: SILENCE,
             upload: UploadSettings::default(),
             artifacts: None,
             grace: GRACE,
@@ -167,6 +174,7 @@ impl<S: Shell> Machine<S> {
         text.push_str(&job::end_mark(&delimiter));
         let mut input = Input::new();
         input.script(&delimiter, &text);
+        input.expect_words_within(self.settings.silence);
         let mut watch = Watch::start();
         let mut listen = |frame: Frame| {
             watch.frame(&frame);
@@ -344,57 +352,4 @@ impl<S: Shell> Host for Machine<S> {
     fn unlock<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), HostError>> {
         Box::pin(self.give_lock_back(run))
     }
-}
-
-/// A new delimiter. Without randomness there is none that a file could not imitate.
-pub(super) fn delimiter() -> Result<Delimiter, HostError> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| HostError {
-        kind: HostErrorKind::NotStarted,
-        failure: Failure::new("this machine gives no random numbers").evidence(error.to_string()),
-    })?;
-    Ok(Delimiter::new(random))
-}
-
-/// The execution did not say that it had come to its end.
-pub(super) fn cut_off(execution: &Execution, kind: HostErrorKind) -> HostError {
-    if let Some(refusal) = &execution.refusal {
-        return refusal.clone();
-    }
-    let silent = !matches!(kind, HostErrorKind::Lost) && execution.frames.is_empty();
-    let (kind, mut failure) = match execution.exit {
-        Some(NOT_LOADED) if execution.sent && silent => (
-            HostErrorKind::Protocol,
-            Failure::new("the machine's shell could not load a script")
-                .hint("see that it has `sh`, `dd` and `sha256sum` (coreutils or busybox)"),
-        ),
-        Some(126 | 127) if silent => (
-            HostErrorKind::Unreachable { transient: false },
-            Failure::new("no POSIX shell could be started on the machine")
-                .hint("see that it has `sh` and `setsid` (util-linux or busybox)"),
-        ),
-        _ => {
-            let message = match kind {
-                HostErrorKind::NotStarted => "the connection was lost before the job was started",
-                HostErrorKind::Lost => "the connection was lost while a job was running",
-                _ => "the connection was lost before everything was answered",
-            };
-            (kind, Failure::new(message))
-        }
-    };
-    if let Some(exit) = execution.exit {
-        failure = failure.evidence(format!("the shell ended with status {exit}"));
-    }
-    if let Some(words) = &execution.last_words {
-        failure = failure.evidence(words.clone());
-    }
-    for line in execution.stderr.lines() {
-        failure = failure.evidence(line);
-    }
-    for frame in &execution.frames {
-        if let Frame::Loose(bytes) = frame {
-            failure = failure.evidence(String::from_utf8_lossy(bytes).trim().to_owned());
-        }
-    }
-    HostError { kind, failure }
 }

@@ -123,7 +123,7 @@ impl Upload<'_> {
             if tries >= self.settings.upload.tries {
                 return Err(self.given_up(error, tries, furthest));
             }
-            let words = format!("{}: {}; trying again\n", self.pin.describe(), error);
+            let words = format!("{error}; trying again\n");
             (self.output)(&words);
             let doubled = 2_u32.saturating_pow(tries - 1).min(16);
             tokio::time::sleep(self.settings.upload.pause * doubled).await;

@@ -152,17 +152,21 @@ impl Sim<'_> {
         }
     }
 
+    /// Notes that something happens on a target, where nothing else may.
+    fn begin(pending: &mut Vec<Pending>, target: &Target, what: Pending) {
+        let busy = pending.iter().any(|pending| match pending {
+            Pending::Read(on, _)
+            | Pending::Apply(_, on, _, _)
+            | Pending::Attach(on, _)
+            | Pending::Relock(on) => on == target,
+            Pending::Timer(..) | Pending::Lock(_) => false,
+        });
+        assert!(!busy, "two executions at once on {target}");
+        pending.push(what);
+    }
+
     /// Takes a command down; true at the end.
     fn note(&mut self, command: Command, trace: &mut Trace, pending: &mut Vec<Pending>) -> bool {
-        let busy = |pending: &[Pending], target: &Target| {
-            pending.iter().any(|pending| match pending {
-                Pending::Read(on, _) | Pending::Apply(_, on, _, _) | Pending::Attach(on, _) => {
-                    on == target
-                }
-                Pending::Relock(on) => on == target,
-                Pending::Timer(..) | Pending::Lock(_) => false,
-            })
-        };
         match command {
             Command::Emit { event, .. } => {
                 if let Event::StepFinished { pair, outcome, .. } = &event {
@@ -173,11 +177,7 @@ impl Sim<'_> {
                 trace.events.push(event);
             }
             Command::Read { target, facts } => {
-                assert!(
-                    !busy(pending, &target),
-                    "two executions at once on {target}"
-                );
-                pending.push(Pending::Read(target, facts));
+                Self::begin(pending, &target.clone(), Pending::Read(target, facts));
             }
             Command::Apply {
                 pair,
@@ -185,28 +185,17 @@ impl Sim<'_> {
                 job,
                 facts,
             } => {
-                assert!(
-                    !busy(pending, &target),
-                    "two executions at once on {target}"
-                );
                 self.check_apply(pair, &job, trace);
-                pending.push(Pending::Apply(pair, target, job, facts));
+                let what = Pending::Apply(pair, target.clone(), job, facts);
+                Self::begin(pending, &target, what);
             }
             Command::Attach { target, job } => {
-                assert!(
-                    !busy(pending, &target),
-                    "two executions at once on {target}"
-                );
-                pending.push(Pending::Attach(target, job));
+                Self::begin(pending, &target.clone(), Pending::Attach(target, job));
             }
             Command::After { timer, delay } => pending.push(Pending::Timer(timer, delay)),
             Command::Lock { targets } => pending.push(Pending::Lock(targets)),
             Command::Relock { target } => {
-                assert!(
-                    !busy(pending, &target),
-                    "two executions at once on {target}"
-                );
-                pending.push(Pending::Relock(target));
+                Self::begin(pending, &target.clone(), Pending::Relock(target));
             }
             Command::Confirm { .. } => panic!("no step here is disruptive"),
             Command::Finished(exit) => {

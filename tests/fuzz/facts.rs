@@ -101,6 +101,7 @@ fn questions(files: &[(&str, Vec<u8>)]) -> Vec<Fact> {
         Fact::K3sInstall,
         Fact::K3sData,
         Fact::Readiness,
+        Fact::ClockOffset,
         Fact::K3sCli {
             args: vec![name("version")],
             timeout,

@@ -29,6 +29,28 @@ fn a_converged_target_is_read_once_and_nothing_is_locked() {
 }
 
 #[test]
+fn a_kind_warns_once_for_a_pair_that_is_as_wished_be_it_found_so_or_made_so() {
+    let warns = |step: Step| step.wish(|wish| wish.warns = true);
+    let mut lab = Lab::new(plan(vec![
+        warns(step("a", "n")),
+        warns(step("b", "n")).needs(&[0]),
+    ]));
+    lab.set("n", "a", "good").set("n", "b", "bad").start();
+    lab.lock();
+    lab.set("n", "b", "good").works(1);
+    let warnings: Vec<&str> = lab
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Warning { failure } => Some(failure.message.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(lab.words(), ["unchanged", "changed"]);
+    assert_eq!(warnings, ["a@n: good, but old", "b@n: good, but old"]);
+}
+
+#[test]
 fn waiting_for_a_turn_alone_does_not_ask_for_a_lock() {
     let rollout = |gate: bool| {
         let first = step("a", "n").serial(1);

@@ -8,6 +8,7 @@ use hmco_boot::engine::scheduler::{Command, Input, Options, Scheduler, TimerId};
 use hmco_boot::facts::fact::{Answer, Fact, FactError, FactValue, LeftoverJob, RunState};
 use hmco_boot::facts::known::{FactRef, Known, Unreadable};
 use hmco_boot::model::action::{Action, JobEnd, JobStatus, Ownership};
+use hmco_boot::model::artifact::{Fetch, Pin, PinArch};
 use hmco_boot::model::event::{DiffLine, Event};
 use hmco_boot::model::id::{JobId, NodeName, PairId, RunId, StepAddr, Target};
 use hmco_boot::model::outcome::{ExitCode, Failure, Outcome};
@@ -43,9 +44,34 @@ pub struct Good {
     pub name: String,
     pub facts: Vec<FactRef>,
     pub bytes: usize,
+    /// It places a pinned file instead, which this one fetches.
+    pub places: Option<Fetch>,
     pub verifiable: bool,
     /// Looks every second, for so many.
     pub waits: Option<u64>,
+    /// Warns where it is good.
+    pub warns: bool,
+}
+
+impl Good {
+    fn place(&self, fetch: Fetch) -> Action {
+        Action::Place {
+            pin: Box::new(Pin {
+                name: self.name.clone(),
+                version: "v1".to_owned(),
+                arch: PinArch::All,
+                url: "https://example.org/tool".to_owned(),
+                sha256: "0a".repeat(32),
+                size: self.bytes as u64,
+                fetch,
+                members: BTreeMap::new(),
+            }),
+            member: None,
+            path: path(&self.name),
+            mode: Mode(0o755),
+            owner: Ownership::default(),
+        }
+    }
 }
 
 impl Wish for Good {
@@ -78,9 +104,10 @@ impl Wish for Good {
                         owner: Ownership::default(),
                         backup: false,
                     };
+                    let place = self.places.map(|fetch| self.place(fetch));
                     return Ok(Decision::Drift {
                         diff: vec![DiffLine::new(format!("{} is not good", self.name))],
-                        drift: vec![write],
+                        drift: vec![place.unwrap_or(write)],
                     });
                 }
                 other => {
@@ -103,6 +130,10 @@ impl Wish for Good {
         self.verifiable
     }
 
+    fn warning(&self, _: &Known<'_>) -> Option<Failure> {
+        self.warns.then(|| Failure::new("good, but old"))
+    }
+
     fn fingerprint_text(&self) -> String {
         self.name.clone()
     }
@@ -113,12 +144,15 @@ pub fn good(name: &str) -> Good {
         name: name.to_owned(),
         facts: vec![fact(name).into()],
         bytes: 1,
+        places: None,
         verifiable: true,
         waits: None,
+        warns: false,
     }
 }
 
 /// A pair of a plan in the making.
+#[derive(Clone)]
 pub struct Step {
     name: String,
     target: Target,

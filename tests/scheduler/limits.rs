@@ -1,6 +1,7 @@
 //! How many at once, in which order, and who is asked first.
 
 use hmco_boot::engine::scheduler::{Command, Consent, Input, Options};
+use hmco_boot::model::artifact::Fetch;
 use hmco_boot::model::event::Event;
 use hmco_boot::model::outcome::{ExitCode, Outcome};
 use petgraph::graph::NodeIndex;
@@ -56,6 +57,28 @@ fn no_more_large_payloads_are_under_way_than_uploads_says() {
             order.push(first);
         }
         assert_eq!(order, [0, 1, 2, 3]);
+    }
+}
+
+#[test]
+fn a_file_that_is_sent_counts_as_large_and_one_that_a_target_fetches_does_not() {
+    for (fetch, at_once) in [(Fetch::Controller, 1), (Fetch::Node, 4)] {
+        let placing = |step: Step| {
+            step.wish(|wish| {
+                wish.bytes = 60_000_000;
+                wish.places = Some(fetch);
+            })
+        };
+        let steps = many(4).into_iter().map(placing).collect();
+        let mut lab = Lab::with(
+            plan(steps),
+            Options {
+                uploads: 1,
+                ..options()
+            },
+        );
+        lab.start().lock().reads();
+        assert_eq!(lab.applying().len(), at_once, "{fetch:?}");
     }
 }
 

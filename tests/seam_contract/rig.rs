@@ -31,7 +31,6 @@ pub struct Rig {
     pub world: World,
     output: Mutex<String>,
     /// The server that the host is reached through; held.
-    #[expect(dead_code, reason = "lives as long as the rig")]
     server: Option<Sshd>,
 }
 

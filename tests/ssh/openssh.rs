@@ -368,7 +368,7 @@ async fn a_bastions_host_key_is_verified_too_and_the_machine_behind_it_as_well()
         let error = run(&shell(route), "true", b"").await.unwrap_err();
         refused(&error);
         let hint = error.failure.hint.unwrap();
-        let name = ["hosts pin gate`", "hosts pin n`"][wrong];
+        let name = ["hosts pin gate ", "hosts pin n "][wrong];
         assert!(hint.contains(name), "{hint}");
     }
     assert_eq!(node.count("Accepted"), 0);

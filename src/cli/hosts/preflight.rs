@@ -151,6 +151,9 @@ fn wish(args: &Args, inventory: &Inventory) -> Preflight {
 /// Why there is no report of a node, and whether it answered.
 type Failures = BTreeMap<Target, (Failure, bool)>;
 
+/// A node, what it was asked, and its answers.
+type Read = (Target, Vec<Fact>, Result<Vec<Answer>, HostError>);
+
 /// Everything that is asked for on behalf of the selected nodes, each node once, all at the same time.
 async fn read(
     wish: &Preflight,
@@ -171,7 +174,7 @@ async fn read(
             }
         }
     }
-    let mut reading: JoinSet<(Target, Vec<Fact>, Result<Vec<Answer>, HostError>)> = JoinSet::new();
+    let mut reading: JoinSet<Read> = JoinSet::new();
     for (target, facts) in wanted {
         let machines = machines.clone();
         reading.spawn(async move {

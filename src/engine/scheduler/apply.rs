@@ -7,7 +7,7 @@ use super::{Busy, Command, Phase, Purpose, Scheduler};
 use crate::facts::fact::Fact;
 use crate::model::action::{Job, JobEnd, JobStatus};
 use crate::model::event::{DiffLine, Event, Side};
-use crate::model::id::{JobId, PairId, Target};
+use crate::model::id::{JobId, PairId};
 use crate::model::outcome::{Failure, Outcome};
 use crate::model::playbook::Retry;
 use crate::model::units::TimeSpan;
@@ -44,24 +44,7 @@ impl Scheduler {
         }
         self.executions += 1;
         self.uploads += usize::from(ready.upload);
-        if let Work::Wish(wish) = &info.work {
-            let touches = wish.touches();
-            self.forget(&info.target, |fact| touches.intersects(fact));
-            if let Some(expected) = &mut self.expectation {
-                expected.forget(&info.target, |fact| touches.intersects(fact));
-            }
-        }
-        if let Some(gate) = &info.gate {
-            // What was read before the apply says nothing about the gate; it is read in the same execution.
-            self.forget_seen_by(info, gate.wish.as_ref());
-        }
-        let mut facts = self.facts_ahead(target, super::target::LOOK_AHEAD);
-        facts.extend(self.forgotten(info));
-        if let Some(state) = self.targets.get_mut(target) {
-            // What others wait for comes along, so that a busy target does not keep them waiting to its end.
-            facts.append(&mut state.wanted);
-        }
-        let facts = facts.into_iter().collect();
+        let facts = self.made_doubtful(info, target);
         self.emit(Event::StepDecided {
             pair: ready.pair,
             diff: Some(ready.diff),
@@ -84,6 +67,28 @@ impl Scheduler {
             job,
             facts,
         });
+    }
+
+    /// Forgets what an apply may change, and gives what is to be read after it.
+    fn made_doubtful(&mut self, info: &Pair, target: usize) -> Vec<Fact> {
+        if let Work::Wish(wish) = &info.work {
+            let touches = wish.touches();
+            self.forget(&info.target, |fact| touches.intersects(fact));
+            if let Some(expected) = &mut self.expectation {
+                expected.forget(&info.target, |fact| touches.intersects(fact));
+            }
+        }
+        if let Some(gate) = &info.gate {
+            // What was read before the apply says nothing about the gate; it is read in the same execution.
+            self.forget_seen_by(info, gate.wish.as_ref());
+        }
+        let mut facts = self.facts_ahead(target, super::target::LOOK_AHEAD);
+        facts.extend(self.forgotten(info));
+        if let Some(state) = self.targets.get_mut(target) {
+            // What others wait for comes along, so that a busy target does not keep them waiting to its end.
+            facts.append(&mut state.wanted);
+        }
+        facts.into_iter().collect()
     }
 
     /// Facts that a pair decided by and that are no longer known, so that one execution applies and verifies.
@@ -175,105 +180,8 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn attached(
-        &mut self,
-        target: &Target,
-        job: &JobId,
-        result: Result<JobEnd, HostError>,
-    ) {
-        let index = self.index_of(target);
-        let recovers =
-            |phase: &Phase| matches!(phase, Phase::Recovering { job: own, .. } if own == job);
-        let pair = match self.targets.get(index).map(|state| &state.busy) {
-            Some(Busy::Leftover(awaited)) if awaited == job => {
-                return self.leftover_attached(index, target, job, result);
-            }
-            Some(Busy::Job(pair)) if self.is_phase(*pair, recovers) => *pair,
-            _ => return,
-        };
-        if let Err(error) = &result
-            && self.may_try_again(index, error)
-        {
-            // The target stays busy: nothing else may happen there before the job's end is known.
-            return self.after(self.options.reach.1, Purpose::Attach(pair));
-        }
-        self.release(pair);
-        match result {
-            Ok(end) => {
-                self.reached(index);
-                self.job_is_over(target);
-                self.emit(Event::LeftoverJob {
-                    target: target.clone(),
-                    job: job.clone(),
-                    waiting: false,
-                });
-                self.job_ended(pair, end);
-            }
-            Err(error) => {
-                let unknown = Failure::new("the connection was lost while it was applied; its job may still run there")
-                    .evidence(error.failure.message.clone())
-                    .hint("when the target is back, run `hmco-boot resume`: it awaits the job and looks again");
-                self.finish(pair, Outcome::Unknown(unknown));
-                self.give_up_on(index, error.failure);
-            }
-        }
-    }
-
-    /// The pause after a failed attach is over.
-    pub(super) fn attach_again(&mut self, pair: PairId) {
-        let (Some(info), Some(state)) = (self.plan.pair(pair), self.pairs.get(pair.index())) else {
-            return;
-        };
-        if let Phase::Recovering { job, .. } = &state.phase {
-            self.out.push(Command::Attach {
-                target: info.target.clone(),
-                job: job.clone(),
-            });
-        }
-    }
-
-    fn leftover_attached(
-        &mut self,
-        index: usize,
-        target: &Target,
-        job: &JobId,
-        result: Result<JobEnd, HostError>,
-    ) {
-        self.executions = self.executions.saturating_sub(1);
-        self.dirty.insert(index);
-        if let Some(state) = self.targets.get_mut(index) {
-            state.busy = Busy::Free;
-        }
-        match result {
-            Ok(end) => {
-                self.reached(index);
-                self.job_is_over(target);
-                self.leftover_ended(index, target, job);
-                let credited = self
-                    .options
-                    .prior_jobs
-                    .get(job)
-                    .filter(|_| end.status == JobStatus::Succeeded)
-                    .copied();
-                if let Some(state) = credited.and_then(|pair| self.pairs.get_mut(pair.index())) {
-                    state.credited = true;
-                }
-            }
-            Err(error) => {
-                if self.stop.is_none() && self.may_try_again(index, &error) {
-                    if let Some(state) = self.targets.get_mut(index) {
-                        state.leftovers.push(job.clone());
-                    }
-                    self.pause(index);
-                } else {
-                    self.give_up_on(index, error.failure);
-                }
-            }
-        }
-    }
-
     /// A job ended by itself or by its time limit.
-    fn job_ended(&mut self, pair: PairId, end: JobEnd) {
+    pub(super) fn job_ended(&mut self, pair: PairId, end: JobEnd) {
         match end.status {
             JobStatus::Succeeded => {
                 let plan = self.plan.clone();
@@ -307,30 +215,6 @@ impl Scheduler {
                 }
             }
             JobStatus::Lost => self.job_lost(pair),
-        }
-    }
-
-    /// The job is gone without a verdict (the target restarted): look again, and do once more what is missing.
-    fn job_lost(&mut self, pair: PairId) {
-        let failure = Failure::new(
-            "its job is gone without a verdict: the target restarted, or somebody ended it",
-        );
-        let again = self
-            .pairs
-            .get_mut(pair.index())
-            .is_some_and(|state| !std::mem::replace(&mut state.lost_once, true));
-        if again && self.stop.is_none() {
-            let message = format!(
-                "{}: {}; looking again",
-                self.plan.label(pair),
-                failure.message
-            );
-            self.emit(Event::Warning {
-                failure: Failure::new(message),
-            });
-            self.set_phase(pair, Phase::Ready);
-        } else {
-            self.finish(pair, Outcome::Interrupted(failure.message));
         }
     }
 

@@ -13,6 +13,9 @@ mod finish;
 mod lock;
 mod poll;
 mod protocol;
+mod reach;
+mod recover;
+mod state;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,12 +24,15 @@ use std::time::Duration;
 
 use crate::facts::fact::Fact;
 use crate::facts::known::Store;
-use crate::model::event::{CancelLevel, Event};
-use crate::model::id::{JobId, PairId, StepAddr, Target};
-use crate::model::outcome::{Failure, Outcome};
+use crate::model::event::Event;
+use crate::model::id::{PairId, StepAddr, Target};
+use crate::model::outcome::Outcome;
 use crate::plan::Plan;
 use crate::plan::saved::Expectation;
-use crate::steps::Touches;
+
+use state::{
+    Awaited, Busy, Lock, PairState, Phase, Purpose, Series, Stop, TargetState, VertexState,
+};
 
 pub use protocol::{Command, Consent, Input, Mode, Options, Preview, TimerId};
 
@@ -68,164 +74,6 @@ pub struct Scheduler {
     over: bool,
     previews: BTreeMap<PairId, Preview>,
     out: Vec<Command>,
-}
-
-#[derive(Debug)]
-struct PairState {
-    phase: Phase,
-    /// Index into `targets`.
-    target: usize,
-    /// Applies so far.
-    attempts: u32,
-    /// Those that failed in a way that the retry policy counts.
-    failures: u32,
-    /// Rounds of facts asked for in this epoch.
-    rounds: u32,
-    epoch: u64,
-    /// Facts of its own target that it asked for while deciding: what its verification will want again.
-    asked: BTreeSet<Fact>,
-    /// Its conditions are known to hold.
-    conditions_hold: bool,
-    /// A crashed run's job for this pair was seen to succeed.
-    credited: bool,
-    /// A job without a verdict has been tried again.
-    lost_once: bool,
-    /// Applies that were refused because the lock was gone.
-    fenced: u32,
-    /// What is awaited was waited for as long as it may be.
-    time_is_up: bool,
-}
-
-#[derive(Clone, PartialEq, Debug)]
-enum Phase {
-    Waiting,
-    Ready,
-    Applying {
-        job: JobId,
-        upload: bool,
-    },
-    /// The connection was lost during `Applying`; the job is being attached to.
-    Recovering {
-        job: JobId,
-        upload: bool,
-    },
-    Verifying,
-    Retrying,
-    Polling {
-        what: Awaited,
-        polls: u32,
-        paused: bool,
-    },
-    Done(Outcome),
-}
-
-/// What is waited for.
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Awaited {
-    /// What the pair checks.
-    Check,
-    /// Its gate.
-    Gate {
-        /// Whether the pair was changed before.
-        changed: bool,
-    },
-}
-
-#[derive(Debug, Default)]
-struct VertexState {
-    remaining: usize,
-    failed: u32,
-    cause: Option<(StepAddr, Target)>,
-}
-
-#[derive(Debug)]
-struct TargetState {
-    target: Target,
-    /// Its pairs that are not done, in plan order.
-    open: BTreeSet<PairId>,
-    /// Those in a phase that needs attention, in plan order.
-    active: BTreeSet<PairId>,
-    busy: Busy,
-    /// It has been read since the start or the lock.
-    greeted: bool,
-    /// What is being read now was asked before the lock was held: not to be used.
-    discard: bool,
-    reading: BTreeSet<Fact>,
-    /// What of that must be read once more: it may be seen too early.
-    outdated: BTreeSet<Fact>,
-    /// Facts that pairs elsewhere want of it.
-    wanted: BTreeSet<Fact>,
-    /// Jobs of earlier runs, to be attached to one after another.
-    leftovers: Vec<JobId>,
-    /// Those that were attached to and have ended: not waited for again, whatever is still listed.
-    attended: BTreeSet<JobId>,
-    /// Why it could not be found out whether an earlier run's job is there: nothing may be applied.
-    unsure: Option<String>,
-    /// Why its lock could not be taken though it answers: nothing may be applied.
-    unlocked: Option<Failure>,
-    /// Preview only: what drifting steps would have touched, and which.
-    touched: Vec<(Touches, PairId)>,
-    tries: u32,
-    round: u32,
-    unreachable: Option<Failure>,
-}
-
-/// What is under way on a target: one thing at a time.
-#[derive(Clone, PartialEq, Debug, Default)]
-enum Busy {
-    #[default]
-    Free,
-    Reading,
-    /// A pair's job, or the search for it after its connection was lost.
-    Job(PairId),
-    /// An earlier run's job.
-    Leftover(JobId),
-    /// Nothing, until the next try to reach it.
-    Pause,
-    /// Its lock is gone and is being taken again.
-    Locking,
-}
-
-#[derive(Debug, Default)]
-struct Series {
-    /// Its pairs that are not done, in plan order.
-    open: BTreeSet<PairId>,
-    limit: usize,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Lock {
-    Free,
-    Asked,
-    Held,
-}
-
-#[derive(Clone, Debug)]
-enum Purpose {
-    Retry(PairId),
-    Poll(PairId),
-    PollLimit(PairId, Awaited),
-    Attach(PairId),
-    Reach(usize),
-}
-
-#[derive(Clone, PartialEq, Debug)]
-enum Stop {
-    Cancelled(CancelLevel),
-    LockRefused,
-    Journal,
-    StalePlan,
-}
-
-impl Stop {
-    /// By the order of exit codes: the reason with the smaller one counts.
-    fn rank(&self) -> u8 {
-        match self {
-            Self::Cancelled(_) => 0,
-            Self::LockRefused => 1,
-            Self::Journal | Self::StalePlan => 2,
-        }
-    }
 }
 
 impl Scheduler {
@@ -483,47 +331,4 @@ fn waiting_vertices(plan: &Plan) -> Vec<VertexState> {
         ..VertexState::default()
     };
     plan.graph.node_indices().map(state).collect()
-}
-
-impl PairState {
-    fn new(target: usize) -> Self {
-        Self {
-            phase: Phase::Waiting,
-            target,
-            attempts: 0,
-            failures: 0,
-            rounds: 0,
-            epoch: 0,
-            asked: BTreeSet::new(),
-            conditions_hold: false,
-            credited: false,
-            lost_once: false,
-            fenced: 0,
-            time_is_up: false,
-        }
-    }
-}
-
-impl TargetState {
-    fn new(target: Target) -> Self {
-        Self {
-            target,
-            open: BTreeSet::new(),
-            active: BTreeSet::new(),
-            busy: Busy::Free,
-            greeted: false,
-            discard: false,
-            reading: BTreeSet::new(),
-            outdated: BTreeSet::new(),
-            wanted: BTreeSet::new(),
-            leftovers: Vec::new(),
-            attended: BTreeSet::new(),
-            unsure: None,
-            unlocked: None,
-            touched: Vec::new(),
-            tries: 0,
-            round: 0,
-            unreachable: None,
-        }
-    }
 }

@@ -151,7 +151,6 @@ pub fn clock(reply: &Reply<'_>, texts: &Texts, stats: &Stats) -> Result<Clock, F
             .unwrap_or_default(),
         synchronized,
         zone,
-        offset: None,
     })
 }
 
@@ -165,4 +164,16 @@ fn milliseconds(text: &str) -> Option<i64> {
         .ok()?
         .checked_mul(1000)?
         .checked_add(ms)
+}
+
+/// What a machine's clock said in the frame of the date, in milliseconds: at least, and at most (it may know seconds
+/// only).
+pub fn date_range(frame: &[u8]) -> Option<(i64, i64)> {
+    let text = String::from_utf8_lossy(frame);
+    let least = milliseconds(text.trim())?;
+    let fine = text
+        .trim()
+        .split_once('.')
+        .is_some_and(|(_, fraction)| fraction.starts_with(|c: char| c.is_ascii_digit()));
+    Some((least, if fine { least } else { least + 999 }))
 }

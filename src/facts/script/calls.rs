@@ -99,7 +99,8 @@ pub(super) fn settings(request: &Request<'_>) -> String {
         }
     };
     let clock = any(request, |fact| matches!(fact, Fact::Clock));
-    call(clock, "framed date \"$L\" date +%s.%N");
+    let offset = any(request, |fact| matches!(fact, Fact::ClockOffset));
+    call(clock || offset, "framed date \"$L\" date +%s.%N");
     call(
         clock,
         "[ -d /run/systemd/system ] && framed timedate \"$L\" timedatectl show --no-pager -p NTPSynchronized",

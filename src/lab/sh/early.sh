@@ -23,6 +23,10 @@ if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
       ;;
     esac
   done </proc/self/cgroup
+  # Nobody tells systemd here that a user's manager has come to its end, so stopping one after the last logout takes two
+  # minutes, and whoever logs in meanwhile waits for that. It stays instead.
+  mkdir -p /run/systemd/logind.conf.d
+  printf '[Login]\nUserStopDelaySec=infinity\n' >/run/systemd/logind.conf.d/lab.conf
 fi
 mount -o remount,rw /proc/sys
 mount --make-rshared /

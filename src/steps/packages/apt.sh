@@ -106,9 +106,10 @@ repair() {
 # A virtual package could never be seen as installed.
 real() {
   for n; do
-    n=${n%%=*}
-    p=$(apt-cache policy "$n" 2>/dev/null | sed -n 's/^  Candidate: //p' | head -n 1)
-    [ "$p" = '(none)' ] || continue
+    shift
+    set -- "$@" "${n%%=*}"
+  done
+  for n in $(apt-cache policy "$@" 2>/dev/null | sed -n '/^[^ ]/ { s/:$//; h; }; /^  Candidate: (none)/ { g; p; }'); do
     p=$(apt-cache showpkg "$n" 2>/dev/null | sed -n '/^Reverse Provides:/,$ { s/^\([^ ]*\) .*(.*$/\1/p; }' | sort -u | tr '\n' ' ')
     [ -z "$p" ] || fail 1 "$n is a virtual package: name one of those that provide it: $p"
   done

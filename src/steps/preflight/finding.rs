@@ -76,11 +76,11 @@ impl Finding {
         Self::new(check, severity, measured, limit, cure)
     }
 
-    /// Everything about it in one line: `memory: 900 MiB (limit: at least 1700 MiB); cure: more memory`.
+    /// Everything about it in one line: `memory: 900 MiB; limit: at least 1700 MiB; cure: more memory`.
     pub fn line(&self) -> String {
         let mut line = format!("{}: {}", self.check, self.measured);
         if !self.limit.is_empty() {
-            line.push_str(&format!(" (limit: {})", self.limit));
+            line.push_str(&format!("; limit: {}", self.limit));
         }
         if !self.cure.is_empty() {
             line.push_str(&format!("; cure: {}", self.cure));
@@ -110,9 +110,12 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
-/// Milliseconds in words: `0.4 s`, `62.0 s`.
+/// Milliseconds, at least 0, in words: `40 ms`, `62.0 s`.
 pub fn seconds(ms: i64) -> String {
-    format!("{}.{} s", ms / 1000, (ms.abs() % 1000) / 100)
+    match ms {
+        ..1000 => format!("{ms} ms"),
+        _ => format!("{}.{} s", ms / 1000, (ms % 1000) / 100),
+    }
 }
 
 #[cfg(test)]
@@ -130,7 +133,7 @@ mod tests {
         );
         assert_eq!(
             bad.told(),
-            "error memory: 900 MiB (limit: at least 1 GiB); cure: buy some"
+            "error memory: 900 MiB; limit: at least 1 GiB; cure: buy some"
         );
         let fine = Finding::unless(true, Severity::Error, "memory", "8.0 GiB", "", "buy some");
         assert_eq!(fine.told(), "fine memory: 8.0 GiB");
@@ -142,6 +145,6 @@ mod tests {
         assert_eq!(bytes((1 << 30) - 1), "1023 MiB");
         assert_eq!(bytes((3 << 30) / 2), "1.5 GiB");
         assert_eq!(seconds(62_040), "62.0 s");
-        assert_eq!(seconds(950), "0.9 s");
+        assert_eq!(seconds(950), "950 ms");
     }
 }

@@ -41,7 +41,8 @@ pub const SYNC_WARNING_US: u64 = 10_000;
 /// for inodes (`nodefs.inodesFree<5%`) is the same.
 pub const EVICTION_PERCENT: u64 = 5;
 
-/// Below this much of the file system free it is a warning.
+/// Below this much of the file system free it is a warning: the kubelet begins to remove images at 85 %
+/// (`imageGCHighThresholdPercent`).
 pub const LITTLE_PERCENT: u64 = 15;
 
 /// Least free on `/` and below /var/log.

@@ -150,7 +150,7 @@ impl Measured {
                 probe.name,
                 probe.address
             );
-            match verdict(seen, answered) {
+            match verdict(seen, answered, self.measured_too(seen, &probe.name)) {
                 Verdict::Open => open += 1,
                 Verdict::Refused => refused.push(format!("{}:{}", probe.name, probe.port)),
                 Verdict::Bad(severity, words, cure) => found.push(Finding::new(
@@ -199,6 +199,14 @@ impl Measured {
         found
     }
 
+    /// Whether a node listened for this measuring: only that can have been at a port where nothing was before.
+    fn measured_too(&self, seen: &Seen<'_>, name: &str) -> bool {
+        self.ports.iter().any(|answered| {
+            let probe = &answered.probe;
+            probe.name == name && answered.state == "connected" && !listens(seen, probe)
+        })
+    }
+
     fn address_free(&self) -> Option<Finding> {
         let (address, state, detail) = self.address.as_ref()?;
         let severity = match state.as_str() {
@@ -242,23 +250,31 @@ enum Verdict {
     Bad(Severity, String, &'static str),
 }
 
+/// Whether a program was seen to listen at a probe's port, before anything was measured.
+fn listens(seen: &Seen<'_>, probe: &Probe) -> bool {
+    let peer = seen.others().find(|peer| peer.name == probe.name);
+    peer.and_then(|peer| net_of(seen, peer))
+        .is_some_and(|net| match probe.protocol {
+            Protocol::Tcp => net.tcp_listen.contains(&probe.port),
+            Protocol::Udp => net.udp_listen.contains(&probe.port),
+        })
+}
+
 /// What an answer means, given what is known to listen at the other node.
-fn verdict(seen: &Seen<'_>, answered: &Answered) -> Verdict {
+fn verdict(seen: &Seen<'_>, answered: &Answered, measured_too: bool) -> Verdict {
     const FILTER: &str = "let it through: packet filters of both nodes, security groups, VLANs (`firewall` names what is on)";
     let probe = &answered.probe;
-    let peer = seen.others().find(|peer| peer.name == probe.name);
-    let listens =
-        peer.and_then(|peer| net_of(seen, peer))
-            .is_some_and(|net| match probe.protocol {
-                Protocol::Tcp => net.tcp_listen.contains(&probe.port),
-                Protocol::Udp => net.udp_listen.contains(&probe.port),
-            });
+    let listens = listens(seen, probe);
     let bad = |severity, words: &str| Verdict::Bad(severity, words.to_owned(), FILTER);
     match (answered.state.as_str(), probe.protocol) {
         ("connected", _) => Verdict::Open,
         ("refused", Protocol::Tcp) if listens => bad(
             Severity::Error,
             "refused, although something listens there: a packet filter rejects",
+        ),
+        ("refused", Protocol::Tcp) if measured_too => bad(
+            Severity::Warning,
+            "refused, although it listened for this measuring, as its other ports show: a packet filter rejects",
         ),
         ("refused", Protocol::Tcp) => Verdict::Refused,
         // For UDP that is the host's own word that the datagram came in.

@@ -194,7 +194,7 @@ fn one_disk(seen: &Seen<'_>, path: &str, disk: &Disk) -> Vec<Finding> {
     let severity = match holds {
         false if path == "/var/log" => Severity::Warning,
         false => Severity::Error,
-        true if free < LITTLE_PERCENT => Severity::Warning,
+        true if path == DATA && free < LITTLE_PERCENT => Severity::Warning,
         // The kernel does not list what is mounted here, so nobody knows whether it can be written.
         true if disk.mount.is_empty() => Severity::Note,
         true => Severity::Fine,
@@ -207,10 +207,13 @@ fn one_disk(seen: &Seen<'_>, path: &str, disk: &Disk) -> Vec<Finding> {
             bytes(disk.free),
             bytes(disk.size)
         ),
-        format!(
-            "at least {} and {EVICTION_PERCENT} % (below {LITTLE_PERCENT} % is little)",
-            bytes(wanted)
-        ),
+        match path == DATA {
+            true => format!(
+                "at least {} and {EVICTION_PERCENT} % (below {LITTLE_PERCENT} % the kubelet removes images)",
+                bytes(wanted)
+            ),
+            false => format!("at least {} and {EVICTION_PERCENT} %", bytes(wanted)),
+        },
         "make room (apt-get clean, journalctl --vacuum-size=100M), or a larger disk",
     )];
     found.extend(inodes(&place, disk));

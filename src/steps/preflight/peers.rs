@@ -6,13 +6,13 @@ use super::finding::{Finding, Severity, seconds};
 use super::limits::SKEW_WARNING_MS;
 use super::machine::Found;
 use super::seen::Seen;
-use crate::facts::fact::{Clock, ClockOffset, Fact, FactValue, Net, Os};
+use crate::facts::fact::{ClockOffset, Fact, FactValue, Net, Os};
 
 /// Facts of other nodes that are compared.
 pub const COMPARED: [Fact; 5] = [
     Fact::Os,
     Fact::Net,
-    Fact::Clock,
+    Fact::ClockOffset,
     Fact::Readiness,
     Fact::K3sData,
 ];
@@ -174,22 +174,26 @@ pub fn clock(seen: &Seen<'_>) -> Found {
         "synchronised by NTP: a Raspberry Pi has no clock of its own when it is off",
         "playbook os; by hand `timedatectl set-ntp true`, or chrony",
     )];
-    let Some(own) = clock.offset else {
-        found.push(Finding::new(
-            "clock-skew",
-            Severity::Note,
-            "not measured: the way to this node does not tell",
-            "",
-            "",
-        ));
-        return Ok(found);
+    let own = match seen.clock_offset() {
+        Ok(own) => *own,
+        Err(unreadable) => {
+            let why = unreadable.source.map(|why| why.to_string());
+            found.push(Finding::new(
+                "clock-skew",
+                Severity::Warning,
+                format!("not measured: {}", why.unwrap_or_default()),
+                "",
+                "compare `date` on the nodes",
+            ));
+            return Ok(found);
+        }
     };
     let controller = Skew::between(own, ClockOffset::default());
     found.push(Finding::unless(
         controller.certain <= seen.wish.limits.skew_ms(),
         Severity::Warning,
         "clock-skew",
-        format!("{} of the controller", controller.words()),
+        controller.words("the controller"),
         format!("{} (certificates)", seconds(seen.wish.limits.skew_ms())),
         "set the clock of the one that is wrong",
     ));
@@ -202,11 +206,8 @@ fn skew(seen: &Seen<'_>, own: ClockOffset) -> Option<Finding> {
     let mut worst: Option<(Skew, &str)> = None;
     let mut unknown = Vec::new();
     for peer in seen.others() {
-        let theirs = seen.of_peer(peer, &Fact::Clock, |value| match value {
-            FactValue::Clock(Clock {
-                offset: Some(offset),
-                ..
-            }) => Some(offset),
+        let theirs = seen.of_peer(peer, &Fact::ClockOffset, |value| match value {
+            FactValue::ClockOffset(offset) => Some(offset),
             _ => None,
         });
         match theirs {
@@ -229,7 +230,7 @@ fn skew(seen: &Seen<'_>, own: ClockOffset) -> Option<Finding> {
         _ => Severity::Fine,
     };
     let mut measured = match worst {
-        Some((skew, name)) => format!("{} of {name}", skew.words()),
+        Some((skew, name)) => skew.words(name),
         None => "not measured".to_owned(),
     };
     if !unknown.is_empty() {
@@ -269,10 +270,14 @@ impl Skew {
         }
     }
 
-    fn words(self) -> String {
-        let side = if self.middle < 0 { "behind" } else { "ahead" };
+    fn words(self, of: &str) -> String {
+        let side = if self.middle < 0 {
+            "behind"
+        } else {
+            "ahead of"
+        };
         format!(
-            "{} (\u{b1} {}) {side}",
+            "{} (\u{b1} {}) {side} {of}",
             seconds(self.middle.saturating_abs()),
             seconds(self.uncertain)
         )

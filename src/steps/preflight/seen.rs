@@ -2,8 +2,8 @@
 
 use super::{Peer, Preflight, Role};
 use crate::facts::fact::{
-    Boot, Cgroup, Clock, Disk, Fact, FactError, FactValue, K3sData, Module, Net, Os, Readiness,
-    Sudo, Unit,
+    Boot, Cgroup, Clock, ClockOffset, Disk, Fact, FactError, FactValue, K3sData, Module, Net, Os,
+    Readiness, Sudo, Unit,
 };
 use crate::facts::known::{Known, Unreadable};
 use crate::model::path::AbsPath;
@@ -72,6 +72,10 @@ impl<'a> Seen<'a> {
     of_type!(
         /// [`Fact::Clock`].
         clock, Clock
+    );
+    of_type!(
+        /// [`Fact::ClockOffset`].
+        clock_offset, ClockOffset
     );
     of_type!(
         /// [`Fact::Net`].

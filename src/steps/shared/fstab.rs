@@ -61,7 +61,7 @@ impl Entry {
                 .join(",")
         };
         format!(
-            "{}\t{}\t{}\t{options}\t{}\t{}",
+            "{} {} {} {options} {} {}",
             escape(&self.source),
             escape(&self.point),
             self.fs_type,
@@ -156,14 +156,14 @@ mod tests {
 
     #[test]
     fn a_line_is_read_and_written_with_blanks_in_names() {
-        let line = "UUID=1-2\t/mnt/a\\040b\text4\tdefaults,noatime\t0\t2";
+        let line = "UUID=1-2 /mnt/a\\040b ext4 defaults,noatime 0 2";
         let entry = parse(line).unwrap();
         assert_eq!(entry.point, "/mnt/a b");
         assert_eq!(entry.options, ["defaults", "noatime"]);
         assert_eq!(entry.line(), line);
         assert_eq!(
             parse("proc /proc proc").unwrap().line(),
-            "proc\t/proc\tproc\tdefaults\t0\t0"
+            "proc /proc proc defaults 0 0"
         );
         for none in ["", "# /dev/sda1 / ext4", "   ", "one two"] {
             assert_eq!(parse(none), None, "{none:?}");

@@ -4,6 +4,8 @@ pub mod attributes;
 pub mod diff;
 pub mod digest;
 pub mod fstab;
+#[cfg(test)]
+pub(crate) mod given;
 pub mod list;
 pub mod place;
 pub mod scalar;

@@ -14,7 +14,14 @@ for d in "$m" "$R"/run/systemd/generator* "$R/run/systemd/system" "$R/usr/local/
     if [ ! -e "$p" ] && [ ! -L "$p" ]; then continue; fi
     p=${p##*/}
     if [ -e "$m/$p" ] && [ ! -s "$m/$p" ]; then continue; fi
-    say "masking $p"
-    systemctl mask --now -- "$p"
+    if [ -e "$m/$p" ]; then
+      # A unit of somebody's own stands where the mask would go: it stays, and is no longer started.
+      say "taking $p out of swap.target"
+      systemctl stop -- "$p"
+      rm -f "$m/swap.target.wants/$p" "$m/swap.target.requires/$p"
+    else
+      say "masking $p"
+      systemctl mask --now -- "$p"
+    fi
   done
 done

@@ -71,6 +71,18 @@ impl Sysctl {
         .map_err(|error| error.to_string())
     }
 
+    /// The folders /proc/sys/net, /proc/sys/vm ...: one parameter may set others of its family (`net.ipv4.conf.all.*`).
+    fn families(&self) -> Vec<AbsPath> {
+        let family = |key: &String| {
+            let path = sysctl_path(key)?;
+            let name = path.strip_prefix("/proc/sys/")?.split('/').next()?;
+            AbsPath::new(&format!("/proc/sys/{name}")).ok()
+        };
+        let mut families: Vec<AbsPath> = self.values.keys().filter_map(family).collect();
+        families.dedup();
+        families
+    }
+
     fn file(&self) -> Option<File> {
         let path = self.path().ok()?;
         if self.state == Presence::Absent {
@@ -268,7 +280,8 @@ impl Kind for Sysctl {
     fn touches(&self) -> Touches {
         Touches {
             paths: self.path().into_iter().collect(),
-            kernel: true,
+            trees: self.families(),
+            kernel: self.values.keys().any(|key| key.contains("hostname")),
             ..Touches::default()
         }
     }

@@ -257,7 +257,11 @@ fn state(
     match wish.running {
         Some(false) => {
             if alive || unit.active == "deactivating" {
-                found.add(Verb::Stop, DiffLine::new(format!("{is} -> stopped")));
+                found.lines.push(DiffLine::new(format!("{is} -> stopped")));
+                // A masked unit that is stopped ends as failed.
+                let mask = found.verbs.iter().position(|verb| *verb == Verb::Mask);
+                let place = mask.unwrap_or(found.verbs.len());
+                found.verbs.insert(place, Verb::Stop);
             }
             return Ok(());
         }
@@ -271,7 +275,7 @@ fn state(
     };
     if unit.flapping {
         let line = format!(
-            "restart: it does not stay up ({is}, restarted by systemd {} times)",
+            "restart: it does not stay up: {is}, restarts by systemd so far: {}",
             unit.restarts
         );
         found.add(Verb::Restart, DiffLine::new(line));
@@ -284,12 +288,16 @@ fn state(
             changed(wish, doubt, found);
         }
     } else if alive {
-        let (verb, words) = match pending || doubt().is_err() {
-            true => (
+        let (verb, words) = match (pending, doubt()) {
+            (true, _) => (
                 Verb::Restart,
-                "restart: it is still starting, with other inputs",
+                "restart: it is still starting, and its unit file changes".to_owned(),
             ),
-            false => (Verb::Start, "wait: it is still starting"),
+            (false, Err(doubt)) => (
+                Verb::Restart,
+                format!("restart: it is still starting; {}", doubt.words()),
+            ),
+            (false, Ok(())) => (Verb::Start, "wait: it is still starting".to_owned()),
         };
         found.add(verb, DiffLine::new(words));
     } else if !(is_done_oneshot(unit) && !pending && has_run(unit, &inputs)) {

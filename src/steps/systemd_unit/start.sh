@@ -22,9 +22,9 @@ alive() {
 
 # The unit's state.
 look() {
-  a= s= r= i= n=0 t= e= k= x= c= m=
+  a= s= r= i= n=0 t= e= k= x= c= m= ever=0
   o=$(systemctl show --no-pager -p ActiveState -p SubState -p Result -p InvocationID -p NRestarts -p Type -p CanReload \
-    -p RemainAfterExit -p ExecMainCode -p ExecMainStatus -p ConditionResult -- "$U" 2>&1) || fail "systemd does not tell its state: $o"
+    -p RemainAfterExit -p ExecMainCode -p ExecMainStatus -p ConditionResult -p ConditionTimestampMonotonic -- "$U" 2>&1) || fail "systemd does not tell its state: $o"
   set -f
   IFS=$N
   for l in $o; do
@@ -40,10 +40,23 @@ look() {
       ExecMainCode=*) k=${l#*=} ;;
       ExecMainStatus=*) x=${l#*=} ;;
       ConditionResult=*) m=${l#*=} ;;
+      ConditionTimestampMonotonic=*) ever=${l#*=} ;;
     esac
   done
   unset IFS
   set +f
+  # systemd forgets a unit that nobody needs as soon as it has ended, and then has never looked at its conditions.
+  [ "$ever" != 0 ] || m=
+}
+
+# How often in this boot the unit was left out because of a condition, to q. systemd may remember nothing of a oneshot
+# that has ended; by the words of systemd 247 to 257, because the message's id is that of any start.
+skipped() {
+  q=0
+  [ "$t" = oneshot ] && [ "$e" != yes ] || return 0
+  journalctl --sync 2>/dev/null
+  q=$(journalctl --no-pager -q -b -o cat -u "$U" _PID=1 2>/dev/null |
+    grep -cE 'skipped because of an unmet condition|Condition check resulted in .* being skipped')
 }
 
 # The evidence, then what happened: of a long output the last lines are what people see.
@@ -53,23 +66,25 @@ fail() {
     journalctl --sync 2>/dev/null
     printf 'journal of %s:\n' "$U" >&2
     journalctl --no-pager -q -b -o cat -n 20 -u "$U" 2>&1 | tail -c 16384 >&2
+    grep -v '^See ' "$said" >&2
     look
     printf '%s: %s (%s), result %s\n' "$U" "$a" "$s" "${r:-unknown}" >&2
     case $k in
       1) printf '%s: its program ended with exit status %s\n' "$U" "$x" >&2 ;;
       2 | 3) printf '%s: its program was ended by signal %s\n' "$U" "$x" >&2 ;;
     esac
-    [ "${n:-0}" = 0 ] || printf '%s: restarted by systemd %s times\n' "$U" "$n" >&2
+    [ "${n:-0}" = 0 ] || printf '%s: restarts by systemd since it was started: %s\n' "$U" "$n" >&2
     [ "$m" != no ] || printf '%s: a condition of the unit (Condition...=) does not hold\n' "$U" >&2
   fi
   printf '%s: %s\n' "$U" "$why" >&2
+  rm -f -- "$said"
   exit 1
 }
 
 # What the inputs hold now, before the start: whatever is written later shows as a difference.
 inputs() {
   read -r salt </proc/sys/kernel/random/uuid
-  record="salt $salt"
+  text="salt $salt"
   for p; do
     d=absent l=absent
     if [ -f "$R$p" ]; then
@@ -77,13 +92,19 @@ inputs() {
       d=${d%% *}
     fi
     d=$(printf '%s:%s' "$salt" "$d" | sha256sum)
-    record="$record${N}input ${d%% *} $(printf %s "$l" | tr ' ' _) $p"
+    text="$text${N}input ${d%% *} $(printf %s "$l" | tr ' ' _) $p"
   done
+}
+
+# Keeps the record, in this boot and beyond it.
+record() {
+  keep "$R/run/hmco-boot/stamp"
+  keep "$R/var/lib/hmco-boot/stamp"
 }
 
 # Keeps the record in folder $1, whole or not at all.
 keep() {
-  (umask 077 && mkdir -p -- "$1" && printf '%s\ninvocation %s\n' "$record" "$i" >"$1/.$U.new") &&
+  (umask 077 && mkdir -p -- "$1" && printf '%s\ninvocation %s\n' "$text" "$i" >"$1/.$U.new") &&
     { sync "$1/.$U.new" 2>/dev/null; mv -f -- "$1/.$U.new" "$1/$U"; } || fail "$1 cannot be written, so what it runs with is not on record"
 }
 
@@ -98,22 +119,29 @@ is_up() {
 }
 
 [ -d "$R/run/systemd/system" ] || { printf 'systemd is not running here\n' >&2; exit 1; }
+# What systemctl says is told after the journal.
+said="$R/run/hmco-boot/stamp/.$U.said"
+(umask 077 && mkdir -p -- "$R/run/hmco-boot/stamp" && : >"$said") || exit 1
 look
 before=$i
 [ "$V" != reload ] || [ "$c" = yes ] || fail "it cannot be reloaded (its unit has no ExecReload): use on_change = \"restart\""
 # A start limit that was hit would refuse every start.
-[ "$a" != failed ] || systemctl reset-failed -- "$U"
+[ "$a" != failed ] || systemctl reset-failed -- "$U" 2>>"$said"
 inputs "$@"
+skipped
+skips=$q
 now
 end=$((u + limit))
 if [ "$wait" = 1 ]; then
-  systemctl "$V" -- "$U" &
+  systemctl "$V" -- "$U" 2>>"$said" &
   p=$!
   while alive $p; do
     now
     if [ "$u" -ge $end ]; then
       kill $p
       look
+      # It goes on starting, and with what is known: the next run can wait for it instead of starting over.
+      if [ "$a" = activating ] && [ "$i" != "$before" ]; then record; fi
       fail "$V has not come to its end in time: it is still $a ($s)"
     fi
     nap
@@ -121,7 +149,7 @@ if [ "$wait" = 1 ]; then
   wait $p || fail "$V did not succeed"
   look
 else
-  systemctl --no-block "$V" -- "$U" || fail "$V did not succeed"
+  systemctl --no-block "$V" -- "$U" 2>>"$said" || fail "$V did not succeed"
   look
   # A restart is on its way when it is another start than before.
   while ! is_up || { [ "$V" = restart ] && [ "$i" = "$before" ] && [ "$a" != inactive ]; }; do
@@ -131,7 +159,10 @@ else
     look
   done
 fi
+case $s in auto-restart*) [ "$wait" = 0 ] || fail "it does not stay up" ;; esac
 is_up || fail "it is not up after the $V"
+skipped
+[ "$q" -le "$skips" ] || fail "it was not run: a condition of the unit (Condition...=) does not hold"
 if [ "$a" != inactive ]; then
   first=$i count=$n
   now
@@ -143,5 +174,5 @@ if [ "$a" != inactive ]; then
     now
   done
 fi
-keep "$R/run/hmco-boot/stamp"
-keep "$R/var/lib/hmco-boot/stamp"
+record
+rm -f -- "$said"

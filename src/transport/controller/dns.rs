@@ -33,7 +33,7 @@ pub(super) async fn ask(question: &DnsQuestion) -> Result<DnsReply, NetTrouble> 
         Err(NetError::Dns(DnsError::ResponseCode(answered))) => {
             Ok(reply(&code(answered), Vec::new()))
         }
-        Err(error) => Err(in_words(&error, &whom)),
+        Err(error) => Err(unanswered(question, &error, &whom).await),
     }
 }
 
@@ -49,6 +49,17 @@ fn whom(question: &DnsQuestion) -> String {
         Some(server) => format!("the DNS server {server}"),
         None => "the system's DNS server".to_owned(),
     }
+}
+
+/// A server that does not answer by UDP may not be there at all: connecting tells.
+async fn unanswered(question: &DnsQuestion, error: &NetError, whom: &str) -> NetTrouble {
+    let server = question.server.as_deref();
+    if let Some(address) = server.and_then(|server| tcp::address(server, 53))
+        && let Err(error) = tokio::net::TcpStream::connect(address).await
+    {
+        return io_trouble(&error, whom);
+    }
+    in_words(error, whom)
 }
 
 fn in_words(error: &NetError, whom: &str) -> NetTrouble {
@@ -100,8 +111,9 @@ fn resolver(question: &DnsQuestion) -> Result<TokioResolver, NetTrouble> {
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
     options.preserve_intermediates = true;
-    // A lost packet is asked for again; the deadline is the question's own.
-    options.timeout = (question.timeout.0 / 3).max(std::time::Duration::from_millis(100));
+    // A lost packet is asked for again, and some time is left to find out why nobody answers.
+    options.attempts = 1;
+    options.timeout = (question.timeout.0 / 3).max(std::time::Duration::from_millis(50));
     builder
         .build()
         .map_err(|error| bad(format!("no DNS client could be made: {error}")))

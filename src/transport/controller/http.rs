@@ -162,18 +162,14 @@ fn in_words(error: &reqwest::Error, url: &Url) -> NetTrouble {
         if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
             return trouble(TroubleKind::Tls, format!("{whom}: {}", tls_words(tls)));
         }
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            // TLS errors travel inside of those of the system.
-            match io.get_ref() {
-                Some(hidden) => {
-                    if let Some(tls) = hidden.downcast_ref::<rustls::Error>() {
-                        return trouble(TroubleKind::Tls, format!("{whom}: {}", tls_words(tls)));
-                    }
-                }
+        cause = match inner.downcast_ref::<std::io::Error>() {
+            // What an error of the system wraps is not what it calls its source.
+            Some(io) => match io.get_ref() {
+                Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
                 None => return io_trouble(io, &whom),
-            }
-        }
-        cause = inner.source();
+            },
+            None => inner.source(),
+        };
     }
     if error.is_timeout() {
         return trouble(TroubleKind::TimedOut, format!("{whom} does not answer"));
@@ -190,6 +186,10 @@ fn tls_words(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(bad) => match bad {
             Bad::UnknownIssuer => {
                 "its certificate is not issued by a CA that is trusted here".to_owned()
+            }
+            Bad::BadSignature => {
+                "its certificate is signed by another CA of the name of one that is trusted here"
+                    .to_owned()
             }
             Bad::Expired | Bad::ExpiredContext { .. } => {
                 format!("its certificate has expired: {bad}")

@@ -166,6 +166,7 @@ hb_get() {
     s=$?
     code=${e##*"$NL"}
     e=${e%"$NL$code"}
+    e=${e%"$NL"}
     [ $s -ne 0 ] || return 0
     # The server does not go on in the middle.
     if [ $s -eq 33 ] || [ "$code" = 416 ]; then rm -f -- "$2"; return 75; fi

@@ -1,9 +1,13 @@
 //! A started shell on a channel: its end, what its end means, and with sudo the moment it begins.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use russh::client::Msg;
 use russh::{Channel, ChannelWriteHalf, Sig};
+use tokio::io::AsyncWrite;
 use tokio::sync::{mpsc, watch};
 
 use super::client::no_way;
@@ -47,6 +51,10 @@ pub(super) enum Progress {
     Wrong,
     /// All was said.
     Ended,
+}
+
+fn is_over(now: &Progress) -> bool {
+    matches!(now, Progress::Ended | Progress::Wrong)
 }
 
 /// The end of a shell, and what its end means.
@@ -121,6 +129,22 @@ impl SshControl {
         self.write.as_ref()
     }
 
+    /// Standard input of the shell. It fails once the shell has ended: the library would wait for room for ever.
+    pub(super) fn input(&self) -> Input {
+        let mut progress = self.progress.clone();
+        let ended = async move {
+            // An error is an end, too.
+            progress.wait_for(is_over).await.is_ok()
+        };
+        Input {
+            writer: self
+                .write
+                .as_ref()
+                .map(|write| Box::pin(write.make_writer()) as Writer),
+            ended: Some(Box::pin(ended)),
+        }
+    }
+
     /// Waits until sudo started the program, or did not.
     pub(super) async fn begun(&mut self) -> Progress {
         let known = self
@@ -176,9 +200,8 @@ impl SshControl {
 impl Control for SshControl {
     fn wait(&mut self) -> BoxFuture<'_, Option<i32>> {
         Box::pin(async move {
-            let over = |now: &Progress| matches!(now, Progress::Ended | Progress::Wrong);
             // It fails where the sender is gone: then it is over, too.
-            if self.progress.wait_for(over).await.is_err() {
+            if self.progress.wait_for(is_over).await.is_err() {
                 tracing::debug!("a channel's task is gone");
             }
             self.waited = true;
@@ -233,5 +256,50 @@ impl Drop for SshControl {
                 tracing::debug!(%error, "a channel could not be closed");
             }
         });
+    }
+}
+
+type Writer = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// Standard input of a shell.
+pub(super) struct Input {
+    writer: Option<Writer>,
+    /// `None` once the shell has ended.
+    ended: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
+}
+
+impl Input {
+    /// The writer, while the shell runs.
+    fn poll_open(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> io::Result<Pin<&mut (dyn AsyncWrite + Send)>> {
+        if let Some(ended) = &mut self.ended
+            && ended.as_mut().poll(context).is_ready()
+        {
+            self.ended = None;
+        }
+        match (&self.ended, &mut self.writer) {
+            (Some(_), Some(writer)) => Ok(writer.as_mut()),
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
+impl AsyncWrite for Input {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_open(context)?.poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_open(context)?.poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_open(context)?.poll_shutdown(context)
     }
 }

@@ -6,12 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use russh::Channel;
 use russh::client::Msg;
-use tokio::io::AsyncWrite;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
 use super::Access;
-use super::channel::{Progress, SshControl};
+use super::channel::{Progress, SshControl, Streams};
 use super::client::{Connection, Unopened, no_way};
 use super::route::{Password, Route};
 use super::sudo::{self, Gate, Sudo};
@@ -206,7 +205,7 @@ impl SshShell {
             if let Some(gate) = gate {
                 self.send(&control, begin_line(&gate)).await?;
             }
-            return running(control, streams);
+            return Ok(running(control, streams));
         };
         let mut proof = self.proof.lock().await;
         match &*proof {
@@ -218,7 +217,7 @@ impl SshShell {
                 if let Some(gate) = gate {
                     self.send(&control, begin_line(&gate)).await?;
                 }
-                running(control, streams)
+                Ok(running(control, streams))
             }
             Proof::Unknown => {
                 let (mut control, streams, gate) = self.spawn(program).await?;
@@ -236,7 +235,7 @@ impl SshShell {
                 if let Some(gate) = gate {
                     self.send(&control, begin_line(&gate)).await?;
                 }
-                running(control, streams)
+                Ok(running(control, streams))
             }
         }
     }
@@ -245,7 +244,7 @@ impl SshShell {
     async fn spawn(
         &self,
         program: &[String],
-    ) -> Result<(SshControl, super::channel::Streams, Option<Gate>), HostError> {
+    ) -> Result<(SshControl, Streams, Option<Gate>), HostError> {
         let words = sudo::words(program, &self.sudo, &nonce()?);
         let (channel, lease) = self.channel().await?;
         let (control, streams) =
@@ -316,17 +315,13 @@ fn begin_line(gate: &Gate) -> Bytes {
     Bytes::from(format!("{}\n", gate.nonce))
 }
 
-fn running(control: SshControl, streams: super::channel::Streams) -> Result<Running, HostError> {
-    let stdin: Box<dyn AsyncWrite + Send + Unpin> = match control.write() {
-        Some(write) => Box::new(write.make_writer()),
-        None => Box::new(tokio::io::sink()),
-    };
-    Ok(Running {
-        stdin,
+fn running(control: SshControl, streams: Streams) -> Running {
+    Running {
+        stdin: Box::new(control.input()),
         stdout: Box::new(streams.stdout),
         stderr: Box::new(streams.stderr),
         control: Box::new(control),
-    })
+    }
 }
 
 /// Known to nobody but this execution.

@@ -64,7 +64,7 @@ fn every_error_is_told_at_once_with_value_limit_and_cure() {
         "error cgroup: ",
         "cgroup_enable=memory cgroup_memory=1",
         "/boot/firmware/cmdline.txt",
-        "error memory: 1.0 GiB (limit: at least 1.6 GiB for a server); cure: ",
+        "error memory: 1.0 GiB; limit: at least 1.6 GiB for a server; cure: ",
         "warning page-size: 16384 bytes",
     ] {
         assert!(told.contains(words), "{words} in {told}");
@@ -359,6 +359,18 @@ fn what_the_other_node_listens_on_tells_a_reject_from_a_port_without_a_program()
         severity, Fine,
         "K3s has the port and says nothing to strangers"
     );
+}
+
+#[test]
+fn a_port_refused_by_a_node_that_listened_for_this_measuring_is_filtered() {
+    let lines = "port pi-2 192.0.2.2 tcp 6443 refused\nport pi-2 192.0.2.2 tcp 10250 connected\n";
+    let (severity, told) = line("ports-reachable", lines, |_| {});
+    assert_eq!(severity, Warning, "{told}");
+    // Where the other port has a program of its own, nothing is known of when the node measured.
+    let (severity, _) = line("ports-reachable", lines, |nodes| {
+        nodes[1].net.tcp_listen.push(10250);
+    });
+    assert_eq!(severity, Note);
 }
 
 #[test]

@@ -1,185 +1,23 @@
 //! `hmco-boot lab`: rehearsal nodes on this machine.
 
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::sync::Mutex;
+mod args;
+mod view;
 
-use clap::Subcommand;
-use ipnet::Ipv4Net;
+pub use args::{Args, Command, Limit, Up};
+
+use std::path::PathBuf;
+use std::sync::Mutex;
 
 use super::error::{CliError, Kind};
 use super::output::{Format, Output};
 use super::{Context, paths, project};
 use crate::lab::cut::{self, Cut};
-use crate::lab::node::{Node, Power};
+use crate::lab::node::Node;
 use crate::lab::place::{DEFAULT_DIR, Place, Shelf};
 use crate::lab::record::Record;
-use crate::lab::status::Status;
 use crate::lab::up::Request;
 use crate::lab::{LabError, cgroup::Hierarchies, down, packages, recipe, ssh, status, tools, up};
 use crate::model::outcome::{ExitCode, Failure};
-
-/// Arguments of `lab`.
-#[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "\
-Nodes of a lab are real to everything that talks to them (systemd, OpenSSH, addresses of their own), but for the
-kernel, which is this machine's. They are as powerful as root on this machine.
-
-Examples:
-  hmco-boot lab up                               3 servers and 1 agent, in inventory/lab.toml
-  hmco-boot lab up --name two --servers 1 --agents 1
-  hmco-boot lab ssh lab-1 -- uptime
-  hmco-boot lab kill lab-2                       a power cut; back with: lab start lab-2
-  hmco-boot lab cut lab-1 lab-2                  drop what they send each other; end it with --heal
-  hmco-boot lab down")]
-pub struct Args {
-    /// Which lab; several can be up at once
-    #[arg(long, global = true, value_name = "NAME", default_value = "lab")]
-    pub name: String,
-    /// The folder with all labs; by default $HMCO_BOOT_LAB_DIR, else /var/lib/hmco-boot-lab
-    #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    pub dir: Option<PathBuf>,
-    /// What to do with it.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// The commands below `lab`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Command {
-    /// Bring the lab up, or what of it is not up; writes inventory/NAME.toml (or -i FILE)
-    Up(Up),
-    /// Take the lab down, with all that it has on this machine
-    Down {
-        /// All labs
-        #[arg(long)]
-        all: bool,
-        /// What labs share as well: the base tree and the packages that were fetched
-        #[arg(long, requires = "all")]
-        caches: bool,
-    },
-    /// Show the nodes
-    Status {
-        /// Of all labs
-        #[arg(long)]
-        all: bool,
-    },
-    /// Log in to a node, or run a command on it
-    Ssh {
-        /// The node
-        node: String,
-        /// The command, after `--`
-        #[arg(last = true)]
-        command: Vec<String>,
-    },
-    /// Cut the power of nodes: nothing in them is told
-    Kill {
-        /// The nodes
-        #[arg(required = true)]
-        nodes: Vec<String>,
-    },
-    /// Give power back to nodes that are off
-    Start {
-        /// The nodes; by default all
-        nodes: Vec<String>,
-    },
-    /// Drop all packets between two nodes, or between one node and all others and this machine
-    Cut {
-        /// One node or two; none with --heal: all cuts
-        #[arg(num_args = 0..=2)]
-        nodes: Vec<String>,
-        /// End the cut
-        #[arg(long)]
-        heal: bool,
-    },
-    /// Limit the CPU time of nodes, as of a slower machine
-    Throttle {
-        /// Percent of one processor, as in 25%; `off`: no limit
-        limit: Limit,
-        /// The nodes; by default all
-        nodes: Vec<String>,
-    },
-    /// Serve packages to the nodes of a lab, until killed
-    #[command(hide = true)]
-    ServePackages {
-        /// The address to listen on
-        #[arg(long)]
-        address: Ipv4Addr,
-        /// Where fetched files are kept
-        #[arg(long)]
-        cache: PathBuf,
-        /// FROM=TO: what nodes ask for, and where it is fetched
-        #[arg(long, value_parser = pair)]
-        route: Vec<(String, String)>,
-        /// NAME=ADDRESS: a name that is answered with an address
-        #[arg(long, value_parser = host)]
-        host: Vec<(String, Ipv4Addr)>,
-    },
-}
-
-/// How much CPU time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limit(Option<u32>);
-
-impl FromStr for Limit {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self(None));
-        }
-        percent(text).map(|percent| Self(Some(percent)))
-    }
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let parts = text.split_once('=').ok_or("write FROM=TO")?;
-    Ok((parts.0.to_owned(), parts.1.to_owned()))
-}
-
-fn host(text: &str) -> Result<(String, Ipv4Addr), String> {
-    let (name, address) = pair(text)?;
-    let address = address.parse().map_err(|_| "write NAME=ADDRESS")?;
-    Ok((name, address))
-}
-
-/// Arguments of `lab up`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Up {
-    /// How many nodes with the role `server`; by default 3 in a new lab
-    #[arg(long, value_name = "N")]
-    pub servers: Option<usize>,
-    /// How many nodes with the role `agent`; by default 1 in a new lab
-    #[arg(long, value_name = "N")]
-    pub agents: Option<usize>,
-    /// The nodes' addresses; by default the first 172.30.N.0/24 that is free
-    #[arg(long, value_name = "CIDR")]
-    pub subnet: Option<Ipv4Net>,
-    /// CPU time of each node, in percent of one processor, as in 25%
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
-    pub cpu: Option<u32>,
-    /// The user to log in as: pi (with sudo) or root; by default pi
-    #[arg(long, value_name = "USER", value_parser = ["pi", "root"])]
-    pub user: Option<String>,
-    /// Debian's suite; by default bookworm
-    #[arg(long, value_name = "NAME")]
-    pub suite: Option<String>,
-    /// Debian's mirror; by default one of this machine's apt sources
-    #[arg(long, value_name = "URL", value_hint = clap::ValueHint::Url)]
-    pub mirror: Option<String>,
-    /// Write no inventory
-    #[arg(long)]
-    pub no_inventory: bool,
-}
-
-fn percent(text: &str) -> Result<u32, String> {
-    let number = text.strip_suffix('%').unwrap_or(text);
-    match number.parse() {
-        Ok(percent @ 1..=10_000) => Ok(percent),
-        _ => Err("write a number of percent, as in 25%".to_owned()),
-    }
-}
 
 /// Carries out one of them.
 pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
@@ -378,46 +216,7 @@ fn show_one(place: &Place, record: &Record, context: &mut Context<'_>) -> Result
     if context.output.format() == Format::Json {
         return context.output.json("lab", &status);
     }
-    context.output.data(&table(&status))
-}
-
-fn table(status: &Status) -> String {
-    let mut text = format!(
-        "lab {}: {} on {}{}\n",
-        status.name,
-        status.subnet,
-        status.bridge,
-        if status.bridge_up {
-            ""
-        } else {
-            " (the bridge is missing)"
-        }
-    );
-    for node in &status.nodes {
-        let power = match node.power {
-            Power::Off => "off",
-            Power::On => "on, no SSH",
-            Power::Answers => "answers SSH",
-        };
-        let memory = node
-            .memory
-            .map_or_else(String::new, |bytes| format!("{} MiB", bytes / 1_048_576));
-        let cpu = node
-            .cpu_limit
-            .map_or_else(String::new, |percent| format!("  CPU {percent}%"));
-        let boot = node.boot_id.as_deref().unwrap_or("-");
-        text.push_str(&format!(
-            "{:<10} {:<7} {:<15} {:<12} {:<36} {:>8}{cpu}\n",
-            node.name, node.role, node.address, power, boot, memory
-        ));
-    }
-    for cut in &status.cuts {
-        text.push_str(&match cut {
-            Cut::Node(node) => format!("cut: {node} from all others\n"),
-            Cut::Pair(a, b) => format!("cut: {a} from {b}\n"),
-        });
-    }
-    text
+    context.output.data(&view::table(&status))
 }
 
 /// Becomes the system's ssh.
