@@ -1,6 +1,6 @@
 //! Packages whose installation is cut off: by a power cut, a lost connection, or the end of hmco-boot.
 
-use crate::rig::{World, is_torture, told, wait_for};
+use crate::rig::{World, is_torture, told};
 
 const PLAYBOOK: &str = r#"
 [[step]]
@@ -59,7 +59,18 @@ fn begun(world: &World, node: usize) -> String {
 }
 
 fn await_script(world: &World, node: usize, so_far: &str) {
-    wait_for(so_far, || begun(world, node).trim() == so_far);
+    let mut last = String::new();
+    let mut is_there = || {
+        last = begun(world, node);
+        last.trim() == so_far
+    };
+    for _ in 0..1200 {
+        if is_there() {
+            return;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    panic!("scripts that were begun: {last}, and not: {so_far}");
 }
 
 /// apt's own record: how often it was told to install.

@@ -155,6 +155,8 @@ impl World {
         while free.len() < count {
             free = RETURNED.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
+        // The inventory's order.
+        free.sort();
         let nodes = free.drain(..count).collect();
         drop(free);
         let world = Self {
