@@ -70,7 +70,14 @@ fn await_script(world: &World, node: usize, so_far: &str) {
         }
         std::thread::park_timeout(std::time::Duration::from_millis(50));
     }
-    panic!("scripts that were begun: {last}, and not: {so_far}");
+    let state = world.try_on(
+        node,
+        "ps -ef | grep -E 'apt|dpkg|inst'; dpkg-query -W 'hmtest*'; sudo dpkg --audit; sudo sh -c 'cat /run/hmco-boot/jobs/*/std*'",
+    );
+    panic!(
+        "scripts that were begun: {last}, and not: {so_far}\n{}",
+        told(&state)
+    );
 }
 
 /// apt's own record: how often it was told to install.
