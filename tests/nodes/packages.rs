@@ -112,6 +112,7 @@ fn power_cuts_while_unpacking_and_while_configuring_are_repaired() {
     world.boot(0);
     // Found out by itself: the job is gone, dpkg is half-way, and the step is done once more.
     run.until(&["warning", "looking again"]);
+    run.until(&["step_started"]);
     world.on(0, "sudo touch /srv/go-preinst");
     await_script(&world, 0, "preinst preinst postinst");
     world.kill(0);
