@@ -26,6 +26,8 @@ mod reach;
 mod restarts;
 #[path = "nodes/rig.rs"]
 mod rig;
+#[path = "nodes/services.rs"]
+mod services;
 #[path = "nodes/stops.rs"]
 mod stops;
 #[path = "nodes/sudo.rs"]
