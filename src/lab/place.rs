@@ -190,6 +190,10 @@ impl Place {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test makes folders and looks at them"
+)]
 mod tests {
     use std::os::unix::fs::symlink;
 
