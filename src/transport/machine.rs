@@ -299,7 +299,7 @@ impl<S: Shell> Machine<S> {
         Ok(())
     }
 
-    async fn attach_job(
+    pub(super) async fn attach_job(
         &self,
         id: &JobId,
         end: bool,
