@@ -1,6 +1,7 @@
 //! `authorized_key`: a public key that opens an account.
 
 mod key;
+mod own;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -169,6 +170,16 @@ impl AuthorizedKey {
         }))
     }
 
+    /// Why the keys are not changed so.
+    fn locks_out(
+        &self,
+        known: &Known<'_>,
+        old: &str,
+        new: &str,
+    ) -> Result<Option<Failure>, Unreadable> {
+        Ok(own::refusal(known.login()?, &self.user, old, new))
+    }
+
     fn ensure(
         &self,
         account: &Account,
@@ -239,6 +250,9 @@ impl AuthorizedKey {
             Err(failure) => return Ok(Some(failure)),
         };
         let new = self.edit(old);
+        if let Some(failure) = self.locks_out(known, old, &new)? {
+            return Ok(Some(failure));
+        }
         let safe = stat.is_some_and(|stat| stat.uid == account.uid && stat.mode & 0o022 == 0);
         if new.lines().ne(old.lines()) || !safe {
             changes.diff.push(DiffLine::both(format!(
@@ -272,6 +286,9 @@ impl AuthorizedKey {
         let new = self.edit(old);
         if new.lines().eq(old.lines()) {
             return Ok(Decision::Unchanged);
+        }
+        if let Some(failure) = self.locks_out(known, old, &new)? {
+            return Ok(Decision::Refused(failure));
         }
         Ok(Decision::Drift {
             diff: diff::text(old, &new),
@@ -353,7 +370,10 @@ impl Kind for AuthorizedKey {
 
     fn facts(&self, known: &Known<'_>) -> Want {
         let paths = self.paths().into_iter().flat_map(|paths| paths.facts());
-        Want::all(known, [self.account_fact()].into_iter().chain(paths))
+        Want::all(
+            known,
+            [self.account_fact(), Fact::Login].into_iter().chain(paths),
+        )
     }
 
     fn decide(&self, known: &Known<'_>) -> Result<Decision<Self::Drift>, Unreadable> {
