@@ -170,16 +170,6 @@ impl AuthorizedKey {
         }))
     }
 
-    /// Why the keys are not changed so.
-    fn locks_out(
-        &self,
-        known: &Known<'_>,
-        old: &str,
-        new: &str,
-    ) -> Result<Option<Failure>, Unreadable> {
-        Ok(own::refusal(known.login()?, &self.user, old, new))
-    }
-
     fn ensure(
         &self,
         account: &Account,
@@ -250,7 +240,7 @@ impl AuthorizedKey {
             Err(failure) => return Ok(Some(failure)),
         };
         let new = self.edit(old);
-        if let Some(failure) = self.locks_out(known, old, &new)? {
+        if let Some(failure) = own::refusal(known.login()?, &self.user, old, &new) {
             return Ok(Some(failure));
         }
         let safe = stat.is_some_and(|stat| stat.uid == account.uid && stat.mode & 0o022 == 0);
@@ -287,7 +277,7 @@ impl AuthorizedKey {
         if new.lines().eq(old.lines()) {
             return Ok(Decision::Unchanged);
         }
-        if let Some(failure) = self.locks_out(known, old, &new)? {
+        if let Some(failure) = own::refusal(known.login()?, &self.user, old, &new) {
             return Ok(Decision::Refused(failure));
         }
         Ok(Decision::Drift {
