@@ -66,6 +66,8 @@ pub enum FactValue {
     Readiness(Readiness),
     /// To [`Fact::ClockOffset`](super::fact::Fact::ClockOffset).
     ClockOffset(ClockOffset),
+    /// To [`Fact::Login`](super::fact::Fact::Login).
+    Login(Login),
 }
 
 /// What is at a path.
@@ -339,6 +341,15 @@ pub struct ClockOffset {
     pub least_ms: i64,
     /// At most this much.
     pub most_ms: i64,
+}
+
+/// How hmco-boot logged in.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Login {
+    /// The user, before any sudo.
+    pub user: String,
+    /// The public key that let it in, `TYPE BASE64` as in authorized_keys. `None`: a certificate, a password.
+    pub key: Option<String>,
 }
 
 /// Addresses, routes, ports.

@@ -135,6 +135,8 @@ impl Touches {
             Fact::Readiness => self.touches_services(),
             // No step changes how clocks differ, and other targets would wait for it.
             Fact::ClockOffset => false,
+            // Of the open connection.
+            Fact::Login => false,
             // Answered before: by the kernel, or by their paths. Named one by one, so that a new fact has to be thought of.
             Fact::Sysctl { .. }
             | Fact::Module { .. }

@@ -103,6 +103,7 @@ fn questions(files: &[(&str, Vec<u8>)]) -> Vec<Fact> {
         Fact::K3sData,
         Fact::Readiness,
         Fact::ClockOffset,
+        Fact::Login,
         Fact::K3sCli {
             args: vec![name("version")],
             timeout,
