@@ -464,6 +464,10 @@ pub struct K3sData {
 /// A mounted file system, a line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Mount {
+    /// Device number of the file system, `MAJOR:MINOR`: of its block device, or one that the kernel made up (tmpfs, NFS,
+    /// btrfs; its MAJOR is 0). Empty = not known.
+    #[serde(default)]
+    pub device: String,
     /// Mount point.
     pub point: String,
     /// Which folder of the file system is seen there; `/` but for bind mounts and subvolumes.
