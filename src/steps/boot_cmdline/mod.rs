@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::attributes::in_the_way;
-use super::shared::{diff, yes};
+use super::shared::{diff, replaces, yes};
 use super::{Class, Decision, Kind, Touches, Want};
-use crate::facts::fact::{Fact, FileKind, FileStat};
+use crate::facts::fact::{Content, Fact, FileKind, FileStat};
 use crate::facts::known::{Known, Unreadable};
 use crate::facts::questions::CMDLINE_FILES;
 use crate::model::action::{Action, Ownership};
@@ -75,7 +75,14 @@ impl BootCmdline {
         )
     }
 
-    fn edit(&self, path: &AbsPath, stat: &FileStat, bytes: &[u8]) -> Decision<Vec<Action>> {
+    fn edit(
+        &self,
+        path: &AbsPath,
+        stat: &FileStat,
+        content: Option<&Content>,
+    ) -> Decision<Vec<Action>> {
+        let bytes = content.and_then(|content| content.bytes.as_deref());
+        let bytes = bytes.unwrap_or_default();
         let Ok(old) = std::str::from_utf8(bytes) else {
             return Decision::Refused(
                 Failure::new(format!("{path} is no UTF-8 text"))
@@ -104,6 +111,7 @@ impl BootCmdline {
                     group: Some(stat.gid.to_string()),
                 },
                 backup: self.backup,
+                replaces: replaces(Some(stat), content),
             }],
         }
     }
@@ -189,8 +197,7 @@ impl Kind for BootCmdline {
                 return Ok(Decision::Refused(in_the_way(&path, stat, "a file")));
             }
             let content = known.content(&Self::content_fact(&path))?;
-            let bytes = content.and_then(|content| content.bytes.as_deref());
-            return Ok(self.edit(&path, stat, bytes.unwrap_or_default()));
+            return Ok(self.edit(&path, stat, content));
         }
         Ok(Decision::Refused(self.nowhere()))
     }
