@@ -154,7 +154,7 @@ pub async fn a_file_that_was_changed_since_is_left_alone_and_nothing_stays_behin
         // At once, and where its folder may have been another one when the bytes came.
         for (id, before) in [
             (id.to_owned(), Vec::new()),
-            (format!("{id}-late"), vec![run(&["true"])]),
+            (format!("{id}-late"), vec![run(&["pwd"])]),
         ] {
             let action = u32::try_from(before.len()).unwrap();
             let write = [edit(path, "third\n", replaces.clone()), write("/after", "")];
