@@ -143,6 +143,7 @@ fn job(id: &str, seconds: u64) -> Job {
         mode: Mode(0o644),
         owner: Ownership::default(),
         backup: false,
+        replaces: None,
     };
     Job {
         id: JobId::new(id),

@@ -31,7 +31,9 @@ use hmco_boot::model::event::{
 use hmco_boot::model::id::{JobId, KindName, PairId, RunId, Target};
 use hmco_boot::model::lock::{LockAnswer, LockClaim};
 use hmco_boot::model::outcome::{ExitCode, Failure, Outcome};
-use hmco_boot::plan::Plan;
+use hmco_boot::model::path::AbsPath;
+use hmco_boot::plan::{Plan, Work};
+use hmco_boot::steps::line::Line;
 use hmco_boot::transport::fake::{FakeHost, Fault};
 use hmco_boot::transport::{Applied, BoxFuture, Host, HostError, Hosts, OutputSink};
 use tokio::sync::{mpsc, watch};
@@ -732,4 +734,77 @@ async fn an_aborted_run_gives_its_locks_back_too() {
     let (ended, ()) = tokio::join!(rig.run(), twice);
     assert_eq!(ended.unwrap().exit, ExitCode::Interrupted);
     assert!(rig.hosts.values().all(|host| host.locked_by().is_none()));
+}
+
+/// A plan with one step that adds a line to /etc/hosts of `n`.
+fn adds_a_line() -> Plan {
+    let mut plan = plan(vec![step("a", "n")]);
+    let line: Line = serde_json::from_value(serde_json::json!({
+        "path": "/etc/hosts",
+        "line": "10.0.0.1 ours",
+    }))
+    .unwrap();
+    plan.pairs[0].work = Work::Wish(Arc::new(line));
+    plan
+}
+
+/// Somebody adds a line right before each of the first `times` applies.
+fn somebody_else_adds(rig: &mut Rig, times: usize) {
+    let (host, path) = (rig.host("n"), AbsPath::new("/etc/hosts").unwrap());
+    host.with_tree(|tree| tree.write(&path, "127.0.0.1 localhost\n", 0o644));
+    let applies = AtomicUsize::new(0);
+    rig.spy = Arc::new(move |call| {
+        if !call.starts_with("r-") {
+            return;
+        }
+        let number = applies.fetch_add(1, Ordering::SeqCst);
+        if number < times {
+            host.with_tree(|tree| {
+                let mut text = String::from_utf8(tree.content(&path).unwrap().to_vec()).unwrap();
+                text.push_str(&format!("10.0.1.{number} theirs\n"));
+                tree.write(&path, text, 0o644);
+            });
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_somebody_adds_between_reading_and_writing_is_kept() {
+    let mut rig = Rig::new(adds_a_line());
+    somebody_else_adds(&mut rig, 2);
+    let ended = rig.run().await.unwrap();
+    assert_eq!(outcome(&ended, 0), &Outcome::Changed);
+    assert_eq!(
+        hosts_of(&rig),
+        "127.0.0.1 localhost\n10.0.1.0 theirs\n10.0.1.1 theirs\n10.0.0.1 ours\n"
+    );
+    assert_eq!(rig.host("n").applied().len(), 3);
+    let warned = |record: &&Record| matches!(&record.event, Event::Warning { failure } if failure.message.contains("looking again"));
+    assert_eq!(rig.seen().iter().filter(warned).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_somebody_keeps_changing_is_left_to_them() {
+    let mut rig = Rig::new(adds_a_line());
+    somebody_else_adds(&mut rig, usize::MAX);
+    let ended = rig.run().await.unwrap();
+    let Outcome::Failed(failure) = outcome(&ended, 0) else {
+        panic!("{:?}", outcome(&ended, 0))
+    };
+    assert!(failure.message.contains("3 times"), "{failure:?}");
+    assert!(
+        failure.evidence[0].contains("/etc/hosts was changed"),
+        "{failure:?}"
+    );
+    assert!(failure.hint.is_some());
+    assert!(!hosts_of(&rig).contains("ours"));
+    assert_eq!(rig.host("n").applied().len(), 3);
+}
+
+fn hosts_of(rig: &Rig) -> String {
+    let path = AbsPath::new("/etc/hosts").unwrap();
+    let bytes = rig
+        .host("n")
+        .with_tree(|tree| tree.content(&path).unwrap().to_vec());
+    String::from_utf8(bytes).unwrap()
 }

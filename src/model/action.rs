@@ -26,6 +26,11 @@ pub enum Action {
         owner: Ownership,
         /// Keep the former file beside it as `NAME.hmco-boot-old` (a hard link, made before the rename).
         backup: bool,
+        /// What has to be there for it to be written; `None` = whatever is there is replaced. For those whose new
+        /// content was made from the old one, which must not undo what somebody else wrote since. Looked at right before
+        /// the rename (and before `backup`); where it is something else, and not yet what shall be written, nothing
+        /// is written and the action ends with [`CHANGED_MEANWHILE`], retryable.
+        replaces: Option<Replaces>,
     },
     /// Make a folder and its missing parents (those with mode 0755), then set mode and owner of the folder itself.
     MakeDirectory {
@@ -80,6 +85,19 @@ pub enum Action {
     /// the apply ends when it answers with a new boot id. Refused by the machine that hmco-boot itself runs on.
     Reboot,
 }
+
+/// What a file must be to be replaced.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replaces {
+    /// Nothing is there, no symbolic link either.
+    Absent,
+    /// A regular file with this sha256 (lowercase hex) is there, or a symbolic link leads to one.
+    Sha256(String),
+}
+
+/// Exit status of an [`Action::WriteFile`] that found something else than what it [`Replaces`] (EX_TEMPFAIL of sysexits.h).
+pub const CHANGED_MEANWHILE: i32 = 75;
 
 /// Who owns a file; `None` = leave it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

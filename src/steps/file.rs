@@ -114,6 +114,7 @@ impl File {
             mode,
             owner: self.attributes(Some(mode)).ownership(kept),
             backup: self.backup && kept.is_some(),
+            replaces: None,
         }
     }
 

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use self::edit::{Edit, Edited, Place};
 use super::shared::attributes::in_the_way;
 use super::shared::place::is_sensitive;
-use super::shared::{Presence, diff, written};
+use super::shared::{Presence, diff, replaces, written};
 use super::{Class, Decision, Kind, Touches, Want};
 use crate::facts::fact::{Fact, FactError, FileKind, FileStat};
 use crate::facts::known::{Known, Unreadable};
-use crate::model::action::{Action, Ownership};
+use crate::model::action::{Action, Ownership, Replaces};
 use crate::model::event::DiffLine;
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
@@ -142,7 +142,13 @@ impl Line {
     }
 
     /// Drift from one text to another.
-    fn write(&self, old: &str, new: String, stat: Option<&FileStat>) -> Decision<Vec<Action>> {
+    fn write(
+        &self,
+        old: &str,
+        new: String,
+        stat: Option<&FileStat>,
+        replaces: Option<Replaces>,
+    ) -> Decision<Vec<Action>> {
         let mut lines = Vec::new();
         let default = Mode(if self.is_tainted() { 0o600 } else { 0o644 });
         let mode = stat.map_or(self.mode.unwrap_or(default), |stat| Mode(stat.mode));
@@ -171,6 +177,7 @@ impl Line {
                 group: stat.map(|stat| stat.gid.to_string()),
             },
             backup: self.backup && stat.is_some(),
+            replaces,
         };
         Decision::Drift {
             diff: lines,
@@ -182,7 +189,8 @@ impl Line {
     fn decide_missing(&self) -> Decision<Vec<Action>> {
         match &self.line {
             Some(line) if self.state == Presence::Present && self.create => {
-                self.write("", format!("{}\n", line.expose()), None)
+                let new = format!("{}\n", line.expose());
+                self.write("", new, None, Some(Replaces::Absent))
             }
             _ if self.state == Presence::Absent => Decision::Unchanged,
             _ => Decision::Refused(
@@ -302,7 +310,10 @@ impl Kind for Line {
         };
         Ok(match edited {
             Edited::Same => Decision::Unchanged,
-            Edited::Text(new) => self.write(text, new, Some(stat)),
+            Edited::Text(new) => {
+                let content = known.content(&self.content_fact())?;
+                self.write(text, new, Some(stat), replaces(Some(stat), content))
+            }
             Edited::Refused(failure) => Decision::Refused(Failure {
                 message: format!("{}: {}", self.path, failure.message),
                 ..failure

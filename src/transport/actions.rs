@@ -3,7 +3,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::action::{Action, Ownership, Program};
+use crate::model::action::{Action, CHANGED_MEANWHILE, Ownership, Program, Replaces};
 use crate::model::artifact::{Fetch, Member, Pin};
 use crate::model::path::AbsPath;
 use crate::model::shell::{quote, quote_all};
@@ -202,6 +202,7 @@ fn line(number: usize, action: &Action, sha256: &str, paths: &Paths) -> String {
             mode,
             owner,
             backup,
+            replaces,
             ..
         } => {
             let (folder, file) = paths.temporary(path);
@@ -220,8 +221,13 @@ fn line(number: usize, action: &Action, sha256: &str, paths: &Paths) -> String {
                 owner,
                 sha256,
                 old,
+                match replaces {
+                    None => String::new(),
+                    Some(Replaces::Absent) => "absent".to_owned(),
+                    Some(Replaces::Sha256(sha256)) => sha256.clone(),
+                },
             ];
-            ("hb_write", words)
+            return call("hb_write", &words, number, &CHANGED_MEANWHILE.to_string());
         }
         Action::MakeDirectory { path, mode, owner } => (
             "hb_directory",
@@ -246,8 +252,14 @@ fn line(number: usize, action: &Action, sha256: &str, paths: &Paths) -> String {
         // What comes after the verdict.
         Action::Reboot => return String::new(),
     };
+    call(function, &words, number, "")
+}
+
+/// A call of a function of `sh/job.sh`. `passing`: its exit statuses that may pass.
+fn call(function: &str, words: &[String], number: usize, passing: &str) -> String {
     let words = quote_all(words.iter().map(String::as_str));
-    format!("{function} {words} >&5 2>&6\nhb_check {number} $? 0 ''\n")
+    let passing = quote(passing);
+    format!("{function} {words} >&5 2>&6\nhb_check {number} $? 0 {passing}\n")
 }
 
 /// A pinned file. Exit status 75: the download failed by something that may pass.

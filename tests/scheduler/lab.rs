@@ -103,6 +103,7 @@ impl Wish for Good {
                         mode: Mode(0o644),
                         owner: Ownership::default(),
                         backup: false,
+                        replaces: None,
                     };
                     let place = self.places.map(|fetch| self.place(fetch));
                     return Ok(Decision::Drift {

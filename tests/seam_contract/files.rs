@@ -1,10 +1,10 @@
 //! Cases of the `Host` seam about files, folders and links.
 
-use hmco_boot::model::action::{Action, JobStatus, Ownership};
+use hmco_boot::model::action::{Action, CHANGED_MEANWHILE, JobStatus, Ownership, Replaces};
 use hmco_boot::model::sensitive::Text;
 use hmco_boot::model::units::Mode;
 
-use super::rig::{Rig, abs, failed, job, noise, write};
+use super::rig::{Rig, abs, failed, job, noise, run, write};
 
 pub async fn a_file_is_written_with_its_mode_and_again_without_harm(rig: &Rig) {
     for id in ["one", "two"] {
@@ -89,6 +89,7 @@ pub async fn the_former_file_is_kept_once(rig: &Rig) {
         mode: Mode(0o600),
         owner: Ownership::default(),
         backup: true,
+        replaces: None,
     };
     for id in ["one", "two"] {
         assert_eq!(
@@ -98,6 +99,82 @@ pub async fn the_former_file_is_kept_once(rig: &Rig) {
     }
     assert_eq!(rig.content("/conf").unwrap(), b"wished");
     assert_eq!(rig.content("/conf.hmco-boot-old").unwrap(), b"original");
+}
+
+/// The digests of "first\n" and of "second\n".
+const FIRST: &str = "b640e840b19d378660b32fb51ae18d67dccb4a8596a29e7bd72c1b2ae5928f41";
+const SECOND: &str = "480c2336b410f1ad5f8bf1b28944490255804b65350c527787e74ebdd511e3a4";
+
+fn edit(path: &str, content: &str, replaces: Replaces) -> Action {
+    Action::WriteFile {
+        path: abs(path),
+        content: Text::plain(content),
+        mode: Mode(0o600),
+        owner: Ownership::default(),
+        backup: true,
+        replaces: Some(replaces),
+    }
+}
+
+fn was(sha256: &str) -> Replaces {
+    Replaces::Sha256(sha256.to_owned())
+}
+
+pub async fn a_file_that_is_what_its_edit_was_made_from_is_written(rig: &Rig) {
+    rig.put("/etc/conf", "first\n");
+    rig.put("/etc/real", "first\n");
+    rig.put_link("/etc/link", "real");
+    let actions = [
+        edit("/etc/conf", "second\n", was(FIRST)),
+        edit("/etc/conf", "third\n", was(SECOND)),
+        edit("/etc/link", "second\n", was(FIRST)),
+        edit("/etc/new", "first\n", Replaces::Absent),
+        // As it is wished already: nothing of anybody's is lost.
+        edit("/etc/new", "first\n", Replaces::Absent),
+        edit("/etc/new", "first\n", was(SECOND)),
+    ];
+    let end = rig.apply(&job("j", actions)).await.unwrap().end;
+    assert_eq!(end.status, JobStatus::Succeeded, "{end:?}");
+    assert_eq!(rig.content("/etc/conf").unwrap(), b"third\n");
+    assert_eq!(rig.content("/etc/link").unwrap(), b"second\n");
+    assert_eq!(rig.content("/etc/real").unwrap(), b"first\n");
+    assert_eq!(rig.content("/etc/new").unwrap(), b"first\n");
+}
+
+pub async fn a_file_that_was_changed_since_is_left_alone_and_nothing_stays_behind(rig: &Rig) {
+    rig.put("/etc/conf", "second\n");
+    rig.put_link("/etc/dangling", "nowhere");
+    let cases = [
+        ("changed", "/etc/conf", was(FIRST)),
+        ("appeared", "/etc/conf", Replaces::Absent),
+        ("gone", "/etc/missing", was(FIRST)),
+        ("link", "/etc/dangling", Replaces::Absent),
+    ];
+    for (id, path, replaces) in cases {
+        // At once, and where its folder may have been another one when the bytes came.
+        for (id, before) in [
+            (id.to_owned(), Vec::new()),
+            (format!("{id}-late"), vec![run(&["pwd"])]),
+        ] {
+            let action = u32::try_from(before.len()).unwrap();
+            let write = [edit(path, "third\n", replaces.clone()), write("/after", "")];
+            let end = rig.apply(&job(&id, before.into_iter().chain(write))).await;
+            let end = end.unwrap().end;
+            let status = JobStatus::Failed {
+                action,
+                exit: CHANGED_MEANWHILE,
+                retryable: true,
+            };
+            assert_eq!(end.status, status, "{end:?}");
+            let said = format!("{} was changed meanwhile; nothing was written", path);
+            let said = said.trim_start_matches('/');
+            assert!(end.stderr.contains(said), "{}", end.stderr);
+            assert_eq!(rig.names("/etc"), ["conf", "dangling"]);
+        }
+    }
+    assert_eq!(rig.content("/etc/conf").unwrap(), b"second\n");
+    assert_eq!(rig.link("/etc/dangling").as_deref(), Some("nowhere"));
+    assert!(!rig.is_there("/after"));
 }
 
 pub async fn five_megabytes_arrive(rig: &Rig) {

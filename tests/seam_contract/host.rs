@@ -10,6 +10,8 @@ macro_rules! contract {
             use super::{Rig, files, jobs, locks, place};
             contract!(@cases $rig;
                 files::a_file_is_written_with_its_mode_and_again_without_harm,
+                files::a_file_that_is_what_its_edit_was_made_from_is_written,
+                files::a_file_that_was_changed_since_is_left_alone_and_nothing_stays_behind,
                 files::a_file_replaces_a_link_and_not_what_it_points_to,
                 files::a_file_does_not_replace_a_folder_nor_go_into_it,
                 files::a_missing_folder_is_an_error_of_the_job,

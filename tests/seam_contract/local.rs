@@ -321,6 +321,7 @@ async fn secrets_are_in_no_process_list_and_no_other_file() {
             mode: Mode(0o600),
             owner: Ownership::default(),
             backup: false,
+            replaces: None,
         };
         let job = job(
             "j",

@@ -447,6 +447,7 @@ pub fn write(path: &str, content: &str) -> Action {
         mode: Mode(0o640),
         owner: Ownership::default(),
         backup: false,
+        replaces: None,
     }
 }
 

@@ -209,6 +209,7 @@ async fn a_machine_with_sudo_costs_one_connection_and_one_execution_too() {
             mode: Mode(0o600),
             owner: Ownership::default(),
             backup: false,
+            replaces: None,
         }],
         timeout: TimeSpan(Duration::from_secs(20)),
         fence: None,

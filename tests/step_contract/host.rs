@@ -44,6 +44,7 @@ fn file(name: &str, content: &str) -> Action {
         mode: Mode(0o644),
         owner: Ownership::default(),
         backup: false,
+        replaces: None,
     }
 }
 

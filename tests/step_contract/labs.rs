@@ -284,6 +284,7 @@ pub fn seeds() -> Vec<Action> {
         mode: Mode(0o644),
         owner: Ownership::default(),
         backup: false,
+        replaces: None,
     };
     let link = |text, to: &str| Action::Symlink {
         path: path(text),

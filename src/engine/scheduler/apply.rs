@@ -1,11 +1,12 @@
 //! From a decision to a verdict: the job, what came back, the same decision again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::decide::{ReadyToApply, Step, cannot_read};
 use super::{Busy, Command, Phase, Purpose, Scheduler};
 use crate::facts::fact::Fact;
-use crate::model::action::{Job, JobEnd, JobStatus};
+use crate::model::action::{Action, CHANGED_MEANWHILE, Job, JobEnd, JobStatus};
 use crate::model::event::{DiffLine, Event, Side};
 use crate::model::id::{JobId, PairId};
 use crate::model::outcome::{Failure, Outcome};
@@ -29,6 +30,7 @@ impl Scheduler {
             return;
         };
         state.attempts += 1;
+        state.edits = edits(&ready.actions);
         let attempt = state.attempts;
         let job = JobId::new(format!("{}-{}-{attempt}", self.options.run, ready.pair.0));
         self.set_phase(
@@ -192,6 +194,11 @@ impl Scheduler {
                 }
             }
             JobStatus::Failed {
+                action,
+                exit: CHANGED_MEANWHILE,
+                retryable: true,
+            } if self.is_edit(pair, action) => self.changed_meanwhile(pair, &end),
+            JobStatus::Failed {
                 exit, retryable, ..
             } => {
                 let failure = with_output(Failure::exited(exit), &end);
@@ -285,7 +292,22 @@ fn backoff(first: Duration, longest: Duration, attempt: u32) -> Duration {
     first.saturating_mul(factor).min(longest)
 }
 
-fn with_output(mut failure: Failure, end: &JobEnd) -> Failure {
+/// Numbers of the actions that write a file only while it is the one they were decided on.
+fn edits(actions: &[Action]) -> BTreeSet<u32> {
+    let is_edit = |action: &Action| {
+        matches!(
+            action,
+            Action::WriteFile {
+                replaces: Some(_),
+                ..
+            }
+        )
+    };
+    let edits = (0..).zip(actions).filter(|(_, action)| is_edit(action));
+    edits.map(|(number, _)| number).collect()
+}
+
+pub(super) fn with_output(mut failure: Failure, end: &JobEnd) -> Failure {
     let text = if end.stderr.trim().is_empty() {
         &end.stdout
     } else {

@@ -1,11 +1,15 @@
 //! Jobs that go on without a connection, or are gone: finding out what became of them.
 
+use super::apply::with_output;
 use super::{Busy, Command, Phase, Purpose, Scheduler};
 use crate::model::action::{JobEnd, JobStatus};
 use crate::model::event::Event;
 use crate::model::id::{JobId, PairId, Target};
 use crate::model::outcome::{Failure, Outcome};
 use crate::transport::HostError;
+
+/// How often a file may be another one when it is to be written, before its pair fails.
+const COLLISIONS: u32 = 3;
 
 impl Scheduler {
     pub(super) fn attached(
@@ -103,6 +107,48 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    pub(super) fn is_edit(&self, pair: PairId, action: u32) -> bool {
+        self.pairs
+            .get(pair.index())
+            .is_some_and(|state| state.edits.contains(&action))
+    }
+
+    /// A file was not written, for it is no longer the one that its new content was made from: everything on that target
+    /// is looked at again, and the pair decided anew.
+    pub(super) fn changed_meanwhile(&mut self, pair: PairId, end: &JobEnd) {
+        let plan = self.plan.clone();
+        let (Some(info), Some(state)) = (plan.pair(pair), self.pairs.get_mut(pair.index())) else {
+            return;
+        };
+        state.collisions += 1;
+        let collisions = state.collisions;
+        let changed = "somebody else changed a file between its reading and its writing";
+        if self.stop.is_some() {
+            let reason = format!("{changed}; nothing was written to it");
+            return self.finish(pair, Outcome::Interrupted(reason));
+        }
+        if self.expectation.is_some() {
+            // Another decision than the one that was looked at and agreed to.
+            let failure = with_output(Failure::new(changed), end)
+                .hint("the saved plan was made from what is no longer there: make it anew");
+            return self.finish(pair, Outcome::Failed(failure));
+        }
+        if collisions >= COLLISIONS {
+            let message = format!("{changed}, {collisions} times; nothing was written to it");
+            let failure = with_output(Failure::new(message), end).hint(
+                "find out what else writes that file there (an editor, cloud-init, another tool), stop it, then run \
+                 `hmco-boot resume`",
+            );
+            return self.finish(pair, Outcome::Failed(failure));
+        }
+        let message = format!("{}: {changed}; looking again", info.label());
+        self.emit(Event::Warning {
+            failure: with_output(Failure::new(message), end),
+        });
+        self.forget(&info.target, |_| true);
+        self.set_phase(pair, Phase::Ready);
     }
 
     /// The job is gone without a verdict (the target restarted): look again, and do once more what is missing.

@@ -28,6 +28,10 @@ pub(super) struct PairState {
     pub(super) credited: bool,
     /// A job without a verdict has been tried again.
     pub(super) lost_once: bool,
+    /// Actions of its present job that write a file only while it is the one they were decided on.
+    pub(super) edits: BTreeSet<u32>,
+    /// Jobs that ended because such a file was another one by then.
+    pub(super) collisions: u32,
     /// Applies that were refused because the lock was gone.
     pub(super) fenced: u32,
     /// What is awaited was waited for as long as it may be.
@@ -179,6 +183,8 @@ impl PairState {
             conditions_hold: false,
             credited: false,
             lost_once: false,
+            edits: BTreeSet::new(),
+            collisions: 0,
             fenced: 0,
             time_is_up: false,
         }

@@ -7,10 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::key::{is_body, key_of};
-use super::shared::Presence;
 use super::shared::attributes::in_the_way;
-use super::shared::diff;
 use super::shared::whole::Changes;
+use super::shared::{Presence, diff, replaces};
 use super::{Class, Decision, Kind, Touches, Want};
 use crate::facts::fact::{Account, Fact, FactError, FileKind};
 use crate::facts::known::{Known, Unreadable};
@@ -256,6 +255,7 @@ impl AuthorizedKey {
                 mode: Mode(0o600),
                 owner: owner(account),
                 backup: false,
+                replaces: replaces(stat, known.content(&paths.content())?),
             });
         }
         Ok(None)
@@ -291,6 +291,7 @@ impl AuthorizedKey {
                     group: Some(stat.gid.to_string()),
                 },
                 backup: false,
+                replaces: replaces(Some(stat), known.content(&paths.content())?),
             }],
         })
     }

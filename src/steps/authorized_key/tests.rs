@@ -1,9 +1,10 @@
 use serde_json::json;
 
-use super::super::shared::given::{Given, written};
+use super::super::shared::given::{Given, replaced, was, written};
 use super::super::shared::testing::{drift, lines, mistakes, refusal, wish};
 use super::*;
 use crate::facts::fact::{FactValue, Login};
+use crate::model::action::Replaces;
 
 const BODY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 const OTHER: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ== bob@desk";
@@ -64,6 +65,7 @@ fn the_folder_and_the_file_are_made_as_sshd_wants_them() {
     };
     assert_eq!((owner, *mode), (of_file, Mode(0o600)));
     assert_eq!(owner.user.as_deref(), Some("1000"));
+    assert_eq!(replaced(&actions, FILE), Some(Replaces::Absent));
     with_keys(&written(&actions, FILE).unwrap()).assert_converged(&key(json!({})));
 }
 
@@ -75,6 +77,9 @@ fn other_keys_stay_and_the_same_key_gets_its_options_in_its_place() {
         written(&actions, FILE).unwrap(),
         format!("# keys\nno-pty ssh-ed25519 {BODY} anna@desk\n{OTHER}\n")
     );
+    assert_eq!(replaced(&actions, FILE), was(&old));
+    let (_, actions) = drift(with_keys(&old).decide(&key(json!({ "state": "absent" }))));
+    assert_eq!(replaced(&actions, FILE), was(&old));
 }
 
 #[test]

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::attributes::in_the_way;
-use super::shared::{CMDLINE_MARK, diff, yes};
+use super::shared::{CMDLINE_MARK, diff, replaces, yes};
 use super::{Class, Decision, Kind, Touches, Want};
-use crate::facts::fact::{Boot, Fact, FactValue, FileKind, FileStat};
+use crate::facts::fact::{Boot, Content, Fact, FactValue, FileKind, FileStat};
 use crate::facts::known::{Known, Unreadable};
 use crate::facts::questions::CMDLINE_FILES;
 use crate::model::action::{Action, Ownership};
@@ -79,9 +79,11 @@ impl BootCmdline {
         &self,
         path: &AbsPath,
         stat: &FileStat,
-        bytes: &[u8],
+        content: Option<&Content>,
         boot: &Boot,
     ) -> Decision<Vec<Action>> {
+        let bytes = content.and_then(|content| content.bytes.as_deref());
+        let bytes = bytes.unwrap_or_default();
         let Ok(old) = std::str::from_utf8(bytes) else {
             return Decision::Refused(
                 Failure::new(format!("{path} is no UTF-8 text"))
@@ -113,6 +115,7 @@ impl BootCmdline {
                 group: Some(stat.gid.to_string()),
             },
             backup: self.backup,
+            replaces: replaces(Some(stat), content),
         });
         Decision::Drift {
             diff: lines,
@@ -137,6 +140,7 @@ fn mark() -> Vec<Action> {
         mode: Mode(0o644),
         owner: Ownership::default(),
         backup: false,
+        replaces: None,
     };
     folder.into_iter().chain([file]).collect()
 }
@@ -221,12 +225,11 @@ impl Kind for BootCmdline {
                 return Ok(Decision::Refused(in_the_way(&path, stat, "a file")));
             }
             let content = known.content(&Self::content_fact(&path))?;
-            let bytes = content.and_then(|content| content.bytes.as_deref());
             let boot = match known.value(&Fact::Boot)? {
                 Some(FactValue::Boot(boot)) => boot,
                 _ => return Err(known.odd_answer(&Fact::Boot)),
             };
-            return Ok(self.edit(&path, stat, bytes.unwrap_or_default(), boot));
+            return Ok(self.edit(&path, stat, content, boot));
         }
         Ok(Decision::Refused(self.nowhere()))
     }

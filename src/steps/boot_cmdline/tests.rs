@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::super::shared::given::{Given, written};
+use super::super::shared::given::{Given, replaced, was, written};
 use super::super::shared::testing::{drift, lines, mistakes, refusal, wish, wish as wish_of};
 use super::*;
 
@@ -20,6 +20,7 @@ fn words_are_added_to_the_one_line_wherever_it_is() {
             .with(place, |stat| stat.mode = 0o755);
         let (diff, actions) = drift(machine.decide(&cgroups()));
         let text = written(&actions, place).unwrap();
+        assert_eq!(replaced(&actions, place), was(&format!("{LINE}{end}")));
         assert_eq!(
             text,
             format!("{LINE} cgroup_memory=1 cgroup_enable=memory{end}")

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::whole::{self, Changes};
-use super::shared::{diff, script, yes};
+use super::shared::{diff, replaces, script, yes};
 use super::{Class, Decision, Kind, Touches, Want};
 use crate::facts::fact::{Fact, FactError, FactValue, K3sData};
 use crate::facts::known::{Known, Unreadable};
@@ -137,6 +137,7 @@ impl Hostname {
             return Ok(None);
         };
         let stat = known.stat(&hosts)?;
+        let content = content_fact(HOSTS).map_or(Ok(None), |fact| known.content(&fact))?;
         changes.diff.push(DiffLine::both(HOSTS));
         changes.diff.extend(diff::text(old, &new));
         if old.contains(CLOUD_HOSTS) {
@@ -154,6 +155,7 @@ impl Hostname {
                 group: stat.map(|stat| stat.gid.to_string()),
             },
             backup: false,
+            replaces: replaces(stat, content),
         });
         Ok(None)
     }

@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::super::shared::given::was;
 use super::super::shared::testing::{
     CANARY, Machine, assert_hidden, drift, lines, mistakes, refusal, secret, stat_of, wish,
 };
@@ -35,6 +36,7 @@ fn the_matching_line_is_replaced_and_mode_and_owner_stay() {
             content,
             mode,
             owner,
+            replaces,
             ..
         },
     ] = &actions[..]
@@ -49,6 +51,7 @@ fn the_matching_line_is_replaced_and_mode_and_owner_stay() {
         (*mode, owner.user.as_deref(), owner.group.as_deref()),
         (Mode(0o600), Some("7"), Some("0"))
     );
+    assert_eq!(*replaces, was(SSHD));
     assert_eq!(
         Machine::file(content.expose()).decide(&root_login()).1,
         Decision::Unchanged

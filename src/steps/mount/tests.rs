@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::super::shared::given::{Given, runs, written};
+use super::super::shared::given::{Given, replaced, runs, was, written};
 use super::super::shared::testing::{drift, lines, mistakes, refusal, stat_of, wish};
 use super::*;
 use crate::facts::fact::{ExecResult, FactValue, FileStat};
@@ -74,6 +74,10 @@ fn it_is_mounted_first_and_written_down_after() {
     assert!(
         matches!(actions[1], Action::WriteFile { .. }),
         "{actions:?}"
+    );
+    assert_eq!(
+        replaced(&actions, fstab::PATH),
+        was("proc /proc proc defaults 0 0")
     );
     mounted(machine.after(&actions), "/dev/sda1", "rw,noatime").assert_converged(&data(json!({})));
 }

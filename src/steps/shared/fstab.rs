@@ -1,5 +1,6 @@
 //! /etc/fstab, fstab(5): its lines, read and written without touching those of others.
 
+use super::replaces;
 use crate::facts::fact::Fact;
 use crate::facts::known::{Known, Unreadable};
 use crate::model::action::{Action, Ownership};
@@ -132,12 +133,13 @@ pub fn text<'a>(known: &Known<'a>) -> Result<Result<&'a str, Failure>, Unreadabl
     }))
 }
 
-/// Writes it, keeping mode and owner.
+/// Writes it, keeping mode and owner, where it still is what [`text`] gave.
 pub fn write(known: &Known<'_>, new: String) -> Result<Option<Action>, Unreadable> {
     let Ok(path) = AbsPath::new(PATH) else {
         return Ok(None);
     };
     let stat = known.stat(&path)?;
+    let replaces = replaces(stat, known.content(&content(path.clone()))?);
     Ok(Some(Action::WriteFile {
         path,
         content: Text::plain(new),
@@ -147,6 +149,7 @@ pub fn write(known: &Known<'_>, new: String) -> Result<Option<Action>, Unreadabl
             group: stat.map(|stat| stat.gid.to_string()),
         },
         backup: false,
+        replaces,
     }))
 }
 

@@ -7,7 +7,7 @@ use crate::facts::fact::{
     Boot, Content, Fact, FactError, FactValue, FileKind, FileStat, K3sData, Os,
 };
 use crate::facts::known::{FactRef, Store};
-use crate::model::action::Action;
+use crate::model::action::{Action, Replaces};
 use crate::steps::{Decision, Kind, Want, Wish};
 
 /// Files and answers. What it was not told is not there.
@@ -153,6 +153,21 @@ pub fn runs(actions: &[Action]) -> Vec<String> {
         _ => None,
     };
     actions.iter().filter_map(run).collect()
+}
+
+/// What has to be at a place still for it to be written.
+pub fn replaced(actions: &[Action], name: &str) -> Option<Replaces> {
+    actions.iter().find_map(|action| match action {
+        Action::WriteFile {
+            path: to, replaces, ..
+        } if *to == path(name) => replaces.clone(),
+        _ => None,
+    })
+}
+
+/// The file with this text.
+pub fn was(text: &str) -> Option<Replaces> {
+    Some(Replaces::Sha256(sha256(text.as_bytes())))
 }
 
 /// What is written where.

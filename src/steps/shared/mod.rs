@@ -19,6 +19,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Touches;
+use crate::facts::fact::{Content, FileStat};
+use crate::model::action::Replaces;
 use crate::model::path::AbsPath;
 
 /// There from when words were taken off the next boot's kernel command line until that boot: nothing else tells words
@@ -40,6 +42,16 @@ pub enum Presence {
 /// For `#[serde(default = ...)]` of switches that are on unless said otherwise.
 pub(super) fn yes() -> bool {
     true
+}
+
+/// What a file has to be still when its edited content is written: what this decision was made on. A link that leads
+/// nowhere is replaced as it is.
+pub(super) fn replaces(stat: Option<&FileStat>, content: Option<&Content>) -> Option<Replaces> {
+    match (content, stat) {
+        (Some(content), _) => Some(Replaces::Sha256(content.sha256.clone())),
+        (None, None) => Some(Replaces::Absent),
+        (None, Some(_)) => None,
+    }
 }
 
 /// What writing a file touches: the file, and the former one that is kept beside it.

@@ -11,7 +11,9 @@ use crate::artifact::{Artifacts, VerifiedFile, member};
 use crate::facts::fact::{
     Answer, Boot, Fact, FactError, FactValue, LeftoverJob, Os, RunState, Sudo,
 };
-use crate::model::action::{Action, Job, JobEnd, JobStatus, OUTPUT_CAP, Program};
+use crate::model::action::{
+    Action, CHANGED_MEANWHILE, Job, JobEnd, JobStatus, OUTPUT_CAP, Program,
+};
 use crate::model::id::JobId;
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
@@ -131,6 +133,11 @@ impl State {
                     Some(exit) if ok_exits(program).contains(&exit) => continue,
                     Some(exit) => status = failed(exit, program.retry_exit.contains(&exit)),
                 }
+                break;
+            }
+            if let Some(refusal) = self.tree.changed_meanwhile(action) {
+                stderr.push_str(&format!("hmco-boot: {refusal}\n"));
+                status = failed(CHANGED_MEANWHILE, true);
                 break;
             }
             if let Err(refusal) = self.act(action) {

@@ -121,7 +121,8 @@ hb_own() {
   [ -z "$1" ] || chown -h -- "$1" "$2"
 }
 
-# WriteFile: $1 number, $2 path, $3 its folder, $4 temporary file, $5 mode, $6 owner, $7 sha256, $8 backup path or empty.
+# WriteFile: $1 number, $2 path, $3 its folder, $4 temporary file, $5 mode, $6 owner, $7 sha256, $8 backup path or empty,
+# $9 what it replaces. Status 75: that is something else by now.
 hb_write() {
   if [ -d "$2" ] && [ ! -L "$2" ]; then hb_say "$2 is a folder; it is not replaced by a file"; return; fi
   if [ -f "payload.$1" ]; then
@@ -133,10 +134,29 @@ hb_write() {
   fi
   if [ ! -f "$4" ] || [ -L "$4" ]; then hb_say "$4 was taken away by somebody else"; return; fi
   hb_own "$6" "$4" && chmod "$5" "$4" || return
-  if [ -n "$8" ]; then hb_backup "$2" "$8" "$7" || return; fi
+  hb_still "$2" "$9" "$7" "$4" || return
+  if [ -n "$8" ]; then hb_backup "$2" "$8" "$7" && hb_still "$2" "$9" "$7" "$4" || return; fi
   hb_place "$4" "$2" || return
   sync "$3" 2>/dev/null
   return 0
+}
+
+# Whether $1 still is $2 (empty: anything; `absent`; a sha256, also behind a link), or already is what shall be written
+# (sha256 $3). If not, the temporary file $4 goes.
+hb_still() {
+  case $2 in
+    '') return 0 ;;
+    absent) if [ ! -e "$1" ] && [ ! -L "$1" ]; then return 0; fi ;;
+  esac
+  if [ -f "$1" ]; then
+    s=$(sha256sum < "$1")
+    s=${s%% *}
+    [ "$s" != "$2" ] || return 0
+    if [ "$s" = "$3" ] && [ ! -L "$1" ]; then return 0; fi
+  fi
+  rm -f -- "$4"
+  hb_say "$1 was changed meanwhile; nothing was written"
+  return 75
 }
 
 # Keeps $1 as $2, unless it is already what shall be written (sha256 $3): a second apply must not lose the original.

@@ -1,8 +1,11 @@
 //! Actions on the files of a machine in memory: what `sh/job.sh` does on a real one, with the same refusals.
 
+use sha2::{Digest as _, Sha256};
+
 use super::{FakeKind, FakeTree, Refusal};
-use crate::model::action::{Action, Ownership};
+use crate::model::action::{Action, Ownership, Replaces};
 use crate::model::path::AbsPath;
+use crate::transport::actions::hex;
 
 impl FakeTree {
     /// Carries out an action that is not `Run`.
@@ -14,6 +17,7 @@ impl FakeTree {
                 mode,
                 owner,
                 backup,
+                replaces: _,
             } => self.write_file(path, content.expose().as_bytes(), mode.0, owner, *backup),
             Action::MakeDirectory { path, mode, owner } => {
                 match self.get(path).map(|node| &node.kind) {
@@ -51,6 +55,35 @@ impl FakeTree {
             Action::Run(_) | Action::Reboot => Ok(()),
             Action::Place { path, .. } => Err(format!("{path}: nothing was sent")),
         }
+    }
+
+    /// Why a file is not written: it is not what it was when its new content was made from it.
+    pub(in crate::transport::fake) fn changed_meanwhile(&self, action: &Action) -> Option<Refusal> {
+        let Action::WriteFile {
+            path,
+            content,
+            replaces: Some(replaces),
+            ..
+        } = action
+        else {
+            return None;
+        };
+        // Refused for what it is by `write_file`.
+        let there = self.nodes.get(&self.place(path).ok()?);
+        let kind = there.map(|node| &node.kind);
+        if kind == Some(&FakeKind::Directory) {
+            return None;
+        }
+        let is_link = matches!(kind, Some(FakeKind::Symlink(_)));
+        let bytes = self.content(path);
+        let expected = match replaces {
+            Replaces::Absent => kind.is_none(),
+            Replaces::Sha256(sha256) => {
+                bytes.is_some_and(|bytes| hex(&Sha256::digest(bytes)) == *sha256)
+            }
+        };
+        let done = !is_link && bytes == Some(content.expose().as_bytes());
+        (!expected && !done).then(|| format!("{path} was changed meanwhile; nothing was written"))
     }
 
     /// Writes a file as an action does.
