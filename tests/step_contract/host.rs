@@ -51,6 +51,7 @@ fn file(name: &str, content: &str) -> Action {
 /// What the examples of these kinds find.
 pub fn seeds() -> Vec<Action> {
     let folders = [
+        "/bin",
         "/boot/firmware",
         "/etc/cloud/cloud.cfg.d",
         "/etc/modprobe.d",
@@ -92,6 +93,13 @@ pub fn seeds() -> Vec<Action> {
     ];
     folders
         .chain(files.iter().map(|(name, content)| file(name, content)))
+        .chain([Action::WriteFile {
+            path: path("/bin/bash"),
+            content: Text::plain("#!/bin/sh\n"),
+            mode: Mode(0o755),
+            owner: Ownership::default(),
+            backup: false,
+        }])
         .collect()
 }
 
