@@ -379,3 +379,32 @@ fn every_example_shows_its_kind_and_nothing_lies_beside_them() {
         );
     }
 }
+
+#[test]
+fn the_script_of_mount_counts_mounts_but_for_those_that_wait() {
+    let text = include_str!("../src/steps/mount/apply.sh");
+    let count = |skipped: &str| {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("proc/self")).unwrap();
+        fs::write(
+            root.path().join("proc/self/mountinfo"),
+            "1 0 0:40 / /a\\040b rw shared:1 - autofs systemd-1 rw\n2 1 8:1 / /a\\040b rw - ext4 /dev/sda1 rw\n3 1 8:1 / /c rw - ext4 /dev/sda1 rw\n",
+        )
+        .unwrap();
+        let function = text.split_once("\ncase $1 in").unwrap().0;
+        let script = format!(
+            "R='{}'\n{function}\nlayers '/a b' {skipped}\necho $n",
+            root.path().display()
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-euc", &script])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        (count("").as_str(), count("autofs").as_str()),
+        ("2\n", "1\n")
+    );
+}

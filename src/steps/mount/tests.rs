@@ -371,34 +371,6 @@ fn what_systemd_mounts_at_the_first_access_is_as_wished_before_it() {
 }
 
 #[test]
-fn the_script_counts_mounts_but_for_those_that_wait() {
-    let count = |skipped: &str| {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("proc/self")).unwrap();
-        std::fs::write(
-            root.path().join("proc/self/mountinfo"),
-            "1 0 0:40 / /a\\040b rw shared:1 - autofs systemd-1 rw\n2 1 8:1 / /a\\040b rw - ext4 /dev/sda1 rw\n3 1 8:1 / /c rw - ext4 /dev/sda1 rw\n",
-        )
-        .unwrap();
-        let function = APPLY.split_once("\ncase $1 in").unwrap().0;
-        let script = format!(
-            "R='{}'\n{function}\nlayers '/a b' {skipped}\necho $n",
-            root.path().display()
-        );
-        let output = std::process::Command::new("sh")
-            .args(["-euc", &script])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    assert_eq!(
-        (count("").as_str(), count("autofs").as_str()),
-        ("2\n", "1\n")
-    );
-}
-
-#[test]
 fn a_disk_without_nofail_is_told_what_it_does_to_a_boot() {
     let (diff, _) = drift(machine("").decide(&data(json!({ "options": [] }))));
     assert!(
