@@ -17,6 +17,9 @@ const TYPES: [&str; 11] = [
     "scope",
 ];
 
+/// Names of the SSH server: Debian's, its alias, that of others, and what starts it by its socket.
+const REACHED_BY: [&str; 4] = ["ssh.service", "sshd.service", "ssh.socket", "sshd.socket"];
+
 type Mistakes = Vec<(&'static str, String)>;
 
 /// All mistakes, by key.
@@ -119,6 +122,25 @@ fn state(wish: &SystemdUnit) -> Mistakes {
     if wish.masked == Some(true) && (wish.enabled == Some(true) || wish.running == Some(true)) {
         mistake("masked", "a masked unit can neither be enabled nor started");
     }
+    if REACHED_BY.contains(&wish.name.as_str()) {
+        let by = "this is how hmco-boot reaches its nodes";
+        if wish.running == Some(false) {
+            found.push((
+                "running",
+                format!("{by}: a node without {} cannot be reached again", wish.name),
+            ));
+        }
+        if wish.masked == Some(true) {
+            found.push((
+                "masked",
+                format!(
+                    "{by}: a node whose {} is masked cannot be reached after its next start",
+                    wish.name
+                ),
+            ));
+        }
+    }
+    let mut mistake = |key, message: &str| found.push((key, message.to_owned()));
     if wish.running == Some(false) && restarts {
         mistake(
             "restart_on",
