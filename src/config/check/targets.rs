@@ -53,6 +53,16 @@ impl Checks<'_> {
                 Scope::Machine => **target == Target::Cluster,
                 Scope::Cluster => **target != Target::Cluster,
             };
+            if info.nodes_only && targets.contains(&Target::Controller) {
+                let message = format!(
+                    "a `{kind}` step works on nodes, and `controller` is the machine that hmco-boot runs on"
+                );
+                self.add(
+                    Mistake::error("wrong-target", *span, message).hint(
+                        "name nodes; whoever runs hmco-boot restarts their own machine by hand",
+                    ),
+                );
+            }
             if let Some(target) = targets.iter().find(wrong) {
                 let (works, cure) = match info.scope {
                     Scope::Machine => ("on machines", "name nodes, or `controller`"),
