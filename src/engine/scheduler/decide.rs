@@ -9,6 +9,7 @@ use crate::model::artifact::Fetch;
 use crate::model::event::{DiffLine, Event};
 use crate::model::id::PairId;
 use crate::model::outcome::{Failure, Outcome};
+use crate::model::shell::quote;
 use crate::model::template::{self, Scope};
 use crate::plan::{Pair, Work};
 use crate::steps::{Class, Decision, Poll, Want, Wish};
@@ -179,9 +180,11 @@ impl Scheduler {
             match self.consent {
                 Consent::Given => {}
                 Consent::Refused => {
-                    let failure =
-                        Failure::new("it disturbs what runs on its target and was not agreed to")
-                            .hint("look at `hmco-boot plan`, then run again with --yes");
+                    let failure = Failure::not_agreed().hint(format!(
+                        "look at `hmco-boot plan {}`, then agree with `hmco-boot resume {} --yes`",
+                        quote(&self.plan.playbook),
+                        self.options.run
+                    ));
                     return self.end_step(info.id, Outcome::Failed(failure));
                 }
                 Consent::Ask => {
