@@ -88,11 +88,15 @@ fn lock_refused(run: &RunSummary) -> bool {
         if *exit == ExitCode::Locked && !counts.contains_key("changed"))
 }
 
+fn is_command(run: &RunSummary) -> bool {
+    run.started.arguments.exec.is_some()
+}
+
 /// How the run began, and how far its record goes. `None`: the newest run needs nothing more.
 fn recorded(
     args: &Args,
     cluster: &str,
-    context: &Context<'_>,
+    context: &mut Context<'_>,
 ) -> Result<Option<(RunStarted, RunFold)>, CliError> {
     let nothing = || {
         CliError::usage(format!(
@@ -103,11 +107,12 @@ fn recorded(
     let state = paths::existing_state_dir(context, cluster)?.ok_or_else(nothing)?;
     let journal = SqliteJournal::open_to_read(&state.journal_path())?.ok_or_else(nothing)?;
     let mut runs = journal.runs()?;
+    let newest_is_command = runs.first().is_some_and(is_command);
     if args.run.is_none() {
         // One that met another's lock did nothing: what matters is the run that it met. (Where it was to go on with one,
         // it stands for that.) Commands of `exec` are not gone on with.
         runs.retain(|run| run.started.resumes.is_some() || !lock_refused(run));
-        runs.retain(|run| run.started.arguments.exec.is_none());
+        runs.retain(|run| !is_command(run));
     }
     let chosen = match &args.run {
         None if runs.is_empty() => return Err(nothing()),
@@ -145,6 +150,12 @@ fn recorded(
     let records = journal.read(&chosen.started.run)?;
     if let Some(failure) = resume::never_began(&records) {
         return Err(CliError::from_failure(Kind::Usage, &failure));
+    }
+    if args.run.is_none() && newest_is_command {
+        let (run, playbook) = (&chosen.started.run, &chosen.started.playbook);
+        context.output.talk(&format!(
+            "going on with run {run} of {playbook}: what is newer was `exec`, which is not gone on with\n"
+        ));
     }
     let fold = RunFold::of(&records).map_err(|error| {
         CliError::failed("the record of the run makes no sense")
