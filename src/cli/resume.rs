@@ -92,6 +92,22 @@ fn is_command(run: &RunSummary) -> bool {
     run.started.arguments.exec.is_some()
 }
 
+/// Refuses to go on with `exec`.
+fn not_a_command(chosen: &RunSummary) -> Result<(), CliError> {
+    let Some(argv) = &chosen.started.arguments.exec else {
+        return Ok(());
+    };
+    let (run, command) = (
+        &chosen.started.run,
+        quote_all(argv.iter().map(String::as_str)),
+    );
+    let what =
+        format!("run {run} was `exec` of the command `{command}`; commands are not gone on with");
+    Err(CliError::usage(what).hint(format!(
+            "`hmco-boot runs show {run}` says where it ended and how; where it may be run again, `hmco-boot exec` it again"
+        )))
+}
+
 /// How the run began, and how far its record goes. `None`: the newest run needs nothing more.
 fn recorded(
     args: &Args,
@@ -122,18 +138,7 @@ fn recorded(
         },
         Some(name) => named(&runs, name)?,
     };
-    if let Some(argv) = &chosen.started.arguments.exec {
-        let (run, command) = (
-            &chosen.started.run,
-            quote_all(argv.iter().map(String::as_str)),
-        );
-        let what = format!(
-            "run {run} was `exec` of the command `{command}`; commands are not gone on with"
-        );
-        return Err(CliError::usage(what).hint(format!(
-            "`hmco-boot runs show {run}` says where it ended and how; where it may be run again, `hmco-boot exec` it again"
-        )));
-    }
+    not_a_command(chosen)?;
     if state.live_run().as_ref() == Some(&chosen.started.run) {
         let run = &chosen.started.run;
         let what = format!("run {run} is still running");

@@ -180,12 +180,7 @@ impl Scheduler {
             match self.consent {
                 Consent::Given => {}
                 Consent::Refused => {
-                    let failure = Failure::not_agreed().hint(format!(
-                        "look at `hmco-boot plan {}`, then agree with `hmco-boot resume {} --yes`",
-                        quote(&self.plan.playbook),
-                        self.options.run
-                    ));
-                    return self.end_step(info.id, Outcome::Failed(failure));
+                    return self.end_step(info.id, Outcome::Failed(self.not_agreed()));
                 }
                 Consent::Ask => {
                     self.ask_for_consent();
@@ -203,6 +198,14 @@ impl Scheduler {
             diff,
             upload,
         }))
+    }
+
+    fn not_agreed(&self) -> Failure {
+        Failure::not_agreed().hint(format!(
+            "look at `hmco-boot plan {}`, then agree with `hmco-boot resume {} --yes`",
+            quote(&self.plan.playbook),
+            self.options.run
+        ))
     }
 
     fn ask_for_consent(&mut self) {

@@ -27,6 +27,7 @@ pub fn mistakes(wish: &SystemdUnit) -> Mistakes {
     let mut found = name(wish);
     found.extend(files(wish));
     found.extend(state(wish));
+    found.extend(way_in(wish));
     found
 }
 
@@ -122,25 +123,6 @@ fn state(wish: &SystemdUnit) -> Mistakes {
     if wish.masked == Some(true) && (wish.enabled == Some(true) || wish.running == Some(true)) {
         mistake("masked", "a masked unit can neither be enabled nor started");
     }
-    if REACHED_BY.contains(&wish.name.as_str()) {
-        let by = "this is how hmco-boot reaches its nodes";
-        if wish.running == Some(false) {
-            found.push((
-                "running",
-                format!("{by}: a node without {} cannot be reached again", wish.name),
-            ));
-        }
-        if wish.masked == Some(true) {
-            found.push((
-                "masked",
-                format!(
-                    "{by}: a node whose {} is masked cannot be reached after its next start",
-                    wish.name
-                ),
-            ));
-        }
-    }
-    let mut mistake = |key, message: &str| found.push((key, message.to_owned()));
     if wish.running == Some(false) && restarts {
         mistake(
             "restart_on",
@@ -157,4 +139,23 @@ fn state(wish: &SystemdUnit) -> Mistakes {
         mistake("start_timeout", "nothing can start in no time");
     }
     found
+}
+
+/// A node without its SSH server would be lost, and the step would say that all went well.
+fn way_in(wish: &SystemdUnit) -> Mistakes {
+    let name = wish.name.as_str();
+    if !REACHED_BY.contains(&name) {
+        return Vec::new();
+    }
+    let by = "this is how hmco-boot reaches its nodes";
+    let stopped = (wish.running == Some(false)).then(|| {
+        let message = format!("{by}: a node without {name} cannot be reached again");
+        ("running", message)
+    });
+    let masked = (wish.masked == Some(true)).then(|| {
+        let message =
+            format!("{by}: a node whose {name} is masked cannot be reached after its next start");
+        ("masked", message)
+    });
+    stopped.into_iter().chain(masked).collect()
 }
