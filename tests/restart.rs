@@ -295,7 +295,7 @@ async fn a_machine_that_does_not_come_back_is_unreachable_and_says_how_long_it_w
     assert_eq!(error.kind, HostErrorKind::Unreachable { transient: false });
     assert_eq!(
         error.failure.message,
-        "it was restarted and did not come back within 2s"
+        "the restart was ordered, and it has not answered with a new boot for 2s: it may still be shutting down"
     );
     assert_eq!(error.failure.evidence, ["no route to host"]);
 }

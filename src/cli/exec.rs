@@ -25,6 +25,7 @@ use crate::model::shell::quote_all;
 use crate::model::units::TimeSpan;
 use crate::plan::Plan;
 use crate::plan::adhoc::Adhoc;
+use crate::report::lines::stopping_words;
 use crate::report::style::{Ink, Line};
 use crate::report::text::{self, count};
 
@@ -98,13 +99,13 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let ready = Ready::new(&session, how, context)?;
     let mut shown = Shown::new(&session.plan, context.output, args.read_only);
     let (ended, held) = ready.run(&session, &mut shown).await;
-    let Shown { failed, .. } = shown;
+    let Shown { failed, locked, .. } = shown;
     let ended = held.finish(ended, &session, context)?;
     failed.map_or(Ok(()), Err)?;
     if args.read_only {
         tell_answers(&adhoc, &session.plan, &ended.scheduler, context.output)?;
     }
-    summary(&session.plan, &ended, context);
+    summary(&session.plan, &ended, locked, context);
     Ok(ended.exit)
 }
 
@@ -181,6 +182,8 @@ struct Shown<'o> {
     said: BTreeMap<PairId, String>,
     /// What nodes say comes later, and otherwise.
     later: bool,
+    /// Somebody else holds a lock: what did not start was interrupted by nobody.
+    locked: bool,
     failed: Option<CliError>,
 }
 
@@ -191,6 +194,7 @@ impl<'o> Shown<'o> {
             targets: plan.pairs.iter().map(|pair| pair.target.clone()).collect(),
             said: BTreeMap::new(),
             later: read_only,
+            locked: false,
             failed: None,
         }
     }
@@ -204,7 +208,11 @@ impl<'o> Shown<'o> {
         let Some(target) = self.targets.get(pair.index()) else {
             return;
         };
-        if let Err(error) = tell(self.output, target, outcome, &text, "") {
+        let said = Said {
+            stdout: &text,
+            stderr: None,
+        };
+        if let Err(error) = tell(self.output, target, outcome, self.locked, &said) {
             self.failed.get_or_insert(error);
         }
     }
@@ -215,7 +223,12 @@ impl Observer for Shown<'_> {
         match &record.event {
             Event::StepOutput { pair, text } => self.said.entry(*pair).or_default().push_str(text),
             Event::StepFinished { pair, outcome, .. } => self.ended(*pair, outcome),
+            Event::CancelRequested { level } => {
+                let words = stopping_words(*level, false);
+                self.output.talk(&format!("stopping: {words}\n"));
+            }
             Event::LockRefused { failure } => {
+                self.locked = true;
                 self.output.warn(
                     &failure.message,
                     failure.hint.as_deref().unwrap_or_default(),
@@ -266,9 +279,28 @@ fn tell_answers(
             ),
             _ => Default::default(),
         };
-        tell(output, &pair.target, outcome, &stdout, &stderr)?;
+        let said = Said {
+            stdout: &stdout,
+            stderr: Some(&stderr),
+        };
+        tell(output, &pair.target, outcome, false, &said)?;
     }
     Ok(())
+}
+
+/// What a command said.
+struct Said<'s> {
+    stdout: &'s str,
+    /// Where it came on a stream of its own.
+    stderr: Option<&'s str>,
+}
+
+/// How it ended, in a word.
+fn word(outcome: &Outcome, locked: bool) -> &'static str {
+    match outcome {
+        Outcome::Interrupted(_) if locked => "locked",
+        other => other.word(),
+    }
 }
 
 /// How it ended on a node, and what it said there.
@@ -276,28 +308,33 @@ fn tell(
     output: &mut Output,
     target: &Target,
     outcome: &Outcome,
-    said: &str,
-    complained: &str,
+    locked: bool,
+    said: &Said<'_>,
 ) -> Result<(), CliError> {
     let exit = match outcome {
         Outcome::Changed | Outcome::Unchanged => Some(0),
         other => other.failure().and_then(Failure::exit_status),
     };
     if output.format() == Format::Json {
-        let value = json!({
+        let mut value = json!({
             "target": target,
-            "outcome": outcome.word(),
+            "outcome": word(outcome, locked),
             "exit": exit,
             "failure": outcome.failure(),
-            "output": said,
-            "stderr": complained,
+            "output": said.stdout,
         });
+        // What is recorded comes in one stream: an empty `stderr` would say that nothing was complained of.
+        if let (Some(stderr), Some(keys)) = (said.stderr, value.as_object_mut()) {
+            keys.insert("stderr".to_owned(), stderr.into());
+        }
         return output.json("exec", &value);
     }
     let (ink, word) = match (exit, outcome) {
         (Some(0), _) => (Ink::Good, String::new()),
         (Some(status), _) => (Ink::Bad, format!(": exit status {status}")),
-        (None, Outcome::Interrupted(why)) => (Ink::Warn, format!(": interrupted: {why}")),
+        (None, Outcome::Interrupted(why)) => {
+            (Ink::Warn, format!(": {}: {why}", word(outcome, locked)))
+        }
         (None, other) => {
             let why = other.failure().map(|failure| failure.message.as_str());
             (
@@ -311,7 +348,7 @@ fn tell(
         }
     };
     let mut lines = vec![Line::of(Ink::Strong, format!("== {target}")).with(ink, word)];
-    for text in [said, complained] {
+    for text in [said.stdout, said.stderr.unwrap_or_default()] {
         lines.extend(text.lines().map(|line| Line::new().plain(line)));
     }
     if exit.is_none()
@@ -324,7 +361,7 @@ fn tell(
     output.lines(&lines)
 }
 
-fn summary(plan: &Plan, ended: &Ended, context: &mut Context<'_>) {
+fn summary(plan: &Plan, ended: &Ended, locked: bool, context: &mut Context<'_>) {
     if context.output.format() == Format::Json {
         return;
     }
@@ -336,7 +373,7 @@ fn summary(plan: &Plan, ended: &Ended, context: &mut Context<'_>) {
     for outcome in outcomes {
         let word = match outcome {
             Outcome::Changed | Outcome::Unchanged => "ok",
-            other => other.word(),
+            other => word(other, locked),
         };
         *counts.entry(word).or_default() += 1;
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::error::CliError;
 use crate::engine::runner::{Confirm, Observer};
@@ -96,6 +96,17 @@ impl Observer for Watcher<'_> {
         let shown = self.reporter.tick(now_ms);
         self.keep(shown);
     }
+
+    fn question(&mut self, stands: bool) {
+        if self.failed.is_some() {
+            return;
+        }
+        let shown = match stands {
+            true => self.reporter.pause(),
+            false => self.reporter.unpause(),
+        };
+        self.keep(shown);
+    }
 }
 
 /// Sees nothing: for a preview, which shows its result only.
@@ -117,8 +128,10 @@ impl Confirm for Terminal {
             pairs.join("\n  ")
         );
         Box::pin(async move {
-            let asked = tokio::task::spawn_blocking(move || super::output::ask(&question)).await;
-            asked.unwrap_or(false)
+            // A thread of its own: the runtime would await one of its own at the end, and after Ctrl-C nobody answers.
+            let (answer, answered) = oneshot::channel();
+            std::thread::spawn(move || answer.send(super::output::ask(&question)));
+            answered.await.unwrap_or(false)
         })
     }
 }

@@ -149,6 +149,12 @@ impl Output {
         self.size.map_or(100, |(width, _)| width)
     }
 
+    /// Columns that standard output has; `None` where it is no terminal and nothing need be cut.
+    pub fn columns(&self) -> Option<usize> {
+        let size = self.size.filter(|_| self.stdout.terminal);
+        size.map(|(width, _)| usize::from(width))
+    }
+
     /// Rows of the terminal; 40 where there is none.
     pub fn height(&self) -> u16 {
         self.size.map_or(40, |(_, height)| height)

@@ -9,14 +9,10 @@ use crate::journal::state_dir::{StateDir, StateEnv};
 /// The folder with the records of all clusters: `--state-dir`, `$HMCO_BOOT_STATE_DIR`, else where the system says
 /// ([`StateEnv::base`]). Below it is one folder per cluster.
 pub fn state_base(context: &Context<'_>) -> Result<PathBuf, CliError> {
-    let path = |name: &str| {
-        let value = context.env.var(name).filter(|value| !value.is_empty());
-        value.map(PathBuf::from)
-    };
-    let named = context.globals.state_dir.clone();
-    if let Some(named) = named.or_else(|| path("HMCO_BOOT_STATE_DIR")) {
+    if let Some(named) = named_base(context) {
         return Ok(context.cwd.join(named));
     }
+    let path = |name| variable(context, name);
     let env = StateEnv {
         state_directory: path("STATE_DIRECTORY"),
         xdg_state_home: path("XDG_STATE_HOME"),
@@ -27,10 +23,29 @@ pub fn state_base(context: &Context<'_>) -> Result<PathBuf, CliError> {
     })
 }
 
+/// The folder that the user names for the records.
+fn named_base(context: &Context<'_>) -> Option<PathBuf> {
+    let named = context.globals.state_dir.clone();
+    named.or_else(|| variable(context, "HMCO_BOOT_STATE_DIR"))
+}
+
+fn variable(context: &Context<'_>, name: &str) -> Option<PathBuf> {
+    let value = context.env.var(name).filter(|value| !value.is_empty());
+    value.map(PathBuf::from)
+}
+
 /// The folder of one cluster's records, made where it is missing.
 pub fn state_dir(context: &Context<'_>, cluster: &str) -> Result<StateDir, CliError> {
-    StateDir::open(&state_base(context)?, cluster)
-        .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))
+    let base = state_base(context)?;
+    StateDir::open(&base, cluster).map_err(|failure| {
+        // A folder that somebody named is an argument, and another one can be named.
+        if named_base(context).is_some() {
+            CliError::from_failure(Kind::Usage, &failure)
+                .hint("or choose another folder with --state-dir DIR")
+        } else {
+            CliError::from_failure(Kind::Failed, &failure)
+        }
+    })
 }
 
 /// The folder of one cluster's records; `None` where nothing was ever recorded.
@@ -43,11 +58,16 @@ pub fn existing_state_dir(
         Ok(false) => Ok(None),
         Ok(true) => state_dir(context, cluster).map(Some),
         // Not to be allowed to look is not the same as that there is nothing.
-        Err(error) => Err(
-            CliError::failed(format!("cannot look into {}", folder.display()))
-                .caused_by(&error)
-                .hint("run as the user it belongs to, or name another folder with --state-dir DIR"),
-        ),
+        Err(error) => Err(CliError::new(
+            if named_base(context).is_some() {
+                Kind::Usage
+            } else {
+                Kind::Failed
+            },
+            format!("cannot look into {}", folder.display()),
+        )
+        .caused_by(&error)
+        .hint("run as the user it belongs to, or name another folder with --state-dir DIR")),
     }
 }
 

@@ -88,11 +88,31 @@ fn lock_refused(run: &RunSummary) -> bool {
         if *exit == ExitCode::Locked && !counts.contains_key("changed"))
 }
 
+fn is_command(run: &RunSummary) -> bool {
+    run.started.arguments.exec.is_some()
+}
+
+/// Refuses to go on with `exec`.
+fn not_a_command(chosen: &RunSummary) -> Result<(), CliError> {
+    let Some(argv) = &chosen.started.arguments.exec else {
+        return Ok(());
+    };
+    let (run, command) = (
+        &chosen.started.run,
+        quote_all(argv.iter().map(String::as_str)),
+    );
+    let what =
+        format!("run {run} was `exec` of the command `{command}`; commands are not gone on with");
+    Err(CliError::usage(what).hint(format!(
+            "`hmco-boot runs show {run}` says where it ended and how; where it may be run again, `hmco-boot exec` it again"
+        )))
+}
+
 /// How the run began, and how far its record goes. `None`: the newest run needs nothing more.
 fn recorded(
     args: &Args,
     cluster: &str,
-    context: &Context<'_>,
+    context: &mut Context<'_>,
 ) -> Result<Option<(RunStarted, RunFold)>, CliError> {
     let nothing = || {
         CliError::usage(format!(
@@ -103,11 +123,12 @@ fn recorded(
     let state = paths::existing_state_dir(context, cluster)?.ok_or_else(nothing)?;
     let journal = SqliteJournal::open_to_read(&state.journal_path())?.ok_or_else(nothing)?;
     let mut runs = journal.runs()?;
+    let newest_is_command = runs.first().is_some_and(is_command);
     if args.run.is_none() {
         // One that met another's lock did nothing: what matters is the run that it met. (Where it was to go on with one,
         // it stands for that.) Commands of `exec` are not gone on with.
         runs.retain(|run| run.started.resumes.is_some() || !lock_refused(run));
-        runs.retain(|run| run.started.arguments.exec.is_none());
+        runs.retain(|run| !is_command(run));
     }
     let chosen = match &args.run {
         None if runs.is_empty() => return Err(nothing()),
@@ -117,18 +138,7 @@ fn recorded(
         },
         Some(name) => named(&runs, name)?,
     };
-    if let Some(argv) = &chosen.started.arguments.exec {
-        let (run, command) = (
-            &chosen.started.run,
-            quote_all(argv.iter().map(String::as_str)),
-        );
-        let what = format!(
-            "run {run} was `exec` of the command `{command}`; commands are not gone on with"
-        );
-        return Err(CliError::usage(what).hint(format!(
-            "`hmco-boot runs show {run}` says where it ended and how; where it may be run again, `hmco-boot exec` it again"
-        )));
-    }
+    not_a_command(chosen)?;
     if state.live_run().as_ref() == Some(&chosen.started.run) {
         let run = &chosen.started.run;
         let what = format!("run {run} is still running");
@@ -145,6 +155,12 @@ fn recorded(
     let records = journal.read(&chosen.started.run)?;
     if let Some(failure) = resume::never_began(&records) {
         return Err(CliError::from_failure(Kind::Usage, &failure));
+    }
+    if args.run.is_none() && newest_is_command {
+        let (run, playbook) = (&chosen.started.run, &chosen.started.playbook);
+        context.output.talk(&format!(
+            "going on with run {run} of {playbook}: what is newer was `exec`, which is not gone on with\n"
+        ));
     }
     let fold = RunFold::of(&records).map_err(|error| {
         CliError::failed("the record of the run makes no sense")

@@ -91,8 +91,8 @@ fn list(state: Option<&StateDir>, context: &mut Context<'_>) -> Result<(), CliEr
         }
         return output.data(&text);
     }
-    let width = usize::from(output.width());
-    let lines = list::runs(&rows, &TimeZone::system(), width, output.unicode());
+    let columns = output.columns();
+    let lines = list::runs(&rows, &TimeZone::system(), columns, output.unicode());
     output.lines(&lines)
 }
 

@@ -31,6 +31,10 @@ pub trait Observer: Send {
 
     /// Time has passed (every 100 ms).
     fn tick(&mut self, now_ms: i64);
+
+    /// A person is being asked (`true`), or has answered, or need not answer any more (`false`). What is drawn over a
+    /// question makes it one that nobody sees.
+    fn question(&mut self, _stands: bool) {}
 }
 
 /// What a run is connected to.
@@ -127,6 +131,7 @@ impl Runner<'_> {
                 biased;
                 level = self.seams.cancel.recv(), if may_cancel => match level {
                     Some(level) => {
+                        self.observer.question(false);
                         let commands = self.scheduler.handle(Input::Cancel(level));
                         exit = self.carry_out(commands);
                     }
@@ -135,6 +140,9 @@ impl Runner<'_> {
                 Some(input) = happened.recv() => {
                     while let Ok(event) = said.try_recv() {
                         self.emit(event, false);
+                    }
+                    if matches!(input, Input::Confirmed(_)) {
+                        self.observer.question(false);
                     }
                     let commands = self.scheduler.handle(input);
                     exit = self.carry_out(commands);
@@ -242,6 +250,7 @@ impl Runner<'_> {
         let labels: Vec<String> = pairs.iter().map(|pair| self.plan.label(*pair)).collect();
         let promise = self.promise(Input::Confirmed(false));
         let person = self.seams.confirm.clone();
+        self.observer.question(true);
         self.tasks.spawn(async move {
             let yes = person.confirm(&labels).await;
             promise.keep(Input::Confirmed(yes));

@@ -35,6 +35,9 @@ pub enum Outcome {
 /// How the message of [`Failure::exited`] begins.
 const EXITED: &str = "it ended with exit status ";
 
+/// The message of a disruptive step that nobody agreed to.
+const NOT_AGREED: &str = "it disturbs what runs on its target and was not agreed to";
+
 /// Why something failed: what happened, the evidence, what to do.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Failure {
@@ -63,6 +66,16 @@ impl Failure {
     /// The exit status, where this is a failure of [`Failure::exited`].
     pub fn exit_status(&self) -> Option<i32> {
         self.message.strip_prefix(EXITED)?.parse().ok()
+    }
+
+    /// A disruptive step that nobody agreed to.
+    pub fn not_agreed() -> Self {
+        Self::new(NOT_AGREED)
+    }
+
+    /// Whether this is a failure of [`Failure::not_agreed`].
+    pub fn is_not_agreed(&self) -> bool {
+        self.message == NOT_AGREED
     }
 
     /// With what to do.

@@ -48,6 +48,9 @@ pub enum UnitError {
 }
 
 impl TimeSpan {
+    /// The example in its schema; also how the schema of a duration is told from that of any text.
+    pub const EXAMPLE: &str = "90s";
+
     /// Reads the user's notation.
     pub fn parse(text: &str) -> Result<Self, UnitError> {
         let bad = || UnitError::Duration(text.to_owned());
@@ -132,7 +135,7 @@ impl JsonSchema for TimeSpan {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "description": "A duration: `500ms`, `30s`, `5m`, `1h30m`, `2d`.", "examples": ["90s"] })
+        schemars::json_schema!({ "type": "string", "description": "A duration: `500ms`, `30s`, `5m`, `1h30m`, `2d`.", "examples": [TimeSpan::EXAMPLE] })
     }
 }
 

@@ -92,6 +92,14 @@ impl Adhoc {
     }
 }
 
+impl Plan {
+    /// Whether it is a command of [`Adhoc`]: `resume` does not go on with one.
+    pub fn is_adhoc(&self) -> bool {
+        // A playbook's path ends with `.toml`.
+        self.playbook == STEP
+    }
+}
+
 /// Wishes that a program that only reads succeeds.
 #[derive(Debug, Serialize)]
 struct Look(Fact);

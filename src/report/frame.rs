@@ -172,6 +172,9 @@ fn note(state: &State) -> Option<Line> {
         CancelLevel::Drain => {
             "stopping: what runs may end, nothing new starts; Ctrl-C again: stop now"
         }
+        CancelLevel::Abort if state.run.as_ref().is_some_and(|run| !run.resumable) => {
+            "stopping now: what runs on a target may go on there, the next run or exec awaits it"
+        }
         CancelLevel::Abort => {
             "stopping now: what runs on a target goes on there, `resume` finds it"
         }

@@ -71,7 +71,7 @@ impl Narrator {
                 self.tell_reading(&record.event)
             }
             Event::LockRefused { failure } => failed(Ink::Bad, "locked", "", None, failure),
-            Event::CancelRequested { level } => vec![stopping(*level)],
+            Event::CancelRequested { level } => vec![stopping(*level, state)],
             Event::Warning { failure } => failed(Ink::Warn, "warning", "", None, failure),
             Event::RunFinished { exit, took_ms, .. } => {
                 if self.detail == Detail::Results {
@@ -336,12 +336,22 @@ fn began(started: &RunStarted, state: &State) -> Line {
     line
 }
 
-fn stopping(level: CancelLevel) -> Line {
-    let words = match level {
+fn stopping(level: CancelLevel, state: &State) -> Line {
+    let resumable = state.run.as_ref().is_none_or(|run| run.resumable);
+    head(Ink::Warn, "stopping", "").plain(stopping_words(level, resumable))
+}
+
+/// What becomes of a run, or of a command that `resume` does not go on with, when a person stops it.
+pub fn stopping_words(level: CancelLevel, resumable: bool) -> &'static str {
+    match level {
         CancelLevel::Drain => "nothing new starts; what runs may end (Ctrl-C again: stop now)",
-        CancelLevel::Abort => "now; what runs on a target goes on there and `resume` finds it",
-    };
-    head(Ink::Warn, "stopping", "").plain(words)
+        CancelLevel::Abort if resumable => {
+            "now; what runs on a target goes on there and `resume` finds it"
+        }
+        CancelLevel::Abort => {
+            "now; what runs on a target may go on there, and the next run or exec awaits it"
+        }
+    }
 }
 
 fn ended(state: &State, exit: ExitCode, took_ms: u64) -> Line {

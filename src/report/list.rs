@@ -84,8 +84,16 @@ fn exit_words(exit: ExitCode) -> &'static str {
     }
 }
 
-/// A table of runs, in the order given.
-pub fn runs(rows: &[RunRow<'_>], zone: &TimeZone, width: usize, unicode: bool) -> Vec<Line> {
+/// The least that is left of a playbook's name.
+const PLAYBOOK: usize = 8;
+
+/// A table of runs, in the order given, of at most `width` columns: the playbook's name gives way first.
+pub fn runs(
+    rows: &[RunRow<'_>],
+    zone: &TimeZone,
+    width: Option<usize>,
+    unicode: bool,
+) -> Vec<Line> {
     if rows.is_empty() {
         return vec![Line::new().plain("no runs yet: `hmco-boot run PLAYBOOK` makes the first")];
     }
@@ -108,9 +116,20 @@ pub fn runs(rows: &[RunRow<'_>], zone: &TimeZone, width: usize, unicode: bool) -
         ]
     });
     let head = heads.map(|h| (Ink::Soft, h.to_owned()));
-    let table = [head].into_iter().chain(cells).collect::<Vec<_>>();
-    let table = super::style::table(&table);
-    table
+    let mut table = [head].into_iter().chain(cells).collect::<Vec<_>>();
+    let lines = super::style::table(&table);
+    let Some(width) = width else { return lines };
+    let wide = lines.iter().map(Line::width).max().unwrap_or(0);
+    let over = wide.saturating_sub(width);
+    if over == 0 {
+        return lines;
+    }
+    let playbooks = table.iter().map(|[_, _, (_, name), ..]| text::width(name));
+    let room = playbooks.max().unwrap_or(0).saturating_sub(over);
+    for [_, _, (_, name), ..] in &mut table {
+        *name = text::fit(name, room.max(PLAYBOOK), unicode);
+    }
+    super::style::table(&table)
         .into_iter()
         .map(|line| line.fit(width, unicode))
         .collect()

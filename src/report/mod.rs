@@ -91,6 +91,17 @@ pub trait Reporter: Send {
     /// The terminal has another size now.
     fn resize(&mut self, width: usize, height: usize);
 
+    /// Leaves the terminal to a question until [`Reporter::unpause`]; what happens meanwhile is shown then. Only what
+    /// draws over itself has to.
+    fn pause(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The question is over.
+    fn unpause(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// No more events will come: says how the run ended and leaves the terminal as it was.
     fn finish(&mut self) -> io::Result<()>;
 }

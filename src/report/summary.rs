@@ -306,8 +306,15 @@ fn next(state: &State, shown: bool, lines: &mut Vec<Line>, width: usize) {
     let mut rows = Vec::new();
     let began = exit != Some(ExitCode::Locked) || !state.locked.is_empty();
     if began && run.resumable {
-        let resume = format!("hmco-boot resume {}", run.id);
-        rows.push((resume, "try again what is left"));
+        let failures = state
+            .pairs
+            .iter()
+            .filter_map(|pair| pair.outcome()?.failure());
+        let (yes, what) = match failures.into_iter().any(Failure::is_not_agreed) {
+            true => (" --yes", "agree to what disturbs, and do what is left"),
+            false => ("", "try again what is left"),
+        };
+        rows.push((format!("hmco-boot resume {}{yes}", run.id), what));
     }
     if !shown {
         let show = format!("hmco-boot runs show {}", run.id);

@@ -26,6 +26,8 @@ pub struct Tty<W: Write> {
     /// The last time heard of, from records or ticks.
     now_ms: i64,
     resized: bool,
+    /// A question stands where the view would be.
+    paused: bool,
 }
 
 impl<W: Write> Tty<W> {
@@ -45,6 +47,7 @@ impl<W: Write> Tty<W> {
             painted_ms: None,
             now_ms: 0,
             resized: false,
+            paused: false,
         }
     }
 
@@ -65,8 +68,10 @@ impl<W: Write> Tty<W> {
 
     fn is_due(&self, now_ms: i64) -> bool {
         // A clock that was set back must not stop the view.
-        self.painted_ms
-            .is_none_or(|last| !(0..FRAME_MS).contains(&(now_ms - last)))
+        let due = self
+            .painted_ms
+            .is_none_or(|last| !(0..FRAME_MS).contains(&(now_ms - last)));
+        !self.paused && (due || self.resized)
     }
 }
 
@@ -87,7 +92,7 @@ impl<W: Write + Send> Reporter for Tty<W> {
 
     fn tick(&mut self, now_ms: i64) -> io::Result<()> {
         self.now_ms = now_ms;
-        if self.resized || self.is_due(now_ms) {
+        if self.is_due(now_ms) {
             return self.paint(now_ms);
         }
         Ok(())
@@ -98,6 +103,21 @@ impl<W: Write + Send> Reporter for Tty<W> {
         self.options.height = height;
         self.painter.resize(width, height);
         self.resized = true;
+    }
+
+    fn pause(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.paused, true) {
+            return Ok(());
+        }
+        let kept = std::mem::take(&mut self.kept);
+        self.painter.finish(&kept)
+    }
+
+    fn unpause(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.paused, false) {
+            return self.paint(self.now_ms);
+        }
+        Ok(())
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -135,6 +135,9 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
     /// At most so many of its targets at once, whatever a playbook says; a playbook may say less.
     const SERIAL: Option<u32> = None;
 
+    /// Works on nodes only: what it does to the controller would end the run itself.
+    const NODES_ONLY: bool = false;
+
     /// What is wrong with the wish that its types cannot say, as (path of the key, message) pairs.
     fn validate(&self) -> Vec<(&'static str, String)> {
         Vec::new()

@@ -130,6 +130,7 @@ impl Kind for Reboot {
     const SUMMARY: &'static str = "Restarts a machine that needs it.";
     const CLASS: Class = Class::Action;
     const DISRUPTIVE: bool = true;
+    const NODES_ONLY: bool = true;
 
     fn validate(&self) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();

@@ -26,6 +26,8 @@ pub struct KindInfo {
     pub disruptive: bool,
     /// At most so many targets at once.
     pub serial: Option<u32>,
+    /// Whether the controller is no target for it.
+    pub nodes_only: bool,
     /// JSON schema of its table.
     pub schema: fn() -> schemars::Schema,
     /// Decodes a rendered table.
@@ -77,6 +79,7 @@ pub(crate) const fn info<K: Kind>() -> KindInfo {
         scope: K::SCOPE,
         disruptive: K::DISRUPTIVE,
         serial: K::SERIAL,
+        nodes_only: K::NODES_ONLY,
         schema: schema::<K>,
         decode: decode::<K>,
         decode_rendered: decode_rendered::<K>,

@@ -140,8 +140,10 @@ fn gone(limit: Duration, why: &str) -> HostError {
     let limit = crate::model::units::TimeSpan(limit);
     HostError {
         kind: HostErrorKind::Unreachable { transient: false },
-        failure: Failure::new(format!("it was restarted and did not come back within {limit}"))
-            .evidence(why)
+        failure: Failure::new(format!(
+            "the restart was ordered, and it has not answered with a new boot for {limit}: it may still be shutting down"
+        ))
+        .evidence(why)
             .hint(
                 "look at its console; when it is back, `hmco-boot resume` goes on. Give it longer with the step's `timeout`",
             ),

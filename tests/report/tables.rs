@@ -99,7 +99,10 @@ fn runs_are_listed_and_shown() {
     let rows = rows.collect::<Vec<_>>();
     insta::assert_snapshot!(
         "runs_list",
-        text(&runs(&rows, &TimeZone::UTC, 120, true), ColourMode::Never)
+        text(
+            &runs(&rows, &TimeZone::UTC, Some(120), true),
+            ColourMode::Never
+        )
     );
     insta::assert_snapshot!("runs_list_json", run_json(&rows[0]).unwrap());
     insta::assert_snapshot!(

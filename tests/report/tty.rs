@@ -185,3 +185,40 @@ fn a_view_that_is_dropped_gives_the_cursor_back() {
     drop(view);
     assert!(!screen.cursor_is_hidden());
 }
+
+#[test]
+fn while_a_question_stands_nothing_is_drawn_and_afterwards_nothing_is_lost() {
+    let script = scripted_run::half_way();
+    let screen = Screen::new(100, 30);
+    let mut view = Tty::new(options(100, 30), screen.clone());
+    let (before, after) = script.records.split_at(script.records.len() / 2);
+    for record in before {
+        view.record(record).unwrap();
+        view.tick(record.at_ms + 100).unwrap();
+    }
+    view.pause().unwrap();
+    assert!(!screen.cursor_is_hidden());
+    screen.clone().write_all(b"Go on? [y/N] ").unwrap();
+    let asked = screen.transcript();
+    assert_eq!(
+        asked.iter().rfind(|r| !r.is_empty()).unwrap(),
+        "Go on? [y/N]"
+    );
+    for record in after {
+        view.record(record).unwrap();
+        view.tick(record.at_ms + 1000).unwrap();
+    }
+    view.resize(100, 30);
+    view.tick(script.now_ms + 5000).unwrap();
+    assert_eq!(screen.transcript(), asked);
+    screen.clone().write_all(b"y\r\n").unwrap();
+    view.unpause().unwrap();
+    assert!(screen.cursor_is_hidden());
+    view.finish().unwrap();
+    let mut rows = screen.transcript();
+    rows.retain(|row| row != "Go on? [y/N] y");
+    assert_eq!(
+        letters(&rows),
+        letters(&remains(&script, &options(100, 30)))
+    );
+}

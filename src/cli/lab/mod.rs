@@ -58,7 +58,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         Command::Ssh { node, command } => return log_in(&place, node, command),
         Command::Kill { nodes } => kill(&place, nodes, context)?,
         Command::Start { nodes } => start(&place, nodes, context)?,
-        Command::Throttle { limit, nodes } => throttle(&place, *limit, nodes)?,
+        Command::Throttle { limit, nodes } => throttle(&place, *limit, nodes, context)?,
         Command::ServePackages { .. } => {}
         Command::Cut { nodes, heal } => cut_or_heal(&place, nodes, *heal, context)?,
     }
@@ -262,10 +262,16 @@ fn start(place: &Place, names: &[String], context: &mut Context<'_>) -> Result<(
     })
 }
 
-fn throttle(place: &Place, limit: Limit, names: &[String]) -> Result<(), CliError> {
+fn throttle(
+    place: &Place,
+    limit: Limit,
+    names: &[String],
+    context: &mut Context<'_>,
+) -> Result<(), CliError> {
     let mut record = expect(place)?;
     let _lock = place.lock().map_err(edge)?;
-    for node in some_or_all(place, &record, names)? {
+    let nodes = some_or_all(place, &record, names)?;
+    for node in &nodes {
         node.group.make().map_err(failed)?;
         node.group.limit_cpu(limit.0).map_err(failed)?;
     }
@@ -273,6 +279,23 @@ fn throttle(place: &Place, limit: Limit, names: &[String]) -> Result<(), CliErro
         record.cpu = limit.0;
         record.save(place).map_err(failed)?;
     }
+    let who = match names {
+        [] => format!("every node of lab `{}`", place.name),
+        _ => {
+            let names: Vec<&str> = nodes.iter().map(|node| node.plan.name.as_str()).collect();
+            names.join(", ")
+        }
+    };
+    context.output.talk(&match limit.0 {
+        Some(percent) => {
+            let end = [&["hmco-boot lab throttle off".to_owned()][..], names].concat();
+            format!(
+                "{who}: at most {percent} % of one processor; `{}` ends it\n",
+                end.join(" ")
+            )
+        }
+        None => format!("{who}: no limit on processors\n"),
+    });
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::model::inventory::Inventory;
 use crate::model::mistake::Mistake;
 use crate::model::playbook::{Body, Playbook, Step};
 use crate::model::selector::Selection;
+use crate::model::value::Span;
 use crate::steps::Scope;
 
 impl Checks<'_> {
@@ -46,6 +47,12 @@ impl Checks<'_> {
                     .hint(nothing_hint(step, inventory)),
             );
         }
+        self.fits_kind(step, *span, &targets);
+        Some(targets)
+    }
+
+    /// Whether the kind of a step works on its targets.
+    fn fits_kind(&mut self, step: &Step, span: Span, targets: &[Target]) {
         if let Body::Kind { kind, .. } = &step.body
             && let Some(info) = self.kinds.iter().find(|info| info.name == kind.as_str())
         {
@@ -53,6 +60,16 @@ impl Checks<'_> {
                 Scope::Machine => **target == Target::Cluster,
                 Scope::Cluster => **target != Target::Cluster,
             };
+            if info.nodes_only && targets.contains(&Target::Controller) {
+                let message = format!(
+                    "a `{kind}` step works on nodes, and `controller` is the machine that hmco-boot runs on"
+                );
+                self.add(
+                    Mistake::error("wrong-target", span, message).hint(
+                        "name nodes; whoever runs hmco-boot restarts their own machine by hand",
+                    ),
+                );
+            }
             if let Some(target) = targets.iter().find(wrong) {
                 let (works, cure) = match info.scope {
                     Scope::Machine => ("on machines", "name nodes, or `controller`"),
@@ -64,14 +81,13 @@ impl Checks<'_> {
                 self.add(
                     Mistake::error(
                         "wrong-target",
-                        *span,
+                        span,
                         format!("a `{kind}` step works {works}, and `{target}` is not one"),
                     )
                     .hint(cure),
                 );
             }
         }
-        Some(targets)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::model::artifact::Fetch;
 use crate::model::event::{DiffLine, Event};
 use crate::model::id::PairId;
 use crate::model::outcome::{Failure, Outcome};
+use crate::model::shell::quote;
 use crate::model::template::{self, Scope};
 use crate::plan::{Pair, Work};
 use crate::steps::{Class, Decision, Poll, Want, Wish};
@@ -179,10 +180,7 @@ impl Scheduler {
             match self.consent {
                 Consent::Given => {}
                 Consent::Refused => {
-                    let failure =
-                        Failure::new("it disturbs what runs on its target and was not agreed to")
-                            .hint("look at `hmco-boot plan`, then run again with --yes");
-                    return self.end_step(info.id, Outcome::Failed(failure));
+                    return self.end_step(info.id, Outcome::Failed(self.not_agreed()));
                 }
                 Consent::Ask => {
                     self.ask_for_consent();
@@ -200,6 +198,14 @@ impl Scheduler {
             diff,
             upload,
         }))
+    }
+
+    fn not_agreed(&self) -> Failure {
+        Failure::not_agreed().hint(format!(
+            "look at `hmco-boot plan {}`, then agree with `hmco-boot resume {} --yes`",
+            quote(&self.plan.playbook),
+            self.options.run
+        ))
     }
 
     fn ask_for_consent(&mut self) {

@@ -176,12 +176,20 @@ impl Scheduler {
             CancelLevel::Drain => self.halt(Stop::Cancelled(level), "the run was stopped"),
             CancelLevel::Abort => {
                 self.halt(Stop::Cancelled(level), "the run was stopped");
+                let left = match self.plan.is_adhoc() {
+                    true => {
+                        "stopped while it ran; its job may still run there, the next run or exec awaits it"
+                    }
+                    false => {
+                        "stopped while it was applied; its job may still run there, `resume` finds it"
+                    }
+                };
                 let running: Vec<PairId> = self.plan.pairs.iter().map(|pair| pair.id).collect();
                 for pair in running {
                     let text = if self.is_phase(pair, |phase| *phase == Phase::Verifying) {
                         "stopped after it was applied and before that was proven"
                     } else {
-                        "stopped while it was applied; its job may still run there, `resume` finds it"
+                        left
                     };
                     self.end(pair, Outcome::Interrupted(text.to_owned()));
                 }

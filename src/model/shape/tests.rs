@@ -269,3 +269,24 @@ fn numbers_that_are_none_are_refused() {
     let mistakes = decode::<Wish>(&value("path = '/x'\nextra = [nan]")).unwrap_err();
     assert_eq!(mistakes[0].code, "wrong-type");
 }
+
+#[test]
+fn a_number_for_a_duration_is_told_to_take_its_unit() {
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    struct Waits {
+        /// A field with words of its own.
+        #[serde(rename = "timeout")]
+        _timeout: Option<crate::model::units::TimeSpan>,
+        #[serde(rename = "settle")]
+        _settle: crate::model::units::TimeSpan,
+        #[serde(rename = "name")]
+        _name: String,
+    }
+    let text = "timeout = 5\nsettle = 10\nname = 7";
+    let mistakes = told(text, &decode::<Waits>(&value(text)).unwrap_err());
+    insta::assert_snapshot!(mistakes.join("\n"), @r##"
+    wrong-type | 5 | expected a string, found an integer | write it with its unit, in quotes: `"5s"`
+    wrong-type | 10 | expected a string, found an integer | write it with its unit, in quotes: `"10s"`
+    wrong-type | 7 | expected a string, found an integer | put it in quotes: `"7"`
+    "##);
+}

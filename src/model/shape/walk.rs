@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::model::mistake::{Mistake, nearest};
 use crate::model::template;
+use crate::model::units::TimeSpan;
 use crate::model::value::{Data, Key, Span, Value};
 
 use super::schema::{
@@ -104,7 +105,9 @@ impl<'s> Walk<'s> {
             return self.free(value, name);
         }
         if !types.iter().any(|kind| fits(kind, &value.data)) {
-            return self.wrong_type(value, &types, name);
+            self.wrong_type(value, &types, name);
+            self.second_thoughts(value, &[schema]);
+            return;
         }
         match &value.data {
             Data::Table(entries) => self.table(value, entries, rules),
@@ -273,6 +276,20 @@ impl<'s> Walk<'s> {
         self.found.push(mistake);
     }
 
+    /// A number where a duration is wanted is most likely one of seconds: in quotes alone it would be refused again.
+    fn second_thoughts(&mut self, value: &Value, schemas: &[&Json]) {
+        let Data::Integer(number) = &value.data else {
+            return;
+        };
+        if schemas.iter().any(|schema| is_duration(schema))
+            && let Some(mistake) = self.found.last_mut()
+        {
+            mistake.hint = Some(format!(
+                "write it with its unit, in quotes: `\"{number}s\"`"
+            ));
+        }
+    }
+
     fn secret_here(&mut self, span: Span, name: Option<&str>) {
         let place = name.map_or_else(|| "this place".to_owned(), |name| format!("`{name}`"));
         self.found.push(
@@ -315,7 +332,8 @@ impl<'s> Walk<'s> {
         if fitting.is_empty() {
             let mut kinds: Vec<&str> = all.iter().flat_map(|s| types(s)).collect();
             kinds.dedup();
-            return self.wrong_type(value, &kinds, name);
+            self.wrong_type(value, &kinds, name);
+            return self.second_thoughts(value, &all);
         }
         if let Data::Table(entries) = &value.data
             && let Some(tags) = tags(&fitting)
@@ -368,4 +386,10 @@ impl<'s> Walk<'s> {
         }
         self.found.extend(best.unwrap_or_default());
     }
+}
+
+/// Whether a schema is that of [`TimeSpan`].
+fn is_duration(schema: &Json) -> bool {
+    let examples = schema.get("examples").and_then(Json::as_array);
+    examples.is_some_and(|examples| examples.iter().any(|e| e == TimeSpan::EXAMPLE))
 }

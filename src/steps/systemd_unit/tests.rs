@@ -523,3 +523,21 @@ fn contradictions_and_slips_are_mistakes() {
     start_timeout: nothing can start in no time
     "#);
 }
+
+#[test]
+fn the_ssh_server_is_not_taken_away_from_under_hmco_boot() {
+    let cases = [
+        json!({ "name": "ssh.service", "running": false }),
+        json!({ "name": "sshd.service", "masked": true }),
+        json!({ "name": "ssh.socket", "running": false, "masked": true }),
+        json!({ "name": "ssh.service", "running": true, "enabled": true }),
+        json!({ "name": "ssh-agent.service", "masked": true }),
+    ];
+    let told: Vec<String> = cases.into_iter().map(mistakes::<SystemdUnit>).collect();
+    insta::assert_snapshot!(told.join("\n"), @"
+    running: this is how hmco-boot reaches its nodes: a node without ssh.service cannot be reached again
+    masked: this is how hmco-boot reaches its nodes: a node whose sshd.service is masked cannot be reached after its next start
+    running: this is how hmco-boot reaches its nodes: a node without ssh.socket cannot be reached again
+    masked: this is how hmco-boot reaches its nodes: a node whose ssh.socket is masked cannot be reached after its next start
+    ");
+}

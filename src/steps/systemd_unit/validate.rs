@@ -17,6 +17,9 @@ const TYPES: [&str; 11] = [
     "scope",
 ];
 
+/// Names of the SSH server: Debian's, its alias, that of others, and what starts it by its socket.
+const REACHED_BY: [&str; 4] = ["ssh.service", "sshd.service", "ssh.socket", "sshd.socket"];
+
 type Mistakes = Vec<(&'static str, String)>;
 
 /// All mistakes, by key.
@@ -24,6 +27,7 @@ pub fn mistakes(wish: &SystemdUnit) -> Mistakes {
     let mut found = name(wish);
     found.extend(files(wish));
     found.extend(state(wish));
+    found.extend(way_in(wish));
     found
 }
 
@@ -135,4 +139,23 @@ fn state(wish: &SystemdUnit) -> Mistakes {
         mistake("start_timeout", "nothing can start in no time");
     }
     found
+}
+
+/// A node without its SSH server would be lost, and the step would say that all went well.
+fn way_in(wish: &SystemdUnit) -> Mistakes {
+    let name = wish.name.as_str();
+    if !REACHED_BY.contains(&name) {
+        return Vec::new();
+    }
+    let by = "this is how hmco-boot reaches its nodes";
+    let stopped = (wish.running == Some(false)).then(|| {
+        let message = format!("{by}: a node without {name} cannot be reached again");
+        ("running", message)
+    });
+    let masked = (wish.masked == Some(true)).then(|| {
+        let message =
+            format!("{by}: a node whose {name} is masked cannot be reached after its next start");
+        ("masked", message)
+    });
+    stopped.into_iter().chain(masked).collect()
 }
