@@ -23,10 +23,13 @@ async fn node(place: String, key: PrivateKeyWithHashAlg, script: Vec<u8>) -> Res
     let (user, address) = place.split_once('@').unwrap_or(("root", &place));
     let stream = tokio::net::TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let mut config = Config::default();
-    config.preferred = Preferred {
-        kex: vec![kex::CURVE25519].into(),
-        ..Preferred::DEFAULT
+    let kex = vec![kex::CURVE25519].into();
+    let config = Config {
+        preferred: Preferred {
+            kex,
+            ..Preferred::DEFAULT
+        },
+        ..Config::default()
     };
     let mut handle = connect_stream(Arc::new(config), stream, Client).await?;
     if !handle.authenticate_publickey(user, key).await?.success() {
@@ -44,7 +47,7 @@ async fn node(place: String, key: PrivateKeyWithHashAlg, script: Vec<u8>) -> Res
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let all: Vec<String> = std::env::args().filter(|word| word != "--bench").collect();
     let [_, key, script, places @ ..] = all.as_slice() else {
-        return Ok(println!("needs KEY_FILE SCRIPT_FILE USER@ADDRESS:PORT..."));
+        return Err("needs KEY_FILE SCRIPT_FILE USER@ADDRESS:PORT...".into());
     };
     let key = PrivateKeyWithHashAlg::new(Arc::new(load_secret_key(key, None)?), None);
     let script = std::fs::read(script)?;
