@@ -575,6 +575,47 @@ fn what_others_wrote_is_never_overwritten_or_removed() {
 }
 
 #[test]
+fn folders_of_others_with_a_labs_name_are_refused_and_stay() {
+    if !can_be_tried() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::within("h", folder.path());
+    let mine = lab.folder().join("mine");
+    let base = folder.path().join(".cache/new-mine");
+    std::fs::create_dir(lab.folder()).unwrap();
+    std::fs::write(&mine, "mine").unwrap();
+    for args in [&["up", "--servers", "200"][..], &["up"], &["down"]] {
+        let refused = lab.run(args);
+        assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+        let words = "is there and is no lab";
+        assert!(said(&refused).contains(words), "{}", said(&refused));
+        assert!(mine.exists(), "lab {args:?}");
+    }
+    lab.expect(&["down", "--all"]);
+    assert!(mine.exists());
+    std::fs::remove_dir_all(lab.folder()).unwrap();
+
+    std::fs::create_dir_all(&base).unwrap();
+    for args in [&["up"][..], &["down", "--all", "--caches"]] {
+        let refused = lab.run(args);
+        assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+        let words = "is there and is no cache of labs";
+        assert!(said(&refused).contains(words), "{}", said(&refused));
+    }
+    lab.expect(&["down"]);
+    assert!(base.exists());
+    std::fs::remove_dir_all(folder.path().join(".cache")).unwrap();
+
+    // What this call made for a lab that cannot be is gone again.
+    let refused = lab.run(&["up", "--servers", "200"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+    assert_eq!(lab.traces(), Vec::<String>::new());
+    lab.expect(&["down", "--all", "--caches"]);
+    assert!(!folder.path().exists());
+}
+
+#[test]
 fn who_is_not_root_or_has_no_project_is_told_what_to_do() {
     if !can_be_tried() {
         return;

@@ -2,6 +2,10 @@
 //! killed. Needs root and what the rehearsal lab needs, else it says that it skipped.
 
 #![expect(
+    clippy::too_many_lines,
+    reason = "what happens to a node is told in one piece"
+)]
+#![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,

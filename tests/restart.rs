@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use hmco_boot::facts::fact::{Fact, FactValue};
-use hmco_boot::model::action::{Action, Job, JobStatus, Ownership};
+use hmco_boot::model::action::{Action, Job, JobStatus, Ownership, Program};
 use hmco_boot::model::id::{JobId, RunId};
 use hmco_boot::model::lock::{LockAnswer, LockClaim};
 use hmco_boot::model::path::AbsPath;
@@ -207,6 +207,77 @@ async fn a_job_that_fails_before_its_end_restarts_nothing() {
     ));
     assert_eq!(applied.answers.len(), 1);
     assert!(!rig.folder.path().join("calls").exists());
+}
+
+/// A program that cuts the connection over which its job was started, then runs these lines; `$BOX` is the folder.
+fn cut(rig: &Rig, id: &str, then: &str) -> Action {
+    let folder = rig.folder.path().display();
+    let script = format!(
+        "BOX={folder}; read -r p q < $BOX/root/run/hmco-boot/jobs/{id}/starter && kill -KILL -$p || exit 9\n{then}"
+    );
+    Action::Run(Program {
+        argv: ["sh", "-c", &script].map(str::to_owned).to_vec(),
+        cwd: None,
+        env: Vec::new(),
+        stdin: None,
+        ok_exit: vec![0],
+        retry_exit: Vec::new(),
+    })
+}
+
+#[tokio::test]
+async fn a_connection_lost_before_the_verdict_does_not_take_the_old_boot_for_the_new_one() {
+    let Some(rig) = rig(&restarts()) else { return };
+    rig.host.lock(&claim("r", "a")).await.unwrap();
+    let mut job = job("r-0-1", 60);
+    job.actions.insert(1, cut(&rig, "r-0-1", ""));
+    let applied = rig.host.apply(&job, &[Fact::Boot], &|_| ()).await.unwrap();
+    assert_eq!(applied.end.status, JobStatus::Succeeded);
+    match &applied.answers[0].1 {
+        Ok(FactValue::Boot(now)) => assert_eq!(now.id, boot(2).trim()),
+        other => panic!("{other:?}"),
+    }
+    let calls = std::fs::read_to_string(rig.folder.path().join("calls")).unwrap();
+    assert_eq!(calls, "reboot\n", "once");
+    let held = rig.host.lock(&claim("other", "b")).await.unwrap();
+    assert!(matches!(held, LockAnswer::Held { .. }), "{held:?}");
+}
+
+#[tokio::test]
+async fn a_job_that_fails_after_its_connection_was_lost_is_not_awaited_in_a_new_boot() {
+    let Some(rig) = rig(&restarts()) else { return };
+    rig.host.lock(&claim("r", "a")).await.unwrap();
+    let mut job = job("r-0-1", 300);
+    job.actions.insert(1, cut(&rig, "r-0-1", "exit 7"));
+    let apply = rig.host.apply(&job, &[Fact::Boot], &|_| ());
+    let applied = tokio::time::timeout(Duration::from_secs(60), apply);
+    let applied = applied.await.unwrap().unwrap();
+    let failed = JobStatus::Failed {
+        action: 1,
+        exit: 7,
+        retryable: false,
+    };
+    assert_eq!(applied.end.status, failed);
+    assert_eq!(applied.answers.len(), 1);
+    assert!(!rig.folder.path().join("calls").exists());
+}
+
+#[tokio::test]
+async fn a_job_whose_verdict_went_with_the_restart_is_lost_and_the_lock_is_held_in_the_new_boot() {
+    let Some(rig) = rig(&restarts()) else { return };
+    rig.host.lock(&claim("r", "a")).await.unwrap();
+    let mut job = job("r-0-1", 60);
+    job.actions.insert(1, cut(&rig, "r-0-1", &restarts()));
+    let error = rig
+        .host
+        .apply(&job, &[Fact::Boot], &|_| ())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, HostErrorKind::Lost);
+    let held = rig.host.lock(&claim("other", "b")).await.unwrap();
+    assert!(matches!(held, LockAnswer::Held { .. }), "{held:?}");
+    let end = rig.host.attach(&job.id, false, &|_| ()).await.unwrap();
+    assert_eq!(end.status, JobStatus::Lost);
 }
 
 #[tokio::test]

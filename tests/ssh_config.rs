@@ -2,6 +2,8 @@
 //! `ssh-keygen -F`. Random but the same in every run. Says that it skipped where there is no OpenSSH.
 
 #![expect(
+    clippy::panic,
+    clippy::too_many_lines,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stderr,

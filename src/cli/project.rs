@@ -58,8 +58,18 @@ pub fn load(context: &mut Context<'_>, playbook: Option<&str>) -> Result<Loaded,
     Ok(loaded)
 }
 
-/// The inventory and the project's folder, for a command that needs no playbook: mistakes in playbooks do not matter.
-pub fn inventory(context: &Context<'_>) -> Result<(Inventory, std::path::PathBuf), CliError> {
+/// The inventory alone.
+pub struct InventoryFile {
+    /// What it says.
+    pub inventory: Inventory,
+    /// The project's folder.
+    pub root: std::path::PathBuf,
+    /// Its text, as it was read.
+    pub text: String,
+}
+
+/// The inventory, for a command that needs no playbook: mistakes in playbooks do not matter.
+pub fn inventory(context: &Context<'_>) -> Result<InventoryFile, CliError> {
     let loaded = read(context, &Options::default());
     let found = loaded.as_far_as_read();
     let file = found.inventory.as_ref().map(|inventory| &inventory.file);
@@ -73,8 +83,18 @@ pub fn inventory(context: &Context<'_>) -> Result<(Inventory, std::path::PathBuf
         let drawn = draw(context, &loaded.sources, &mistakes);
         return Err(CliError::usage(diagnostic::summary(&mistakes)).below(drawn));
     }
+    let text = loaded
+        .sources
+        .iter()
+        .find(|(_, source)| Some(source.name()) == file.map(String::as_str))
+        .map_or("", |(_, source)| source.text())
+        .to_owned();
     match (&found.inventory, &found.root) {
-        (Some(inventory), Some(root)) => Ok((inventory.clone(), root.clone())),
+        (Some(inventory), Some(root)) => Ok(InventoryFile {
+            inventory: inventory.clone(),
+            root: root.clone(),
+            text,
+        }),
         _ => Err(CliError::usage("there is no inventory").hint("hmco-boot init makes a first one")),
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::{CliError, Kind};
+use super::project::InventoryFile;
 use super::reach::BecomeArgs;
 use super::run::PlanArgs;
 use super::{Context, artifacts, paths, project, reach};
@@ -96,7 +97,9 @@ impl Session {
         arguments: RunArguments,
         plan: impl FnOnce(&Inventory, &Fingerprinter) -> Result<Plan, CliError>,
     ) -> Result<Self, CliError> {
-        let (inventory, root) = project::inventory(context)?;
+        let InventoryFile {
+            inventory, root, ..
+        } = project::inventory(context)?;
         let state = paths::state_dir(context, &inventory.cluster.name)?;
         let key = state
             .mac_key()

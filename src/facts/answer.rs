@@ -66,6 +66,8 @@ pub enum FactValue {
     Readiness(Readiness),
     /// To [`Fact::ClockOffset`](super::fact::Fact::ClockOffset).
     ClockOffset(ClockOffset),
+    /// To [`Fact::Login`](super::fact::Fact::Login).
+    Login(Login),
 }
 
 /// What is at a path.
@@ -341,6 +343,15 @@ pub struct ClockOffset {
     pub most_ms: i64,
 }
 
+/// How hmco-boot logged in.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Login {
+    /// The user, before any sudo.
+    pub user: String,
+    /// The public key that let it in, `TYPE BASE64` as in authorized_keys. `None`: a certificate, a password.
+    pub key: Option<String>,
+}
+
 /// Addresses, routes, ports.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Net {
@@ -453,6 +464,10 @@ pub struct K3sData {
 /// A mounted file system, a line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Mount {
+    /// Device number of the file system, `MAJOR:MINOR`: of its block device, or one that the kernel made up (tmpfs, NFS,
+    /// btrfs; its MAJOR is 0). Empty = not known.
+    #[serde(default)]
+    pub device: String,
     /// Mount point.
     pub point: String,
     /// Which folder of the file system is seen there; `/` but for bind mounts and subvolumes.

@@ -135,6 +135,9 @@ pub enum Fact {
     /// How far the clock is from that of the machine hmco-boot runs on: [`ClockOffset`]. Measured by the transport.
     /// Volatile, but nothing that a step does to other things changes it: unlike [`Fact::Clock`] it stays known.
     ClockOffset,
+    /// Who hmco-boot itself is to the machine: [`Login`]. Known to the transport; `NotFound` where it did not log in.
+    /// Volatile, as somebody else may carry a plan out.
+    Login,
 }
 
 /// What a fact costs to read.
@@ -182,6 +185,7 @@ impl Fact {
                 | Self::Tcp(_)
                 | Self::Readiness
                 | Self::ClockOffset
+                | Self::Login
         )
     }
 
@@ -235,6 +239,7 @@ impl Fact {
             }
             Self::Tcp(question) => format!("connection to {}:{}", question.host, question.port),
             Self::ClockOffset => "difference of clocks".to_owned(),
+            Self::Login => "login of hmco-boot".to_owned(),
             Self::Readiness => {
                 "swap, iptables, firewall, supply voltage and holders of ports".to_owned()
             }

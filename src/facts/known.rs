@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::fact::{
-    Account, Answer, Boot, Content, ExecResult, Fact, FactError, FactValue, FileStat, Module,
-    Mount, Os, Package, PackageManager, RunState, Swaps, SysctlFile, Unit,
+    Account, Answer, Boot, Content, ExecResult, Fact, FactError, FactValue, FileStat, Login,
+    Module, Mount, Os, Package, PackageManager, RunState, Swaps, SysctlFile, Unit,
 };
 use crate::model::id::Target;
 use crate::model::path::AbsPath;
@@ -281,6 +281,14 @@ impl<'a> Known<'a> {
     pub fn run_state(&self) -> Result<Option<&'a RunState>, Unreadable> {
         self.typed(&Fact::RunState, |value| match value {
             FactValue::RunState(state) => Some(state),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::Login`]; `None` where nobody logged in.
+    pub fn login(&self) -> Result<Option<&'a Login>, Unreadable> {
+        self.typed(&Fact::Login, |value| match value {
+            FactValue::Login(login) => Some(login),
             _ => None,
         })
     }

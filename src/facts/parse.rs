@@ -115,6 +115,8 @@ impl Parser<'_> {
             Fact::ClockOffset => Err(FactError::Failed(
                 "the way to this machine does not tell when its clock was read".to_owned(),
             )),
+            // So does the way that logs in.
+            Fact::Login => Err(FactError::NotFound),
         }
     }
 }

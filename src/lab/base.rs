@@ -11,7 +11,7 @@ use super::mounts;
 use super::place::{Place, Shelf};
 use super::recipe::Recipe;
 use super::record::Record;
-use super::{Say, command};
+use super::{LabError, Say, command, mark};
 use crate::model::outcome::Failure;
 
 /// Where the base of a recipe (by its key) is, once it is complete.
@@ -28,11 +28,12 @@ pub fn ensure(
     record: &Record,
     hierarchies: &Hierarchies,
     say: Say<'_>,
-) -> Result<PathBuf, Failure> {
+) -> Result<PathBuf, LabError> {
     let shelf = place.shelf();
     let done = path(shelf, &record.base);
     // Another lab may be making it: the one that waited finds it made.
     let _lock = shelf.lock()?;
+    shelf.claim_cache()?;
     if done.is_dir() {
         return Ok(done);
     }
@@ -42,14 +43,15 @@ pub fn ensure(
             "the base of lab `{}` is gone, and this version makes another one",
             place.name
         );
-        return Err(Failure::new(what)
-            .evidence(done.display().to_string())
-            .hint(format!(
-                "make the lab anew: hmco-boot lab down --name {0}, then lab up --name {0}",
-                place.name
-            )));
+        return Err(LabError::Failed(
+            Failure::new(what)
+                .evidence(done.display().to_string())
+                .hint(format!(
+                    "make the lab anew: hmco-boot lab down --name {0}, then lab up --name {0}",
+                    place.name
+                )),
+        ));
     }
-    files::private_folder(&shelf.cache())?;
     let group = hierarchies.group(shelf.cgroup());
     clear(shelf, &group)?;
     forget_unused(shelf)?;
@@ -114,6 +116,9 @@ fn forget_unused(shelf: &Shelf) -> Result<(), Failure> {
 pub fn clear(shelf: &Shelf, group: &Group) -> Result<(), Failure> {
     group.kill()?;
     group.remove()?;
+    if !mark::is_ours(&shelf.cache()) {
+        return Ok(());
+    }
     for name in files::names_in(&shelf.cache())? {
         if name.starts_with("new-") {
             let left = shelf.cache().join(name);

@@ -6,13 +6,13 @@ use super::cgroup::Hierarchies;
 use super::inventory::{self, Found};
 use super::place::{Place, Shelf};
 use super::record::Record;
-use super::{LabError, Say, base, files, mounts, network, tools};
+use super::{LabError, Say, base, files, mark, mounts, network, tools};
 use crate::model::outcome::Failure;
 
 /// Removes a lab; `false` where nothing of it was there.
 ///
 /// # Errors
-/// Where something does not go; what is left is found again by the next call.
+/// Where its folder is somebody else's; where something does not go: what is left is found again by the next call.
 pub fn down(place: &Place, say: Say<'_>) -> Result<bool, LabError> {
     tools::expect_root()?;
     let hierarchies = Hierarchies::of_this_machine()?;
@@ -40,7 +40,7 @@ pub fn down(place: &Place, say: Say<'_>) -> Result<bool, LabError> {
         base::clear(place.shelf(), &hierarchies.group(place.shelf().cgroup()))?;
     }
     // Its own lock last: a lab that is begun meanwhile finds an empty place.
-    files::remove_tree(&place.dir)?;
+    mark::remove(&place.dir)?;
     drop(lock);
     Ok(was_there)
 }
@@ -74,7 +74,7 @@ fn remove_inventory(place: &Place, record: &Record, say: Say<'_>) -> Result<(), 
 /// Removes what labs share, and their folder where nothing else is in it.
 ///
 /// # Errors
-/// Where a lab is there, or something does not go.
+/// Where a lab is there, the cache is somebody else's folder, or something does not go.
 pub fn forget(shelf: &Shelf) -> Result<(), LabError> {
     let labs = shelf.labs()?;
     if let Some(name) = labs.first() {
@@ -83,14 +83,18 @@ pub fn forget(shelf: &Shelf) -> Result<(), LabError> {
             Failure::new(what).hint(format!("hmco-boot lab down --name {name}")),
         ));
     }
+    shelf.check_cache()?;
+    let lock = shelf.dir().join(".lock");
     let _lock = shelf.lock()?;
     base::clear(
         shelf,
         &Hierarchies::of_this_machine()?.group(shelf.cgroup()),
     )?;
-    mounts::unmount_below(&shelf.cache())?;
-    files::remove_tree(&shelf.cache())?;
-    files::remove(&shelf.dir().join(".lock"))?;
+    mark::remove(&shelf.cache())?;
+    // Ours is empty.
+    if files::read_if_any(&lock).is_empty() {
+        files::remove(&lock)?;
+    }
     files::remove_empty(shelf.dir());
     Ok(())
 }

@@ -5,6 +5,7 @@
     reason = "the lab's own files and those it puts into its nodes"
 )]
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
@@ -101,6 +102,43 @@ pub fn names_in(path: &Path) -> Result<Vec<String>, Failure> {
         .collect();
     names.sort();
     Ok(names)
+}
+
+/// The names of all that is in a folder, also of what is no text.
+pub fn entries(path: &Path) -> Result<Vec<OsString>, Failure> {
+    fs::read_dir(path)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
+        .map_err(|error| io_failure("look into", path, &error))
+}
+
+/// Whether something is there, be it a link to nothing.
+pub fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// Whether it is a folder, and no link to one.
+pub fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
+}
+
+/// Writes a file of which only that it is there counts: that is so at once, or not at all.
+pub fn leave_note(path: &Path, text: &str) -> Result<(), Failure> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| io_failure("write", path, &error))
+}
+
+/// Removes a file or a folder with all in it; also where there is none.
+pub fn remove_any(path: &Path) -> Result<(), Failure> {
+    match is_folder(path) {
+        true => remove_tree(path),
+        false => remove(path),
+    }
 }
 
 /// Removes a file; also where there is none.

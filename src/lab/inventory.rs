@@ -163,7 +163,7 @@ mod tests {
 
     fn lab(folder: &Path) -> (Place, Record) {
         let place = Shelf::open(folder).unwrap().lab("lab").unwrap();
-        files::private_folder(&place.dir).unwrap();
+        drop(place.lock().unwrap());
         let mut record = Record {
             subnet: "172.30.0.0/24".parse().unwrap(),
             suite: "bookworm".into(),

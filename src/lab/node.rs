@@ -249,6 +249,9 @@ impl Node {
             let from = self.folder.join("bound").join(name);
             argv.push(format!("--bind={}:{path}", from.display()));
         }
+        // For systemd in the node, as if it were on the kernel's command line. Nobody reads a passive console: with what
+        // systemd tells there while it is slow ("A start job is running ...") it would fill up, and systemd would block.
+        argv.push("systemd.show_status=no".to_owned());
         argv
     }
 
@@ -369,6 +372,7 @@ mod tests {
             "--bind=/dev/kmsg",
             "--console=passive",
             "--link-journal=no",
+            "systemd.show_status=no",
         ] {
             assert!(
                 argv.iter().any(|word| word == wanted),

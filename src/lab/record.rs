@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::files;
 use super::names::node_address;
 use super::place::Place;
+use super::{files, mark};
 use crate::model::outcome::Failure;
 
 /// A lab as it was asked for.
@@ -62,11 +62,14 @@ pub struct NodePlan {
 }
 
 impl Record {
-    /// Reads a lab's record; `None` where it was never made.
+    /// Reads a lab's record; `None` where it was never made, or the folder is no lab.
     ///
     /// # Errors
     /// Where it cannot be read or understood.
     pub fn load(place: &Place) -> Result<Option<Self>, Failure> {
+        if !mark::is_ours(&place.dir) {
+            return Ok(None);
+        }
         let path = place.record();
         let Some(text) = files::read(&path)? else {
             return Ok(None);

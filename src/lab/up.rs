@@ -19,7 +19,8 @@ use super::place::{Place, Shelf};
 use super::recipe::{MAIN_URL, Recipe, SECURITY_URL};
 use super::record::Record;
 use super::{
-    LabError, Say, base, command, cut, files, inventory, network, packages, ssh, tools, verify,
+    LabError, Say, base, command, cut, files, inventory, mark, network, packages, ssh, tools,
+    verify,
 };
 use crate::model::outcome::Failure;
 
@@ -65,7 +66,7 @@ pub fn up(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, LabE
     let mut record = match plan(place, request, say) {
         Err(error) if Record::load(place).is_ok_and(|known| known.is_none()) => {
             // Nothing was begun: nothing stays.
-            files::remove_tree(&place.dir)?;
+            mark::undo(&place.dir)?;
             return Err(error);
         }
         planned => planned?,
@@ -141,6 +142,7 @@ pub fn nodes(place: &Place, record: &Record, hierarchies: &Hierarchies) -> Vec<N
 fn plan(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, LabError> {
     // Two labs that begin at once must not choose the same addresses.
     let _lock = place.shelf().lock()?;
+    place.shelf().check_cache()?;
     let known = Record::load(place)?;
     let old = known.clone();
     let mut record = match known {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::diff::shown;
 use super::shared::list::OneOrMany;
-use super::shared::yes;
+use super::shared::{CMDLINE_MARK, yes};
 use super::{Class, Decision, Kind, Touches, Want};
 use crate::facts::fact::{Boot, Fact, FactValue};
 use crate::facts::known::{Known, Unreadable};
@@ -26,7 +26,8 @@ pub struct Reboot {
     /// The distribution asks for it: `/run/reboot-required`, or on a Raspberry Pi a kernel newer than the running one.
     #[serde(default = "yes")]
     pub required: bool,
-    /// A word of `cmdline.txt` is not on the kernel's command line.
+    /// A word of `cmdline.txt` is not on the kernel's command line, or a `boot_cmdline` step has removed or replaced one
+    /// that still is.
     #[serde(default = "yes")]
     pub cmdline: bool,
     /// Something is at one of these paths. A restart must take it away, so they are below `/run` (or `/tmp`).
@@ -72,6 +73,14 @@ impl Reboot {
                     missing.join(" ")
                 ));
             }
+            if let Some(path) = mark()
+                && known.stat(&path)?.is_some()
+            {
+                reasons.push(
+                    "still on the kernel's command line: words that were removed or replaced"
+                        .to_owned(),
+                );
+            }
         }
         for path in &self.files.0 {
             if known.stat(path)?.is_some() {
@@ -80,6 +89,11 @@ impl Reboot {
         }
         Ok(reasons)
     }
+}
+
+/// Where `boot_cmdline` tells that it took words off.
+fn mark() -> Option<AbsPath> {
+    AbsPath::new(CMDLINE_MARK).ok()
 }
 
 /// Words of the next boot's command line that this boot's lacks.
@@ -95,8 +109,9 @@ fn missing_words(boot: &Boot, known: &Known<'_>) -> Result<Vec<String>, Unreadab
     };
     let text = String::from_utf8_lossy(content.bytes.as_deref().unwrap_or_default());
     let now: Vec<&str> = boot.cmdline.split_whitespace().collect();
-    // The firmware reads one line.
-    let next = text.lines().next().unwrap_or_default();
+    // The firmware reads one line: the one that `boot_cmdline` edits.
+    let mut lines = text.lines().map(str::trim);
+    let next = lines.find(|line| !line.is_empty()).unwrap_or_default();
     Ok(next
         .split_whitespace()
         .filter(|word| !now.contains(word) && !is_rewritten(word))
@@ -149,6 +164,7 @@ impl Kind for Reboot {
         let mut facts = vec![Fact::Boot];
         if self.cmdline {
             facts.extend(Self::cmdline_facts());
+            facts.extend(mark().map(|path| Fact::Stat { path }));
         }
         let files = self.files.0.iter().cloned();
         facts.extend(files.map(|path| Fact::Stat { path }));

@@ -15,7 +15,7 @@ use super::upload::{self, UploadSettings};
 use super::{Applied, BoxFuture, Host, HostError, HostErrorKind, OutputSink};
 use crate::artifact::Artifacts;
 use crate::facts::digest_cache::DigestCache;
-use crate::facts::fact::{Answer, Fact};
+use crate::facts::fact::{Answer, Fact, FactError, FactValue};
 use crate::facts::frame::{Delimiter, Frame};
 use crate::facts::{parse, script};
 use crate::model::action::{Job, JobEnd};
@@ -187,9 +187,25 @@ impl<S: Shell> Machine<S> {
                 HostErrorKind::Unreachable { transient: true },
             ));
         }
+        let answers = self.answers(facts, &execution, &watch).await;
+        Ok(answers)
+    }
+
+    /// What the machine answered, and what only the way to it knows.
+    async fn answers(&self, facts: &[Fact], execution: &Execution, watch: &Watch) -> Vec<Answer> {
         let mut answers = parse::answers(facts, &execution.frames, &mut self.cache());
         watch.complete(&mut answers);
-        Ok(answers)
+        // Below a root are other accounts than the one that was entered.
+        if self.paths.root.is_none() && facts.contains(&Fact::Login) {
+            let login = self.shell.login().await;
+            for (_, answer) in answers.iter_mut().filter(|(fact, _)| *fact == Fact::Login) {
+                *answer = login
+                    .clone()
+                    .map(FactValue::Login)
+                    .ok_or(FactError::NotFound);
+            }
+        }
+        answers
     }
 
     async fn apply_job(
@@ -246,8 +262,7 @@ impl<S: Shell> Machine<S> {
         }
         match story.end() {
             Some(end) if execution.ended => {
-                let mut answers = parse::answers(facts, &execution.frames, &mut self.cache());
-                watch.complete(&mut answers);
+                let answers = self.answers(facts, &execution, &watch).await;
                 Ok(Applied { end, answers })
             }
             // The verdict, if there is one, is still on the machine, and comes with an attach.
@@ -299,7 +314,7 @@ impl<S: Shell> Machine<S> {
         Ok(())
     }
 
-    async fn attach_job(
+    pub(super) async fn attach_job(
         &self,
         id: &JobId,
         end: bool,

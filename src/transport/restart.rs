@@ -27,31 +27,68 @@ impl<S: Shell> Machine<S> {
         output: OutputSink<'_>,
     ) -> Result<Applied, HostError> {
         let (result, boot) = self.carry_out(job, &[], output).await;
-        let (Some(boot), limit) = (boot, job.timeout.0) else {
-            return self.with_facts(result?, facts).await;
+        let limit = job.timeout.0;
+        let (applied, boot) = match (result, boot) {
+            (Err(error), boot) if error.kind == HostErrorKind::Lost => {
+                self.find_verdict(job, boot, error, output).await?
+            }
+            (result, Some(boot)) => (result?, boot),
+            (result, None) => return self.with_facts(result?, facts).await,
         };
-        match result {
-            Ok(applied) if applied.end.status == JobStatus::Succeeded => {
-                if !self.await_boot(limit, |now| now != boot).await? {
-                    // It answers, and as it was: its facts will tell.
-                    return self.with_facts(applied, facts).await;
-                }
-                if let Some(claim) = self.claimed()
-                    && let Err(error) = self.take_lock(&claim).await
-                {
-                    // The next job finds that out, and so does the next renewal.
-                    tracing::debug!(%error, "no lock after the restart");
-                }
-                self.with_facts(applied, facts).await
-            }
-            Err(error) if error.kind == HostErrorKind::Lost => {
-                // It may be on its way down. When it is back, an attach finds out what became of the job.
-                self.await_boot(limit, |_| true).await?;
-                Err(error)
-            }
-            Ok(applied) => self.with_facts(applied, facts).await,
-            Err(error) => Err(error),
+        if applied.end.status == JobStatus::Succeeded {
+            // Where it goes on answering as it was, its facts will tell.
+            self.await_other_boot(limit, &boot).await?;
         }
+        self.with_facts(applied, facts).await
+    }
+
+    /// The connection was lost while the job was carried out: its verdict, where the machine still has it, and the boot
+    /// that it is from. It comes before the restart, which waits for it to be taken, so an answer of the machine says
+    /// nothing yet. `boot`: in which the job was started, if that was heard.
+    ///
+    /// # Errors
+    /// The loss itself where the job is gone without a verdict: with the restart, which is then over and the lock taken
+    /// again. Whoever looks at the machine then sees it as the job left it.
+    async fn find_verdict(
+        &self,
+        job: &Job,
+        boot: Option<String>,
+        loss: HostError,
+        output: OutputSink<'_>,
+    ) -> Result<(Applied, String), HostError> {
+        let limit = job.timeout.0;
+        let end = Instant::now() + limit;
+        while let Some(now) = self.await_boot(limit, |_| true).await? {
+            // A job's books do not survive a restart: a verdict that is there is from this boot.
+            match self.attach_job(&job.id, false, output).await {
+                Ok(end) if end.status != JobStatus::Lost => {
+                    let answers = Vec::new();
+                    return Ok((Applied { end, answers }, now));
+                }
+                Ok(_) => {
+                    if let Some(boot) = boot {
+                        self.await_other_boot(limit, &boot).await?;
+                    }
+                    break;
+                }
+                // Lost again; or it goes down now, its time being up with nobody there.
+                Err(error) if again(&error) && Instant::now() < end => sleep(PAUSES.0).await,
+                Err(_) => break,
+            }
+        }
+        Err(loss)
+    }
+
+    /// Awaits the machine in another boot, and takes its lock again there.
+    async fn await_other_boot(&self, limit: Duration, boot: &str) -> Result<(), HostError> {
+        if self.await_boot(limit, |now| now != boot).await?.is_some()
+            && let Some(claim) = self.claimed()
+            && let Err(error) = self.take_lock(&claim).await
+        {
+            // The next job finds that out, and so does the next renewal.
+            tracing::debug!(%error, "no lock after the restart");
+        }
+        Ok(())
     }
 
     async fn with_facts(&self, applied: Applied, facts: &[Fact]) -> Result<Applied, HostError> {
@@ -59,19 +96,21 @@ impl<S: Shell> Machine<S> {
         Ok(Applied { answers, ..applied })
     }
 
-    /// Looks until the machine answers with a boot id that is good: true. False: it answered only with others.
+    /// Looks until the machine answers with a boot id that is good. `None`: it answered only with others.
     async fn await_boot(
         &self,
         limit: Duration,
         good: impl Fn(&str) -> bool,
-    ) -> Result<bool, HostError> {
+    ) -> Result<Option<String>, HostError> {
         let end = Instant::now() + limit;
         let mut pause = PAUSES.0;
         loop {
             let look = timeout(LOOK, self.read_facts(&[Fact::Boot])).await;
             let last = match look {
                 Ok(Ok(answers)) => match answers.into_iter().next() {
-                    Some((_, Ok(FactValue::Boot(boot)))) if good(&boot.id) => return Ok(true),
+                    Some((_, Ok(FactValue::Boot(boot)))) if good(&boot.id) => {
+                        return Ok(Some(boot.id));
+                    }
                     _ => None,
                 },
                 Ok(Err(error)) => Some(error.failure.message),
@@ -79,7 +118,7 @@ impl<S: Shell> Machine<S> {
             };
             if Instant::now() + pause >= end {
                 return match last {
-                    None => Ok(false),
+                    None => Ok(None),
                     Some(why) => Err(gone(limit, &why)),
                 };
             }
@@ -87,6 +126,14 @@ impl<S: Shell> Machine<S> {
             pause = (pause * 2).min(PAUSES.1);
         }
     }
+}
+
+/// Whether trying again may help.
+fn again(error: &HostError) -> bool {
+    matches!(
+        error.kind,
+        HostErrorKind::Unreachable { transient: true } | HostErrorKind::Lost
+    )
 }
 
 fn gone(limit: Duration, why: &str) -> HostError {

@@ -4,6 +4,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{BoxFuture, HostError};
+use crate::facts::fact::Login;
 
 /// The program text of every shell that is started, here and on the target, attached or detached. Constant, so that
 /// nothing of a run shows in any process list. It reads a line `LENGTH MARK` (`read` takes a pipe byte by byte), then
@@ -21,6 +22,11 @@ pub trait Shell: Send + Sync {
     /// Starts `PROGRAM -c LOADER`, PROGRAM being a POSIX shell (usually the one word `sh`). Errors are
     /// [`Unreachable`](super::HostErrorKind::Unreachable).
     fn start<'a>(&'a self, program: &'a [String]) -> BoxFuture<'a, Result<Running, HostError>>;
+
+    /// As whom the machine was entered, where this way of starting shells logs in and is connected.
+    fn login(&self) -> BoxFuture<'_, Option<Login>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// A shell that was started.

@@ -1,11 +1,7 @@
 //! Fuzzing of the readers of ssh_config and known_hosts: seeded, bounded, the same in every run. `HMCO_FUZZ_CASES` sets how
 //! many texts are tried. What must hold for every text: no panic, an end, an error with a place or settings; and a key that
 //! one line of known_hosts gives stays known whatever stands on the other lines.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test reads its settings"
-)]
+#![expect(clippy::disallowed_methods, reason = "a test reads its settings")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Packages whose installation is cut off: by a power cut, a lost connection, or the end of hmco-boot.
 
-use crate::rig::{World, is_torture, told, wait_for};
+use crate::rig::{World, is_torture, told};
 
 const PLAYBOOK: &str = r#"
 [[step]]
@@ -59,7 +59,25 @@ fn begun(world: &World, node: usize) -> String {
 }
 
 fn await_script(world: &World, node: usize, so_far: &str) {
-    wait_for(so_far, || begun(world, node).trim() == so_far);
+    let mut last = String::new();
+    let mut is_there = || {
+        last = begun(world, node);
+        last.trim() == so_far
+    };
+    for _ in 0..1200 {
+        if is_there() {
+            return;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    let state = world.try_on(
+        node,
+        "ps -ef | grep -E 'apt|dpkg|inst'; dpkg-query -W 'hmtest*'; sudo dpkg --audit; sudo sh -c 'cat /run/hmco-boot/jobs/*/std*'",
+    );
+    panic!(
+        "scripts that were begun: {last}, and not: {so_far}\n{}",
+        told(&state)
+    );
 }
 
 /// apt's own record: how often it was told to install.
@@ -94,6 +112,7 @@ fn power_cuts_while_unpacking_and_while_configuring_are_repaired() {
     world.boot(0);
     // Found out by itself: the job is gone, dpkg is half-way, and the step is done once more.
     run.until(&["warning", "looking again"]);
+    run.until(&["step_started"]);
     world.on(0, "sudo touch /srv/go-preinst");
     await_script(&world, 0, "preinst preinst postinst");
     world.kill(0);

@@ -95,6 +95,10 @@ impl Lab {
 }
 
 /// Nothing is told when a test program ends, so a shell awaits that: its standard input is a pipe that closes then.
+#[expect(
+    clippy::zombie_processes,
+    reason = "it outlives this program by design"
+)]
 fn take_down_after(name: &str) {
     let mut watch = Command::new("setsid")
         .args([
@@ -155,6 +159,8 @@ impl World {
         while free.len() < count {
             free = RETURNED.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
+        // The inventory's order.
+        free.sort();
         let nodes = free.drain(..count).collect();
         drop(free);
         let world = Self {

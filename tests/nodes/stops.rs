@@ -36,8 +36,10 @@ on = "all"
 needs = ["file"]
 each = ["one", "two", "three"]
 [step.line]
-path = "/srv/tree/file-a"
+path = "/srv/tree/lines"
 line = "{{ item }}"
+create = true
+mode = "0644"
 [[step]]
 id = "link"
 on = "all"
@@ -79,7 +81,7 @@ content = "done\n"
 const STATE: &str = "cd /; sudo find srv/tree etc/systemd/system/*hmtest* etc/systemd/system/*/hmtest* -printf '%p %y %m %U %G %l\\n' | sort
     sudo find srv/tree etc/systemd/system/hmtest.service -type f -exec sha256sum {} + | sort
     grep -c '^hmtest1:' etc/passwd; systemctl is-active hmtest; systemctl is-enabled hmtest
-    systemctl show -p NRestarts hmtest; ls -A /run/hmco-boot/jobs 2>/dev/null; ls /run/hmco-boot/lock 2>/dev/null; true";
+    systemctl show -p NRestarts hmtest; ls -A /run/hmco-boot/jobs 2>/dev/null; true";
 
 fn states(world: &World) -> Vec<String> {
     (0..2).map(|node| world.on(node, STATE)).collect()

@@ -4,6 +4,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hmco_boot::facts::fact::{Fact, FactValue};
+use hmco_boot::transport::Host as _;
+use hmco_boot::transport::machine::{Machine, Settings};
+use hmco_boot::transport::shell::Shell as _;
 use hmco_boot::transport::ssh::route::{HostKeys, Password};
 use hmco_boot::transport::ssh::{Access, Keyring, SshShell, Sudo, Timeouts, fingerprint};
 
@@ -20,10 +24,20 @@ async fn keys_of_all_types_log_in() {
         keygen(&path, kind, "");
         server.authorize(&std::fs::read_to_string(path.with_extension("pub")).unwrap());
         let mut route = server.route("root");
-        route.hops[0].identities = vec![path];
+        route.hops[0].identities = vec![path.clone()];
+        let shell = shell(route);
+        assert_eq!(shell.login().await, None);
+        assert_eq!(run(&shell, "echo in", b"").await.unwrap().stdout, b"in\n");
+        let line = std::fs::read_to_string(path.with_extension("pub")).unwrap();
+        let words: Vec<&str> = line.split(' ').take(2).collect();
+        let login = shell.login().await.unwrap();
+        assert_eq!(login.user, "root");
+        assert_eq!(login.key, Some(words.join(" ").trim().to_owned()));
+        let asked = [Fact::Login];
+        let answers = Machine::new(shell, Settings::default()).read(&asked).await;
         assert_eq!(
-            run(&shell(route), "echo in", b"").await.unwrap().stdout,
-            b"in\n"
+            answers.unwrap(),
+            [(Fact::Login, Ok(FactValue::Login(login)))]
         );
     }
     assert!(

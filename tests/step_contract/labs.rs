@@ -270,6 +270,7 @@ fn paths(value: Option<&Value>) -> Vec<AbsPath> {
 }
 
 /// What a small Debian has before the first example, so that each of their steps has something to do.
+#[expect(clippy::too_many_lines, reason = "one list")]
 pub fn seeds() -> Vec<Action> {
     let path = |text| AbsPath::new(text).unwrap();
     let folder = |text| Action::MakeDirectory {

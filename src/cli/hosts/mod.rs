@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::{CliError, Kind};
+use super::project::InventoryFile;
 use super::reach::{self, BecomeArgs};
 use super::{Context, paths, project};
 use crate::model::id::Target;
@@ -83,25 +84,18 @@ impl Chosen {
 
 /// Loads the project and selects nodes of its inventory; all of them where nothing is said.
 pub fn choose(selector: Option<&str>, context: &mut Context<'_>) -> Result<Chosen, CliError> {
-    let loaded = project::load(context, None)?;
-    let found = loaded.as_far_as_read();
-    let (Some(inventory), Some(root)) = (&found.inventory, &found.root) else {
-        return Err(
-            CliError::usage("there is no inventory").hint("hmco-boot init makes a first one")
-        );
-    };
-    let source = loaded
-        .sources
-        .iter()
-        .find(|(_, source)| source.name() == inventory.file);
-    let text = source.map_or("", |(_, source)| source.text()).to_owned();
+    let InventoryFile {
+        inventory,
+        root,
+        text,
+    } = project::inventory(context)?;
     let nodes = match selector {
         None => inventory.nodes.clone(),
-        Some(selector) => select(selector, inventory)?,
+        Some(selector) => select(selector, &inventory)?,
     };
     Ok(Chosen {
-        inventory: inventory.clone(),
-        root: root.clone(),
+        inventory,
+        root,
         text,
         nodes,
     })

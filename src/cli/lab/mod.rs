@@ -16,7 +16,9 @@ use crate::lab::node::Node;
 use crate::lab::place::{DEFAULT_DIR, Place, Shelf};
 use crate::lab::record::Record;
 use crate::lab::up::Request;
-use crate::lab::{LabError, cgroup::Hierarchies, down, packages, recipe, ssh, status, tools, up};
+use crate::lab::{
+    LabError, cgroup::Hierarchies, down, mark, packages, recipe, ssh, status, tools, up,
+};
 use crate::model::outcome::{ExitCode, Failure};
 
 /// Carries out one of them.
@@ -93,6 +95,8 @@ fn find(place: &Place, record: &Record, name: &str) -> Result<Node, CliError> {
 }
 
 async fn bring_up(place: &Place, args: &Up, context: &mut Context<'_>) -> Result<(), CliError> {
+    // Before mirrors are looked for, which takes a while.
+    place.check().map_err(edge)?;
     let inventory = inventory(place, args, context)?;
     let mut request = Request {
         servers: args.servers,
@@ -175,7 +179,7 @@ fn take_all_down(shelf: &Shelf, caches: bool, context: &mut Context<'_>) -> Resu
     }
     if caches {
         down::forget(shelf).map_err(edge)?;
-    } else if shelf.cache().exists() {
+    } else if mark::is_ours(&shelf.cache()) {
         let cache = shelf.cache();
         let text = format!(
             "kept for the next lab: {} (--caches removes it)\n",

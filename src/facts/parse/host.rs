@@ -15,14 +15,20 @@ pub fn account(reply: &Reply<'_>, texts: &Texts, name: &str) -> Result<Account, 
     let file = |path| -> Result<String, FactError> {
         Ok(texts.text(Place::Root, path)?.unwrap_or_default())
     };
-    let database = |frame: &str, path| -> Result<String, FactError> {
+    // A database that was not read must not look like one without the account. `answers`: getent's statuses that are
+    // answers, getent(1): 0 all found, 2 not all names found.
+    let database = |frame: &str, path, answers: &[&str]| -> Result<String, FactError> {
         match reply.get(frame) {
-            Some(part) => Ok(part.whole()?.text()),
+            Some(part) if answers.contains(&part.status()) => Ok(part.whole()?.text()),
+            Some(part) => Err(part.whole().err().unwrap_or_else(|| {
+                let status = part.status();
+                FactError::Failed(format!("`getent {frame}` ended with status {status}"))
+            })),
             None => file(path),
         }
     };
-    let users = database("passwd", "/etc/passwd")?;
-    let groups = database("group", "/etc/group")?;
+    let users = database("passwd", "/etc/passwd", &["0", "2"])?;
+    let groups = database("group", "/etc/group", &["0"])?;
     find_account(&users, &groups, name).ok_or(FactError::NotFound)
 }
 

@@ -25,12 +25,14 @@ pub fn swap_table(text: &str) -> Vec<SwapArea> {
 /// `ID PARENT DEVICE ROOT POINT OPTIONS [OPTIONAL...] - TYPE SOURCE SUPER_OPTIONS`.
 fn mount(line: &str) -> Option<Mount> {
     let (head, tail) = line.split_once(" - ")?;
-    let mut head = head.split(' ').skip(3);
+    let mut head = head.split(' ').skip(2);
+    let device = head.next()?.to_owned();
     let (root, point, options) = (head.next()?, head.next()?, head.next()?);
     let mut tail = tail.split(' ');
     let (fs_type, source) = (tail.next()?, tail.next()?);
     let list = |text: &str| text.split(',').map(str::to_owned).collect();
     Some(Mount {
+        device,
         point: unescape(point),
         root: unescape(root),
         source: unescape(source),
@@ -132,6 +134,7 @@ mod tests {
             (mount.point.as_str(), mount.root.as_str()),
             ("/mnt/a b", "/sub")
         );
+        assert_eq!(mount.device, "8:2");
         assert_eq!(mount.options, ["rw", "noatime"]);
         assert_eq!(mount.super_options, ["rw", "errors=remount-ro"]);
         assert_eq!(

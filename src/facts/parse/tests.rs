@@ -443,3 +443,38 @@ fn nothing_came_back_is_an_error_of_every_fact() {
         }
     }
 }
+
+#[test]
+fn an_account_is_missing_only_where_the_databases_were_read() {
+    let account = |name: &str, passwd: &str, group: &str| {
+        let line = "pi:x:1000:1000::/home/pi:/bin/bash\n";
+        answer(
+            Fact::Account {
+                name: name.to_owned(),
+            },
+            vec![
+                frame("passwd", line, passwd),
+                frame("group", "pi:x:1000:\nvideo:x:44:pi\n", group),
+            ],
+        )
+    };
+    for status in ["0", "2"] {
+        let Ok(FactValue::Account(found)) = account("pi", status, "0") else {
+            panic!("{status}")
+        };
+        assert_eq!(found.groups, ["pi", "video"]);
+        assert_eq!(account("ann", status, "0"), Err(FactError::NotFound));
+    }
+    for (passwd, group, words) in [
+        ("137", "0", "`getent passwd` ended with status 137"),
+        ("1", "0", "`getent passwd` ended with status 1"),
+        ("2", "137", "`getent group` ended with status 137"),
+        ("0", "2", "`getent group` ended with status 2"),
+    ] {
+        for name in ["pi", "ann"] {
+            let failed = Err(FactError::Failed(words.to_owned()));
+            assert_eq!(account(name, passwd, group), failed, "{name}");
+        }
+    }
+    assert_eq!(account("ann", "timeout", "0"), Err(FactError::TimedOut));
+}

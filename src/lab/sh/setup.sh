@@ -4,6 +4,10 @@ systemctl enable systemd-networkd.service ssh.service lab-early.service lab-host
 # Clocks, packages and disks are the host's business, and nothing may happen on a node while a test looks at it.
 systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
   systemd-timesyncd.service e2scrub_reap.service
+# On cgroup v1 nobody tells systemd in a node that a user's manager has come to its end: every way down would wait for all
+# the time limits of its stop, two minutes each.
+mkdir -p /etc/systemd/system/user@.service.d
+printf '[Service]\nTimeoutStopSec=1s\n' >/etc/systemd/system/user@.service.d/lab.conf
 # As Raspberry Pi OS has it: one user, with sudo and without a password.
 useradd --create-home --uid 1000 --shell /bin/bash --groups sudo,adm pi
 echo 'pi ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/010_pi-nopasswd

@@ -38,6 +38,24 @@ pub fn key_of(line: &str) -> Option<(&str, &str)> {
     })
 }
 
+/// What stands before type and key of a line.
+pub fn options_of(line: &str) -> &str {
+    let line = line.trim();
+    let Some((kind, body)) = key_of(line) else {
+        return "";
+    };
+    // Options may hold the same words in quotes, a comment as well: it is the first place where the two follow each other.
+    let place = line.match_indices(kind).find_map(|(place, _)| {
+        let rest = line.get(place + kind.len()..)?;
+        let follows = rest.trim_start().starts_with(body) && rest.starts_with(char::is_whitespace);
+        follows.then_some(place)
+    });
+    place
+        .and_then(|place| line.get(..place))
+        .unwrap_or_default()
+        .trim_end()
+}
+
 /// Whether a key's base64 says of itself that it is of this type: a line that was cut or glued wrongly does not.
 pub fn is_body(kind: &str, body: &str) -> bool {
     let Ok(bytes) = STANDARD.decode(body) else {

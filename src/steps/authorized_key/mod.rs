@@ -1,6 +1,7 @@
 //! `authorized_key`: a public key that opens an account.
 
 mod key;
+mod own;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -239,6 +240,9 @@ impl AuthorizedKey {
             Err(failure) => return Ok(Some(failure)),
         };
         let new = self.edit(old);
+        if let Some(failure) = own::refusal(known.login()?, &self.user, old, &new) {
+            return Ok(Some(failure));
+        }
         let safe = stat.is_some_and(|stat| stat.uid == account.uid && stat.mode & 0o022 == 0);
         if new.lines().ne(old.lines()) || !safe {
             changes.diff.push(DiffLine::both(format!(
@@ -272,6 +276,9 @@ impl AuthorizedKey {
         let new = self.edit(old);
         if new.lines().eq(old.lines()) {
             return Ok(Decision::Unchanged);
+        }
+        if let Some(failure) = own::refusal(known.login()?, &self.user, old, &new) {
+            return Ok(Decision::Refused(failure));
         }
         Ok(Decision::Drift {
             diff: diff::text(old, &new),
@@ -353,7 +360,10 @@ impl Kind for AuthorizedKey {
 
     fn facts(&self, known: &Known<'_>) -> Want {
         let paths = self.paths().into_iter().flat_map(|paths| paths.facts());
-        Want::all(known, [self.account_fact()].into_iter().chain(paths))
+        Want::all(
+            known,
+            [self.account_fact(), Fact::Login].into_iter().chain(paths),
+        )
     }
 
     fn decide(&self, known: &Known<'_>) -> Result<Decision<Self::Drift>, Unreadable> {

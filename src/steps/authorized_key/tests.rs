@@ -3,7 +3,7 @@ use serde_json::json;
 use super::super::shared::given::{Given, written};
 use super::super::shared::testing::{drift, lines, mistakes, refusal, wish};
 use super::*;
-use crate::facts::fact::FactValue;
+use crate::facts::fact::{FactValue, Login};
 
 const BODY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 const OTHER: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ== bob@desk";
@@ -129,4 +129,73 @@ fn mistakes_are_told() {
     }
     let options = json!({ "user": "pi", "key": format!("ssh-ed25519 {BODY}"), "options": ["a b", "from=\"x y, z\""] });
     assert_eq!(mistakes::<AuthorizedKey>(options).lines().count(), 1);
+}
+
+fn logged_in(given: Given, user: &str, key: Option<&str>) -> Given {
+    let login = Login {
+        user: user.to_owned(),
+        key: key.map(str::to_owned),
+    };
+    given.fact(Fact::Login, FactValue::Login(login))
+}
+
+#[test]
+fn the_key_that_hmco_boot_logged_in_with_is_neither_removed_nor_restricted() {
+    let own = format!("ssh-ed25519 {BODY}");
+    let both = format!("{OTHER}\n{own} anna@desk\n");
+    let other = |more: serde_json::Value| {
+        let mut table = json!({ "user": "pi", "key": OTHER });
+        table
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        wish::<AuthorizedKey>(table)
+    };
+    for bad in [
+        other(json!({ "exclusive": true })),
+        key(json!({ "state": "absent" })),
+        key(json!({ "options": ["from=\"10.0.0.1\""] })),
+    ] {
+        let told = refusal(logged_in(with_keys(&both), "pi", Some(&own)).decide(&bad));
+        assert!(
+            told.contains("the key that hmco-boot is using for pi"),
+            "{told}"
+        );
+        assert!(told.contains("log in with the new key first"), "{told}");
+        // Another user's, another key, and no key at all (a certificate) are not in the way.
+        for (user, key) in [
+            ("root", Some(own.as_str())),
+            ("pi", Some("ssh-ed25519 AAAAother")),
+            ("pi", None),
+        ] {
+            drift(logged_in(with_keys(&both), user, key).decide(&bad));
+        }
+    }
+    let login = |text: &str| logged_in(with_keys(text), "pi", Some(&own));
+    drift(login(&both).decide(&key(json!({ "exclusive": true }))));
+    drift(login(&both).decide(&other(json!({ "state": "absent" }))));
+    // It came in by another file, or by a line that stays as it is.
+    drift(login(OTHER).decide(&other(json!({ "options": ["no-pty"] }))));
+    let restricted = format!("from=\"10.0.0.1, x\" {own} a\n{OTHER}\n");
+    let same = key(json!({ "options": ["from=\"10.0.0.1, x\""], "exclusive": true }));
+    drift(login(&restricted).decide(&same));
+    drift(login(&restricted).decide(&key(json!({}))));
+    // Which of two lines let it in is not known.
+    refusal(login(&format!("{restricted}{own}\n")).decide(&same));
+}
+
+#[test]
+fn options_end_where_the_key_begins() {
+    let own = format!("ssh-ed25519 {BODY}");
+    for (before, options) in [
+        ("", ""),
+        ("  no-pty ", "no-pty"),
+        (
+            "command=\"x ssh-ed25519 y\" ",
+            "command=\"x ssh-ed25519 y\"",
+        ),
+    ] {
+        let line = format!("{before}{own} {own}");
+        assert_eq!(key::options_of(&line), options, "{line}");
+    }
 }

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::attributes::in_the_way;
-use super::shared::{diff, yes};
+use super::shared::{CMDLINE_MARK, diff, yes};
 use super::{Class, Decision, Kind, Touches, Want};
-use crate::facts::fact::{Fact, FileKind, FileStat};
+use crate::facts::fact::{Boot, Fact, FactValue, FileKind, FileStat};
 use crate::facts::known::{Known, Unreadable};
 use crate::facts::questions::CMDLINE_FILES;
 use crate::model::action::{Action, Ownership};
@@ -75,7 +75,13 @@ impl BootCmdline {
         )
     }
 
-    fn edit(&self, path: &AbsPath, stat: &FileStat, bytes: &[u8]) -> Decision<Vec<Action>> {
+    fn edit(
+        &self,
+        path: &AbsPath,
+        stat: &FileStat,
+        bytes: &[u8],
+        boot: &Boot,
+    ) -> Decision<Vec<Action>> {
         let Ok(old) = std::str::from_utf8(bytes) else {
             return Decision::Refused(
                 Failure::new(format!("{path} is no UTF-8 text"))
@@ -92,21 +98,47 @@ impl BootCmdline {
         let text = old.replacen(line, &new, 1);
         let mut lines = diff::text(old, &text);
         lines.push(DiffLine::both("takes effect after a reboot"));
+        // First: where the rest fails, this step is done again, and not the other way round.
+        let mut actions = match words::still_runs(line, &new, &boot.cmdline) {
+            true => mark(),
+            false => Vec::new(),
+        };
+        actions.push(Action::WriteFile {
+            path: path.clone(),
+            content: Text::plain(text),
+            // FAT has neither: these are what its mount shows, so that nothing is asked of it.
+            mode: Mode(stat.mode),
+            owner: Ownership {
+                user: Some(stat.uid.to_string()),
+                group: Some(stat.gid.to_string()),
+            },
+            backup: self.backup,
+        });
         Decision::Drift {
             diff: lines,
-            drift: vec![Action::WriteFile {
-                path: path.clone(),
-                content: Text::plain(text),
-                // FAT has neither: these are what its mount shows, so that nothing is asked of it.
-                mode: Mode(stat.mode),
-                owner: Ownership {
-                    user: Some(stat.uid.to_string()),
-                    group: Some(stat.gid.to_string()),
-                },
-                backup: self.backup,
-            }],
+            drift: actions,
         }
     }
+}
+
+/// Tells the kind `reboot` that this boot has words which the next one shall not have.
+fn mark() -> Vec<Action> {
+    let Ok(path) = AbsPath::new(CMDLINE_MARK) else {
+        return Vec::new();
+    };
+    let folder = path.parent().map(|path| Action::MakeDirectory {
+        path,
+        mode: Mode(0o755),
+        owner: Ownership::default(),
+    });
+    let file = Action::WriteFile {
+        path,
+        content: Text::plain("words were removed or replaced\n"),
+        mode: Mode(0o644),
+        owner: Ownership::default(),
+        backup: false,
+    };
+    folder.into_iter().chain([file]).collect()
 }
 
 /// The one line, without blanks around.
@@ -177,7 +209,7 @@ impl Kind for BootCmdline {
             let content = Self::content_fact(&path);
             [Fact::Stat { path }, content]
         });
-        Want::all(known, facts)
+        Want::all(known, facts.chain([Fact::Boot]))
     }
 
     fn decide(&self, known: &Known<'_>) -> Result<Decision<Self::Drift>, Unreadable> {
@@ -190,7 +222,11 @@ impl Kind for BootCmdline {
             }
             let content = known.content(&Self::content_fact(&path))?;
             let bytes = content.and_then(|content| content.bytes.as_deref());
-            return Ok(self.edit(&path, stat, bytes.unwrap_or_default()));
+            let boot = match known.value(&Fact::Boot)? {
+                Some(FactValue::Boot(boot)) => boot,
+                _ => return Err(known.odd_answer(&Fact::Boot)),
+            };
+            return Ok(self.edit(&path, stat, bytes.unwrap_or_default(), boot));
         }
         Ok(Decision::Refused(self.nowhere()))
     }
@@ -207,6 +243,8 @@ impl Kind for BootCmdline {
             .filter_map(|path| AbsPath::new(&format!("{path}.hmco-boot-old")).ok())
             .collect();
         touches.paths.extend(kept);
+        // What the kind `reboot` looks at.
+        touches.paths.extend(AbsPath::new(CMDLINE_MARK).ok());
         touches
     }
 }

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::super::shared::given::{Given, written};
-use super::super::shared::testing::{drift, lines, mistakes, refusal, wish};
+use super::super::shared::testing::{drift, lines, mistakes, refusal, wish, wish as wish_of};
 use super::*;
 
 const NEW: &str = "/boot/firmware/cmdline.txt";
@@ -77,6 +77,53 @@ fn what_would_not_boot_or_is_ambiguous_is_refused() {
         .file(NEW, LINE)
         .with(NEW, |stat| stat.kind = FileKind::Symlink);
     assert!(refusal(link.decide(&cgroups())).contains("is a symbolic link"));
+}
+
+#[test]
+fn words_that_are_taken_off_a_running_kernel_leave_a_mark_for_the_restart() {
+    let mark = "/run/hmco-boot/reboot-cmdline";
+    let running = |cmdline: &str| {
+        let boot = Boot {
+            cmdline: cmdline.to_owned(),
+            ..Boot::default()
+        };
+        Given::pi()
+            .fact(Fact::Boot, FactValue::Boot(boot))
+            .file(NEW, &format!("{LINE} quiet loglevel=3"))
+    };
+    let marked = |machine: &Given, wish: serde_json::Value| {
+        let wish: BootCmdline = wish_of(wish);
+        let (_, actions) = drift(machine.decide(&wish));
+        let at = |is: &dyn Fn(&Action) -> bool| actions.iter().position(is);
+        let marks =
+            at(&|action| matches!(action, Action::WriteFile { path, .. } if path.as_str() == mark));
+        let edits =
+            at(&|action| matches!(action, Action::WriteFile { path, .. } if path.as_str() == NEW));
+        assert!(marks < edits, "the mark comes first: {actions:?}");
+        assert_eq!(
+            marks.is_some(),
+            matches!(&actions[0], Action::MakeDirectory { .. })
+        );
+        marks.is_some()
+    };
+    let pi = running(
+        "8250.nr_uarts=0 console=ttyAMA10,115200 console=tty1 root=PARTUUID=1-02 rootwait quiet loglevel=3",
+    );
+    assert!(marked(&pi, json!({ "remove": ["quiet"] })));
+    assert!(marked(&pi, json!({ "add": ["loglevel=7"] })), "replaced");
+    assert!(
+        marked(&pi, json!({ "remove": ["console=serial0,115200"] })),
+        "as the firmware writes it"
+    );
+    assert!(!marked(&pi, json!({ "add": ["splash"] })), "only added");
+    let restarted = running("console=tty1 root=PARTUUID=1-02 rootwait");
+    assert!(!marked(
+        &restarted,
+        json!({ "remove": ["quiet", "console=serial0,115200"] })
+    ));
+    let wish: BootCmdline = wish_of(json!({ "remove": ["quiet"] }));
+    let path = AbsPath::new(mark).unwrap();
+    assert!(wish.touches().intersects(&Fact::Stat { path }));
 }
 
 #[test]

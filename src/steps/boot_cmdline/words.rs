@@ -44,6 +44,28 @@ pub fn is_removed(word: &str, remove: &[String]) -> bool {
     })
 }
 
+/// Whether a word of the old line that the new one lacks is on the running kernel's command line.
+pub fn still_runs(old: &str, new: &str, running: &str) -> bool {
+    let (new, running) = (split(new), split(running));
+    let runs = |word: &str| running.contains(&word) || running.iter().any(|r| is_serial(word, r));
+    split(old)
+        .into_iter()
+        .any(|word| !new.contains(&word) && runs(word))
+}
+
+/// Whether a running word is what the firmware of a Raspberry Pi made of `console=serial0,115200`: it puts the real device
+/// (`ttyS0`, `ttyAMA10`) in place of `serial0` and `serial1`.
+fn is_serial(word: &str, running: &str) -> bool {
+    let parts = |word: &str, names: &[&str]| -> Option<(String, String)> {
+        let (key, value) = word.split_once('=')?;
+        let rest = names.iter().find_map(|name| value.strip_prefix(name))?;
+        let options = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        Some((key.to_owned(), options.to_owned()))
+    };
+    let wanted = parts(word, &["serial"]);
+    wanted.is_some() && wanted == parts(running, &["ttyAMA", "ttyS"])
+}
+
 /// The line with these words added and removed; `None` where nothing is to be done.
 pub fn edit(line: &str, add: &[String], remove: &[String], several: &[String]) -> Option<String> {
     let old = split(line);

@@ -1,16 +1,21 @@
 # mount|remount SOURCE PATH TYPE OPTIONS, unmount PATH, reload
 
-# How often something is mounted at a place: to n. The kernel writes blanks as \040.
+# How often something is mounted at a place, but for mounts of type $2: to n. The kernel writes blanks as \040.
 layers() {
   p=$(printf '%s' "$1" | sed 's/\\/\\134/g; s/ /\\040/g; s/\t/\\011/g')
   n=0
   while read -r a b c d point rest; do
-    if [ "$point" = "$p" ]; then n=$((n + 1)); fi
+    if [ "$point" != "$p" ]; then continue; fi
+    case $rest in
+      *" - ${2:-none} "*) ;;
+      *) n=$((n + 1)) ;;
+    esac
   done < "$R/proc/self/mountinfo"
 }
 case $1 in
   mount)
-    layers "$3"
+    # What waits for the first access is no mount yet.
+    layers "$3" autofs
     if [ "$n" -gt 0 ]; then exit 0; fi
     exec mount -t "$4" -o "$5" "$2" "$R$3"
     ;;

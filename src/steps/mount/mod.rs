@@ -3,6 +3,7 @@
 mod live;
 mod table;
 
+use live::Wished;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,9 @@ use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
 use crate::model::units::Mode;
 
+/// The file system that stands for another until the first access.
+const AUTOFS: &str = "autofs";
+
 const APPLY: &str = include_str!("apply.sh");
 
 /// A file system that is mounted, now and (by its line in /etc/fstab) at every boot. It is mounted first and written down
@@ -26,9 +30,10 @@ const APPLY: &str = include_str!("apply.sh");
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mount {
-    /// Where: a folder, made where it is missing.
+    /// Where: a folder, made where it is missing. Its real path: none of its folders is a symbolic link.
     pub path: AbsPath,
-    /// What: a device, better `UUID=...` or `LABEL=...` (`lsblk -f` shows them), `nas:/export`, `tmpfs`. Needed but for
+    /// What: a device, better `UUID=...` or `LABEL=...` (`lsblk -f` shows them), `nas:/export`, `tmpfs`; with the option
+    /// `bind` a folder, by its real path. Needed but for
     /// `state = "unmounted"` and `"absent"`.
     #[serde(default)]
     pub source: Option<String>,
@@ -101,6 +106,87 @@ impl Mount {
         self.fs_type.as_deref().unwrap_or("auto")
     }
 
+    fn wished<'a>(&'a self, options: &'a [String]) -> Wished<'a> {
+        Wished {
+            point: &self.path,
+            source: self.source(),
+            fs_type: self.fs_type(),
+            options,
+        }
+    }
+
+    /// All that must be no symbolic link: the kernel tells mounts by their real paths, so by another one they are not found.
+    fn no_links(&self) -> Vec<AbsPath> {
+        let options = self.options();
+        let bound = self.wished(&options).bound();
+        let above = |path: AbsPath| {
+            let mut all: Vec<AbsPath> =
+                std::iter::successors(Some(path), AbsPath::parent).collect();
+            all.retain(|path| path.as_str() != "/");
+            all.reverse();
+            all
+        };
+        let bound = bound.filter(|_| self.state == State::Mounted);
+        above(self.path.clone())
+            .into_iter()
+            .chain(bound.into_iter().flat_map(above))
+            .collect()
+    }
+
+    fn behind_a_link(&self, known: &Known<'_>) -> Result<Option<Failure>, Unreadable> {
+        for path in self.no_links() {
+            if let Some(stat) = known.stat(&path)?
+                && stat.kind == FileKind::Symlink
+            {
+                let to = diff::shown(stat.link_target.as_deref().unwrap_or("?"));
+                return Ok(Some(
+                    Failure::new(format!("{path} is a symbolic link to {to}")).hint(
+                        "write the real path (`realpath` on the machine tells it): by another one a mount is not found again",
+                    ),
+                ));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All that is mounted there, the last one on top.
+    fn at_place<'a>(&self, known: &Known<'a>) -> Result<Vec<&'a Live>, Unreadable> {
+        let mounts = known.mounts()?.iter();
+        Ok(mounts
+            .filter(|mount| mount.point == self.path.as_str())
+            .collect())
+    }
+
+    /// What is to be done now.
+    fn live_part(
+        &self,
+        known: &Known<'_>,
+        changed: bool,
+        todo: &mut Todo,
+    ) -> Result<Option<Failure>, Unreadable> {
+        let mut mounts = self.at_place(known)?;
+        if self.state != State::Mounted {
+            if let Some(top) = mounts.last() {
+                todo.diff
+                    .push(DiffLine::old(format!("mounted: {}", live::shown(top))));
+                todo.run(&["unmount", self.path.as_str()]);
+            }
+            return Ok(None);
+        }
+        // Of systemd, which mounts at the first access.
+        let waits = mounts.iter().any(|mount| mount.fs_type == AUTOFS);
+        mounts.retain(|mount| mount.fs_type != AUTOFS);
+        if mounts.is_empty() {
+            if waits && self.options().iter().any(|o| o == "x-systemd.automount") {
+                return Ok(None);
+            }
+            if let Some(failure) = self.folder(known, todo)? {
+                return Ok(Some(failure));
+            }
+        }
+        self.mount(mounts.last().copied(), known, changed, todo)
+    }
+
     /// Mounting, or mounting anew with other options.
     fn mount(
         &self,
@@ -109,13 +195,11 @@ impl Mount {
         changed: bool,
         todo: &mut Todo,
     ) -> Result<Option<Failure>, Unreadable> {
-        let device = match live::device(self.source()) {
-            Some(path) => match known.stat(&path)? {
-                Some(stat) => stat.link_target.clone().or(Some(path.to_string())),
-                None => return Ok(Some(live::no_device(self.source(), &path))),
-            },
-            None => None,
-        };
+        if let Some(path) = live::device(self.source())
+            && known.stat(&path)?.is_none()
+        {
+            return Ok(Some(live::no_device(self.source(), &path)));
+        }
         let words = [self.source(), self.path.as_str(), self.fs_type()];
         let options = self.option_text();
         let Some(live) = live else {
@@ -126,21 +210,15 @@ impl Mount {
             todo.run(&["mount", words[0], words[1], words[2], &options]);
             return Ok(None);
         };
-        if !live::is_same(
-            live,
-            self.source(),
-            device.as_deref(),
-            self.fs_type(),
-            &self.options(),
-        ) {
+        let wished = self.options();
+        if !self.wished(&wished).is(live, known)? {
             return Ok(Some(
                 Failure::new(format!("something else is mounted at {}", self.path))
-                    .evidence(format!("{} ({})", live.source, live.fs_type))
+                    .evidence(live::shown(live))
                     .evidence(format!("wanted: {} ({})", self.source(), self.fs_type()))
-                    .hint("unmount that first (`state = \"unmounted\"` in a step before this one), if it is not needed"),
+                    .hint("unmount that first (`state = \"unmounted\"` in a step before this one), if it is not needed; if it is the same by another name, write that name as `source`"),
             ));
         }
-        let wished = self.options();
         let differing = live::flags(live, &wished);
         if !differing.is_empty() || changed {
             for flag in differing {
@@ -238,19 +316,31 @@ impl Kind for Mount {
     fn facts(&self, known: &Known<'_>) -> Want {
         let mut facts = fstab::facts();
         facts.push(Fact::Mounts);
+        let options = self.options();
+        let wished = self.wished(&options);
+        let links = wished.link().filter(|_| self.state == State::Mounted);
+        let stats = self.no_links().into_iter().chain(links);
         facts.push(Fact::Stat {
             path: self.path.clone(),
         });
-        facts.extend(live::device(self.source()).map(|path| Fact::Stat { path }));
+        facts.extend(stats.map(|path| Fact::Stat { path }));
+        // What is there tells what else is to be read of it; where it could not be read, that is told by `decide`.
+        if self.state == State::Mounted
+            && known.answer(&Fact::Mounts).is_some()
+            && let Ok(mounts) = self.at_place(known)
+        {
+            let top = mounts.iter().rfind(|mount| mount.fs_type != AUTOFS);
+            facts.extend(top.into_iter().flat_map(|live| wished.facts(live)));
+        }
+        facts.sort();
+        facts.dedup();
         Want::all(known, facts)
     }
 
     fn decide(&self, known: &Known<'_>) -> Result<Decision<Self::Drift>, Unreadable> {
-        let mounts: Vec<&Live> = known
-            .mounts()?
-            .iter()
-            .filter(|mount| mount.point == self.path.as_str())
-            .collect();
+        if let Some(failure) = self.behind_a_link(known)? {
+            return Ok(Decision::Refused(failure));
+        }
         let text = match fstab::text(known)? {
             Ok(text) => text,
             Err(failure) => return Ok(Decision::Refused(failure)),
@@ -263,23 +353,8 @@ impl Kind for Mount {
             },
         };
         let mut todo = Todo::default();
-        if self.state == State::Mounted {
-            if mounts.is_empty()
-                && let Some(failure) = self.folder(known, &mut todo)?
-            {
-                return Ok(Decision::Refused(failure));
-            }
-            if let Some(failure) =
-                self.mount(mounts.last().copied(), known, new.is_some(), &mut todo)?
-            {
-                return Ok(Decision::Refused(failure));
-            }
-        } else if let Some(top) = mounts.last() {
-            todo.diff.push(DiffLine::old(format!(
-                "mounted: {} ({})",
-                top.source, top.fs_type
-            )));
-            todo.run(&["unmount", self.path.as_str()]);
+        if let Some(failure) = self.live_part(known, new.is_some(), &mut todo)? {
+            return Ok(Decision::Refused(failure));
         }
         if let Some(new) = new {
             todo.diff.push(DiffLine::both(fstab::PATH));

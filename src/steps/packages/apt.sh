@@ -90,12 +90,15 @@ repair() {
   dpkg --force-confold --force-confdef --configure -a >&2 || say "dpkg could not configure everything yet"
   broken || return 0
   if [ "$update" != never ] && ! lists_are_fresh; then read_lists; fi
-  if ! apt --fix-broken install; then
+  fixed=yes
+  apt --fix-broken install || fixed=
+  # apt may also succeed and leave a package whose unpacking was cut off as it was.
+  if [ -z "$fixed" ] || broken; then
     # What has to be unpacked again is named by dpkg: its records say `reinstreq`.
     again=$(dpkg-query -W -f '${Status} ${binary:Package}\n' | sed -n 's/^[a-z]* reinstreq [a-z-]* //p')
-    [ -n "$again" ] || give_up
+    [ -n "$fixed$again" ] || give_up
     # shellcheck disable=SC2086
-    apt --reinstall install $again || give_up
+    if [ -n "$again" ]; then apt --reinstall install $again || give_up; fi
   fi
   if broken; then
     dpkg --audit >&2 || true

@@ -90,6 +90,27 @@ fn every_reason_is_told_and_each_can_be_left_out() {
 }
 
 #[test]
+fn words_that_were_taken_off_are_a_reason_and_blank_lines_are_none() {
+    let any = wish::<Reboot>(json!({}));
+    let mark = "/run/hmco-boot/reboot-cmdline";
+    let (diff, _) = drift(decide(&any, pi(), SAME, &[mark]));
+    assert!(
+        lines(&diff).contains("words that were removed or replaced"),
+        "{}",
+        lines(&diff)
+    );
+    let without = wish::<Reboot>(json!({ "cmdline": false }));
+    assert_eq!(decide(&without, pi(), SAME, &[mark]), Decision::Unchanged);
+    let (diff, _) = drift(decide(
+        &any,
+        pi(),
+        &format!("\n  \n{} new=1", SAME.trim()),
+        &[],
+    ));
+    assert!(lines(&diff).contains("new=1"), "{}", lines(&diff));
+}
+
+#[test]
 fn a_restart_that_would_come_back_in_every_run_is_a_mistake() {
     let cases = [
         json!({ "required": false, "cmdline": false }),

@@ -21,6 +21,10 @@ use serde::{Deserialize, Serialize};
 use super::Touches;
 use crate::model::path::AbsPath;
 
+/// There from when words were taken off the next boot's kernel command line until that boot: nothing else tells words
+/// that were taken off from those that a firmware adds.
+pub const CMDLINE_MARK: &str = "/run/hmco-boot/reboot-cmdline";
+
 /// Whether something shall be there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

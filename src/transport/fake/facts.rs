@@ -46,6 +46,8 @@ pub(super) fn of_tree(tree: &FakeTree, fact: &Fact) -> Option<Result<FactValue, 
                 units: Vec::new(),
             }))
         }
+        // Nobody logs in to memory.
+        Fact::Login => Some(Err(FactError::NotFound)),
         Fact::SysctlFiles => found(FactValue::SysctlFiles(sysctl_files(tree))),
         Fact::K3sData => found(FactValue::K3sData(K3sData {
             etcd: there(tree, "/var/lib/rancher/k3s/server/db/etcd/member"),

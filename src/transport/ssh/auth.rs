@@ -53,15 +53,17 @@ struct Session<'a> {
     /// It took a key and wants something else as well.
     partial: bool,
     asked: bool,
+    /// The public key that was taken last.
+    key: Option<PublicKey>,
 }
 
-/// Authenticates; [`AuthError`] names everything that was tried.
+/// Authenticates; [`AuthError`] names everything that was tried. Gives the key that was taken, where it was a bare key.
 pub(super) async fn authenticate(
     handle: &mut Handle<Client>,
     hop: &Hop,
     access: &Access,
     ending: &Ending,
-) -> Result<(), AuthError> {
+) -> Result<Option<PublicKey>, AuthError> {
     let mut session = Session {
         handle,
         hop,
@@ -71,9 +73,10 @@ pub(super) async fn authenticate(
         methods: String::new(),
         partial: false,
         asked: false,
+        key: None,
     };
     if session.all_methods().await? {
-        Ok(())
+        Ok(session.key)
     } else {
         Err(session.refused())
     }
@@ -261,7 +264,14 @@ impl Session<'_> {
         };
         let answer = timeout(self.access.timeouts.auth, offered).await;
         match answer {
-            Ok(Ok(result)) => self.answered(result),
+            Ok(Ok(result)) => {
+                self.answered(result)?;
+                self.key = match identity {
+                    AgentIdentity::PublicKey { key, .. } => Some(key.clone()),
+                    AgentIdentity::Certificate { .. } => None,
+                };
+                Ok(())
+            }
             Ok(Err(SignError::Locked)) => Err(Attempt::Locked),
             Ok(Err(SignError::Gone)) => Err(Attempt::Closed),
             Ok(Err(SignError::Failed(why))) => Err(Attempt::Failed(why)),

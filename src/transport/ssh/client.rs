@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client::{Handle, Msg};
+use russh::keys::PublicKey;
 use russh::{Channel, ChannelOpenFailure};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::Access;
-use super::handshake::{Client, dial, shake_hands};
+use super::handshake::{Client, Greeted, dial, shake_hands};
 use super::route::{Hop, Route};
 use super::wire::Cut;
 use crate::model::outcome::Failure;
@@ -22,6 +23,7 @@ pub struct Connection {
     handle: Handle<Client>,
     name: String,
     channel_limit: Duration,
+    key: Option<PublicKey>,
     ending: Arc<Ending>,
     _cut: Cut,
     /// The bastion it goes through.
@@ -79,6 +81,13 @@ impl Connection {
     /// Whether it has ended.
     pub fn is_closed(&self) -> bool {
         self.handle.is_closed()
+    }
+
+    /// The public key that the machine let in, `TYPE BASE64`; `None` after a certificate or a password.
+    pub fn key(&self) -> Option<String> {
+        let line = self.key.as_ref()?.to_openssh().ok()?;
+        let mut words = line.split(' ');
+        Some(format!("{} {}", words.next()?, words.next()?))
     }
 
     /// Why it ended, as far as is known.
@@ -220,11 +229,17 @@ async fn hop(
             }
         };
         match opened? {
-            Some((handle, ending, cut)) => {
+            Some(Greeted {
+                handle,
+                ending,
+                cut,
+                key,
+            }) => {
                 return Ok(Connection {
                     handle,
                     name: hop.name.clone(),
                     channel_limit: access.timeouts.channel,
+                    key,
                     ending,
                     _cut: cut,
                     _before: before,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use russh::client::{self, DisconnectReason, Handle};
-use russh::keys::PublicKeyOrCertificate;
+use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use russh::{AlgorithmKind, ChannelId, ChannelOpenFailure};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -78,14 +78,21 @@ fn prepare(stream: &TcpStream, timeouts: &Timeouts) {
     }
 }
 
-type Opened = (Handle<Client>, Arc<Ending>, Cut);
+/// A server that let us in.
+pub(super) struct Greeted {
+    pub handle: Handle<Client>,
+    pub ending: Arc<Ending>,
+    pub cut: Cut,
+    /// See [`authenticate`].
+    pub key: Option<PublicKey>,
+}
 
 /// The SSH handshake and the login. `None`: connect again, the passphrase is known now.
 pub(super) async fn shake_hands<S>(
     hop: &Hop,
     stream: S,
     access: &Access,
-) -> Result<Option<Opened>, HostError>
+) -> Result<Option<Greeted>, HostError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -103,7 +110,12 @@ where
         Err(_) => return Err(silent(hop, &access.timeouts)),
     };
     match authenticate(&mut handle, hop, access, &ending).await {
-        Ok(()) => Ok(Some((handle, ending, cut))),
+        Ok(key) => Ok(Some(Greeted {
+            handle,
+            ending,
+            cut,
+            key,
+        })),
         Err(AuthError::Refused(failure)) => Err(no_way(false, failure)),
         Err(AuthError::Closed(failure)) => Err(no_way(true, failure)),
         Err(AuthError::Again) => Ok(None),

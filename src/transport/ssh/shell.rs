@@ -14,6 +14,7 @@ use super::channel::{Progress, SshControl, Streams};
 use super::client::{Connection, Unopened, no_way};
 use super::route::{Password, Route};
 use super::sudo::{self, Gate, Sudo};
+use crate::facts::fact::Login;
 use crate::model::outcome::Failure;
 use crate::transport::shell::{Running, Shell};
 use crate::transport::{BoxFuture, HostError, HostErrorKind};
@@ -308,6 +309,16 @@ impl SshShell {
 impl Shell for SshShell {
     fn start<'a>(&'a self, program: &'a [String]) -> BoxFuture<'a, Result<Running, HostError>> {
         Box::pin(self.start_shell(program))
+    }
+
+    fn login(&self) -> BoxFuture<'_, Option<Login>> {
+        Box::pin(async move {
+            let line = self.line.lock().await;
+            line.as_ref().map(|line| Login {
+                user: self.who.user.clone(),
+                key: line.connection.key(),
+            })
+        })
     }
 }
 
