@@ -2,6 +2,7 @@
 //! Needs root and an sshd, and says so where it is skipped.
 
 #![expect(
+    clippy::too_many_lines,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
