@@ -99,6 +99,7 @@ pub fn seeds() -> Vec<Action> {
             mode: Mode(0o755),
             owner: Ownership::default(),
             backup: false,
+            replaces: None,
         }])
         .collect()
 }
