@@ -1,6 +1,6 @@
-//! What this machine remembers of a store, outside the tree: which keys somebody here approved, and the last counter and
-//! seal of the manifest it saw. What is in git can be swapped, slipped in by a merge or rolled back; this cannot, by the
-//! same way.
+//! Which keys somebody at this machine approved as readers of a store. It lies outside the tree: what is in git can be
+//! swapped, or slipped in by a merge; this cannot, by the same way. The counter and seal that were seen last lie beside it
+//! in a file of their own (the store's), so that neither is ever written with an old copy of the other.
 
 #![expect(
     clippy::disallowed_methods,
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::recipients::{Fingerprint, Recipient};
 use crate::model::outcome::Failure;
+use crate::model::shell::quote;
 
 /// What the environment says about where configuration belongs; the command line hands it in.
 #[derive(Clone, Debug, Default)]
@@ -54,30 +55,27 @@ impl ConfigEnv {
     }
 }
 
-/// The record of one store.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Approved {
-    path: PathBuf,
-    content: Content,
-}
-
+/// The keys that were approved for one store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Content {
-    /// The counter of the last manifest that was accepted here; 0: none was.
-    #[serde(default)]
-    counter: u64,
-    /// Its seal.
-    #[serde(default)]
-    seal: String,
+pub struct Approved {
     /// By fingerprint: the reader's name when it was approved.
     #[serde(default)]
     approved: BTreeMap<String, String>,
 }
 
+/// Where the approvals of a store are, in the folder of records ([`ConfigEnv::stores`]).
+pub fn path(stores: &Path, store_id: &str) -> PathBuf {
+    stores.join(format!("{store_id}.approved.toml"))
+}
+
 impl Approved {
-    /// The record of a store in the folder of records ([`ConfigEnv::stores`]). Where there is none, this machine has not
-    /// seen the store before: nothing is approved, no counter is known.
+    /// Nothing is approved: a store that is still to be made.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// What was approved for a store. Where there is no record, nothing was.
     pub fn load(stores: &Path, store_id: &str) -> Result<Self, Failure> {
         if store_id.is_empty() || !store_id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(
@@ -85,50 +83,40 @@ impl Approved {
                     .hint("take secrets/manifest.toml back from git"),
             );
         }
-        let path = stores.join(format!("{store_id}.toml"));
+        let path = path(stores, store_id);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let content = Content::default();
-                return Ok(Self { path, content });
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::none()),
             Err(error) => return Err(unusable(&path, &error.to_string())),
         };
         let found = fs::metadata(&path).map_err(|error| unusable(&path, &error.to_string()))?;
         let user = rustix::process::geteuid().as_raw();
         if found.uid() != user && found.uid() != 0 || found.mode() & 0o022 != 0 {
-            return Err(
-                Failure::new(format!("others can write to {}", path.display())).hint(format!(
-                    "see that nothing was added to it, then: chown {user} {0} && chmod 600 {0}",
-                    crate::model::shell::quote(&path.to_string_lossy())
-                )),
-            );
+            let message = format!("others can write to {}", path.display());
+            return Err(Failure::new(message).hint(format!(
+                "see that nothing was added to it, then: chown {user} {0} && chmod 600 {0}",
+                quote(&path.to_string_lossy())
+            )));
         }
-        let content = toml::from_str(&text).map_err(|error| unusable(&path, error.message()))?;
-        Ok(Self { path, content })
+        toml::from_str(&text).map_err(|error| unusable(&path, error.message()))
     }
 
-    /// Writes the record, whole or not at all.
-    pub fn save(&self) -> Result<(), Failure> {
-        let text = toml::to_string(&self.content)
-            .map_err(|error| unusable(&self.path, &error.to_string()))?;
+    /// Writes the record of a store, whole or not at all.
+    pub fn save(&self, stores: &Path, store_id: &str) -> Result<(), Failure> {
+        let path = path(stores, store_id);
+        let text = toml::to_string(self).map_err(|error| unusable(&path, &error.to_string()))?;
         let text = format!(
-            "# What hmco-boot remembers of a store of secrets. It is not in git on purpose.\n{text}"
+            "# Keys that were approved here as readers of secrets. Not in git on purpose.\n{text}"
         );
-        write_private(&self.path, &text).map_err(|error| {
-            Failure::new(format!("cannot write {}: {error}", self.path.display()))
-                .hint("make room or give the folder to this user; without it a swapped or rolled-back secret would not be noticed")
+        write_private(&path, &text).map_err(|error| {
+            Failure::new(format!("cannot write {}: {error}", path.display()))
+                .hint("make room, or give the folder to this user")
         })
-    }
-
-    /// Where the record is.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Whether somebody here approved this key.
     pub fn is_approved(&self, fingerprint: Fingerprint) -> bool {
-        self.content.approved.contains_key(&fingerprint.to_string())
+        self.approved.contains_key(&fingerprint.to_string())
     }
 
     /// Those of `readers` that nobody here approved yet.
@@ -150,27 +138,13 @@ impl Approved {
 
     /// Takes an approval back.
     pub fn withdraw(&mut self, fingerprint: Fingerprint) {
-        self.content.approved.remove(&fingerprint.to_string());
-    }
-
-    /// Counter and seal of the last manifest that was accepted here; `None` where none was.
-    pub fn seen(&self) -> Option<(u64, &str)> {
-        let known = self.content.counter > 0 || !self.content.seal.is_empty();
-        known.then_some((self.content.counter, self.content.seal.as_str()))
-    }
-
-    /// Remembers counter and seal of a manifest that was accepted or written here.
-    pub fn saw(&mut self, counter: u64, seal: &str) {
-        self.content.counter = counter;
-        self.content.seal = seal.to_owned();
+        self.approved.remove(&fingerprint.to_string());
     }
 }
 
 fn unusable(path: &Path, why: &str) -> Failure {
-    Failure::new(format!("cannot use {}: {why}", path.display())).hint(
-        "restore it from a backup; without it all readers have to be approved again, and an older state of the secrets \
-         would not be noticed",
-    )
+    Failure::new(format!("cannot use {}: {why}", path.display()))
+        .hint("restore it from a backup, or remove it: all readers then have to be approved again")
 }
 
 /// Writes a file for this user's eyes only, and its folder, whole or not at all.
