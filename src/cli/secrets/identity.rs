@@ -24,10 +24,10 @@ pub struct IdentityArgs {
 impl IdentityArgs {
     /// Where to look for identities.
     pub fn env(&self, context: &Context<'_>) -> IdentityEnv {
-        let variable = variable(context, "HMCO_BOOT_IDENTITY");
+        let named = variable(context, "HMCO_BOOT_IDENTITY");
         IdentityEnv {
             named: self.identity.iter().map(|path| context.cwd.join(path)).collect(),
-            variable: variable.map(|path| context.cwd.join(path)),
+            variable: named.map(|path| context.cwd.join(path)),
             credentials: variable(context, "CREDENTIALS_DIRECTORY"),
             config: config_env(context).folder(),
             home: variable(context, "HOME"),

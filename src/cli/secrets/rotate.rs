@@ -43,7 +43,7 @@ pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result
         return Ok(ExitCode::Done);
     }
     place::approve(recipients.all(), &mut approved, &place, context)?;
-    let done = rekey::carry_out(inspection, &plan, &approved, place::today(), &|_, _| {});
+    let done = rekey::carry_out(inspection, &plan, &approved, &|_, _| {});
     let tree = done.map_err(|failure| failed(&failure))?;
     tell(&plan, false, context)?;
     if context.output.format() != Format::Json {

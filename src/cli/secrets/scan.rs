@@ -1,5 +1,6 @@
 //! `hmco-boot secrets scan`: secrets in plain text, before they are committed. Says where and what sort, never what.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -128,9 +129,16 @@ fn pieces(args: &Args, folder: &Path) -> Result<Vec<Piece>, CliError> {
     }
     let files = repository.files(&args.paths).map_err(|failure| failed(&failure))?;
     let mut pieces: Vec<Piece> = files.iter().filter_map(|path| git::read(folder, path)).collect();
-    let same = |one: &Piece, pieces: &[Piece]| pieces.iter().any(|other| other.path == one.path && other.bytes == one.bytes);
-    let other: Vec<Piece> = staged.into_iter().filter(|one| !same(one, &pieces)).collect();
-    pieces.extend(other);
+    let mut differs = Vec::new();
+    {
+        let there: BTreeMap<&str, &Piece> = pieces.iter().map(|piece| (piece.path.as_str(), piece)).collect();
+        for one in staged {
+            if there.get(one.path.as_str()).is_none_or(|other| other.bytes != one.bytes) {
+                differs.push(one);
+            }
+        }
+    }
+    pieces.extend(differs);
     Ok(pieces)
 }
 

@@ -126,7 +126,7 @@ fn value(item: &Item) -> Result<SecretValue, &'static str> {
     match binary {
         Some(text) => {
             let bytes = STANDARD.decode(text).map_err(|_| "is not base64")?;
-            Ok(SecretValue::new(bytes).as_binary())
+            Ok(SecretValue::new(bytes).into_binary())
         }
         None => Err("is no string: put quotes around it"),
     }
