@@ -11,7 +11,6 @@ use super::identity::{IdentityArgs, config_folder, refused};
 use super::place::{self, FOLDER, failed};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::output::Format;
-use crate::cli::paths::shown;
 use crate::cli::{Context, project};
 use crate::model::outcome::{ExitCode, Failure};
 use crate::secrets::approved::Approved;
@@ -118,7 +117,7 @@ pub fn make(
     let list = format!("{FOLDER}/{}", crate::secrets::recipients::FILE);
     if location.tree.join(manifest::FILE).exists() {
         made.left_alone.push(list);
-        let readers = place::Place::of(context).and_then(|place| place.recipients());
+        let readers = place::Place::at(root.to_path_buf(), context).and_then(|place| place.recipients());
         made.reads = readers?.by_fingerprint(own.public.fingerprint()).is_some();
         return Ok(made);
     }
@@ -163,7 +162,7 @@ fn own_identity(
     let path = config_folder(context)?.join(identity::FILE);
     let (text, _) = identity::generate("identity of hmco-boot: opens the secrets it is a reader of; keep it to yourself");
     write(&path, &text)?;
-    made.made.push(path.display().to_string());
+    made.made.push(at_home(&path, context));
     env.named = vec![path];
     Identities::find(&env, None, &mut asking).map_err(|failure| failed(&failure))
 }
@@ -195,7 +194,7 @@ fn recovery_key(
     let (text, public) = identity::generate(&about);
     if let Some(path) = out {
         write(path, &text)?;
-        made.recovery = Some(path.display().to_string());
+        made.recovery = Some(at_home(path, context));
         return Ok(public);
     }
     if context.output.interactive() && context.output.format() != Format::Json {
@@ -211,7 +210,7 @@ fn recovery_key(
         let path = folder.join(name);
         if !path.exists() {
             write(&path, &text)?;
-            made.recovery = Some(shown(&path, &context.cwd));
+            made.recovery = Some(at_home(&path, context));
             return Ok(public);
         }
     }
@@ -244,6 +243,16 @@ fn expect_outside(path: &Path, root: &Path) -> Result<(), CliError> {
             .hint("name a file elsewhere, best on another medium: --recovery-out FILE"));
     }
     Ok(())
+}
+
+/// A path as a person writes it.
+fn at_home(path: &Path, context: &Context<'_>) -> String {
+    let home = context.env.var("HOME").map(PathBuf::from);
+    let below = home.as_ref().and_then(|home| path.strip_prefix(home).ok());
+    match below {
+        Some(below) => format!("~/{}", below.display()),
+        None => path.display().to_string(),
+    }
 }
 
 /// Writes a private key into a new file.

@@ -38,6 +38,11 @@ impl Place {
             CliError::usage("there is no project here: no folder `inventory/`")
                 .hint("change to a project's folder, name it with `--project DIR`, or make one with `hmco-boot init`")
         })?;
+        Self::at(root, context)
+    }
+
+    /// The store of the project in a folder.
+    pub fn at(root: PathBuf, context: &Context<'_>) -> Result<Self, CliError> {
         let location = location(context, &root)?;
         let path = location.tree.join(manifest::FILE);
         let text = match files::read(&path) {
