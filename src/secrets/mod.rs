@@ -15,12 +15,12 @@
 
 pub mod approved;
 pub mod cipher;
+mod create;
 pub mod document;
 pub mod files;
 pub mod format;
 pub mod generate;
 pub mod identity;
-mod create;
 mod inspect;
 mod keys;
 mod load;
@@ -30,10 +30,10 @@ pub mod name;
 pub mod recipients;
 pub mod rekey;
 pub mod scan;
-pub mod staging;
 mod seen;
 mod serve;
 mod spread;
+pub mod staging;
 pub mod store;
 pub mod verify;
 mod write;
