@@ -154,10 +154,7 @@ impl CliError {
 
     /// The whole text to show; empty where there is nothing to say.
     pub fn render(&self, colour: bool) -> String {
-        if matches!(
-            self.kind,
-            Kind::OutputClosed | Kind::Told | Kind::Passed(_)
-        ) {
+        if matches!(self.kind, Kind::OutputClosed | Kind::Told | Kind::Passed(_)) {
             return String::new();
         }
         let mut text = self.before.clone();
