@@ -5,12 +5,15 @@
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::panic,
+    clippy::print_stderr,
     reason = "tests look at files, and may stop at the first surprise"
 )]
 
 #[path = "secrets/support.rs"]
 mod support;
 
+#[path = "secrets/crash.rs"]
+mod crash;
 #[path = "secrets/merge.rs"]
 mod merge;
 #[path = "secrets/readers.rs"]
@@ -19,3 +22,8 @@ mod readers;
 mod tamper;
 #[path = "secrets/values.rs"]
 mod values;
+
+/// A test that cannot be done here says so.
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}

@@ -126,7 +126,13 @@ impl Store {
             files,
         );
         let people = [&anna, &bert];
-        Tree::create(&location, &recipients(&people), anna.identities(), &approved(&people)).unwrap();
+        Tree::create(
+            &location,
+            &recipients(&people),
+            anna.identities(),
+            &approved(&people),
+        )
+        .unwrap();
         Self {
             folder,
             anna,
@@ -155,13 +161,14 @@ impl Store {
     }
 
     pub fn change(&self, change: Change) -> Result<(), Failure> {
-        self.open(Mode::Write)?.commit(change, &self.everybody(), today())
+        self.open(Mode::Write)?
+            .commit(change, &self.everybody(), today())
     }
 
     pub fn set(&self, values: &[(&str, &str)]) {
-        let change = values
-            .iter()
-            .fold(Change::new(), |change, (at, text)| change.set(name(at), value(text)));
+        let change = values.iter().fold(Change::new(), |change, (at, text)| {
+            change.set(name(at), value(text))
+        });
         self.change(change).unwrap();
     }
 
@@ -227,5 +234,8 @@ pub fn try_git(folder: &Path, args: &[&str]) -> (bool, String) {
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
 }

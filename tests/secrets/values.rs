@@ -42,12 +42,24 @@ fn one_value_changed_changes_only_its_own_lines_and_words_of_people_stay() {
     let store = Store::holding(&[("k3s/a", "one"), ("k3s/t/b", "two"), ("dns/c", "three")]);
     let commented = format!("# what this is\n\n{}# the end\n", store.read("k3s.toml"));
     store.write("k3s.toml", &commented);
-    let other = fs::metadata(store.path("dns.toml")).unwrap().modified().unwrap();
+    let other = fs::metadata(store.path("dns.toml"))
+        .unwrap()
+        .modified()
+        .unwrap();
     store.set(&[("k3s/t/b", "new")]);
-    let (before, after) = (armored(&commented, "b"), armored(&store.read("k3s.toml"), "b"));
+    let (before, after) = (
+        armored(&commented, "b"),
+        armored(&store.read("k3s.toml"), "b"),
+    );
     assert_ne!(before, after);
     assert_eq!(store.read("k3s.toml"), commented.replace(&before, &after));
-    assert_eq!(fs::metadata(store.path("dns.toml")).unwrap().modified().unwrap(), other);
+    assert_eq!(
+        fs::metadata(store.path("dns.toml"))
+            .unwrap()
+            .modified()
+            .unwrap(),
+        other
+    );
     assert_eq!(store.get("k3s/a").unwrap(), "one");
     assert_eq!(store.get("k3s/t/b").unwrap(), "new");
 }
@@ -72,8 +84,13 @@ fn removing_takes_the_value_and_the_last_one_its_file() {
     assert!(!store.path("dns.toml").exists());
     let tree = store.open(Mode::Read).unwrap();
     assert_eq!(tree.entries().len(), 1);
-    let failure = store.change(Change::new().remove(name("k3s/b"))).unwrap_err();
-    assert!(said(&failure).contains("did you mean \"k3s/a\""), "{failure:?}");
+    let failure = store
+        .change(Change::new().remove(name("k3s/b")))
+        .unwrap_err();
+    assert!(
+        said(&failure).contains("did you mean \"k3s/a\""),
+        "{failure:?}"
+    );
 }
 
 #[test]
@@ -81,7 +98,10 @@ fn a_missing_name_is_told_with_the_nearest_and_nothing_is_made_of_it() {
     let store = Store::holding(&[("k3s/token", "one")]);
     let before = store.read("manifest.toml");
     let failure = store.get("k3s/tokn").unwrap_err();
-    assert!(said(&failure).contains("did you mean \"k3s/token\""), "{failure:?}");
+    assert!(
+        said(&failure).contains("did you mean \"k3s/token\""),
+        "{failure:?}"
+    );
     assert_eq!(store.read("manifest.toml"), before);
 }
 
@@ -129,7 +149,9 @@ fn where_there_is_no_store_the_failure_says_how_to_make_one_and_nothing_is_made(
     let person = Person::age(folder.path(), "anna");
     let location = Location::new(folder.path().join("secrets"), folder.path().join("state"));
     for mode in [Mode::Read, Mode::Write] {
-        let failure = Tree::open(&location, person.identities(), mode).err().unwrap();
+        let failure = Tree::open(&location, person.identities(), mode)
+            .err()
+            .unwrap();
         assert!(said(&failure).contains("secrets init"), "{failure:?}");
     }
     assert!(!location.tree.exists() && !location.state.exists());
@@ -171,7 +193,11 @@ fn what_is_kept_outside_is_for_this_user_only_and_shows_no_value() {
     assert_eq!(files, 2);
     for entry in fs::read_dir(&store.location.tree).unwrap() {
         let path = entry.unwrap().path();
-        assert!(!fs::read_to_string(&path).unwrap().contains("canary"), "{}", path.display());
+        assert!(
+            !fs::read_to_string(&path).unwrap().contains("canary"),
+            "{}",
+            path.display()
+        );
     }
 }
 
@@ -188,7 +214,10 @@ fn after_a_refused_change_the_same_tree_can_be_changed() {
     let change = || Change::new().set(name("k3s/a"), value("two"));
     let nobody = approved(&[]);
     let failure = tree.commit(change(), &nobody, today()).unwrap_err();
-    assert!(said(&failure).contains("recipients approve anna"), "{failure:?}");
+    assert!(
+        said(&failure).contains("recipients approve anna"),
+        "{failure:?}"
+    );
     tree.commit(change(), &store.everybody(), today()).unwrap();
     assert_eq!(tree.get(&name("k3s/a")).unwrap().text(), Some("two"));
 }
