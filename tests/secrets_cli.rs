@@ -787,14 +787,20 @@ fn identities_that_others_can_read_and_a_single_reader_are_said() {
     );
 }
 
-/// Runs hmco-boot at a terminal of its own, and types `keys`. Everything that appears is given back.
-fn at_a_terminal(world: &World, who: &Person, args: &[&str], keys: &str) -> Option<(String, i32)> {
-    if Command::new("script")
+/// Runs hmco-boot at a terminal of its own; after each of these words appeared, types what belongs to it. Everything that
+/// appears is given back.
+fn at_a_terminal(
+    world: &World,
+    who: &Person,
+    args: &[&str],
+    talk: &[(&str, &str)],
+) -> Option<(String, i32)> {
+    use std::io::{Read, Write};
+    let script = Command::new("script")
         .arg("--version")
         .stdout(Stdio::null())
-        .status()
-        .is_err()
-    {
+        .status();
+    if script.is_err() {
         eprintln!("skipped: there is no `script` to make a terminal");
         return None;
     }
@@ -803,17 +809,37 @@ fn at_a_terminal(world: &World, who: &Person, args: &[&str], keys: &str) -> Opti
     let mut command = Command::new("script");
     command.args(["-qec", &line, "/dev/null"]);
     world.around(&mut command, who);
-    command.env("TERM", "xterm").env("LANG", "C.UTF-8");
+    command
+        .env("TERM", "xterm")
+        .env("LANG", "C.UTF-8")
+        .env("NO_COLOR", "1");
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    std::io::Write::write_all(&mut stdin, keys.as_bytes()).unwrap();
-    // Held open: at the end of its input, `script` would close the terminal.
-    let output = child.wait_with_output().unwrap();
-    drop(stdin);
-    Some((
-        String::from_utf8_lossy(&output.stdout).replace('\r', ""),
-        output.status.code().unwrap(),
-    ))
+    let mut stdout = child.stdout.take().unwrap();
+    let mut said = Vec::new();
+    let mut seen = 0;
+    let mut piece = [0; 1024];
+    let mut talk = talk.iter();
+    let mut next = talk.next();
+    loop {
+        let text = String::from_utf8_lossy(&said[seen..]).into_owned();
+        if let Some((word, answer)) = next
+            && let Some(at) = text.find(word)
+        {
+            seen += at + word.len();
+            stdin.write_all(answer.as_bytes()).unwrap();
+            next = talk.next();
+            continue;
+        }
+        let count = stdout.read(&mut piece).unwrap();
+        if count == 0 {
+            break;
+        }
+        said.extend_from_slice(&piece[..count]);
+    }
+    let said = String::from_utf8_lossy(&said).replace('\r', "");
+    assert!(next.is_none(), "{next:?} never came: {said}");
+    Some((said, child.wait().unwrap().code().unwrap()))
 }
 
 #[test]
@@ -824,7 +850,10 @@ fn at_a_terminal_a_value_is_typed_unseen_and_shown_only_when_asked_for() {
         &world,
         &anna,
         &["secrets", "set", "a/typed"],
-        "canary-typed\ncanary-typed\n",
+        &[
+            ("Value of a/typed: ", "canary-typed\n"),
+            ("again: ", "canary-typed\n"),
+        ],
     ) else {
         return;
     };
@@ -838,20 +867,23 @@ fn at_a_terminal_a_value_is_typed_unseen_and_shown_only_when_asked_for() {
         &world,
         &anna,
         &["secrets", "set", "a/typed"],
-        "one-value\nanother-value\n",
+        &[
+            ("Value of a/typed: ", "one-value\n"),
+            ("again: ", "another-value\n"),
+        ],
     )
     .unwrap();
     assert!(
         exit == 2 && said.contains("the two are not the same: nothing was set"),
         "{said}"
     );
-    let (said, exit) = at_a_terminal(&world, &anna, &["secrets", "get", "a/typed"], "").unwrap();
+    let (said, exit) = at_a_terminal(&world, &anna, &["secrets", "get", "a/typed"], &[]).unwrap();
     assert!(
         exit == 2 && said.contains("not printed on a terminal unasked") && !said.contains("canary"),
         "{said}"
     );
     let (said, exit) =
-        at_a_terminal(&world, &anna, &["secrets", "get", "a/typed", "--show"], "").unwrap();
+        at_a_terminal(&world, &anna, &["secrets", "get", "a/typed", "--show"], &[]).unwrap();
     assert!(exit == 0 && said.contains("canary-typed\n"), "{said}");
 }
 
@@ -859,12 +891,19 @@ fn at_a_terminal_a_value_is_typed_unseen_and_shown_only_when_asked_for() {
 fn at_a_terminal_the_recovery_key_is_shown_once_and_without_a_yes_nothing_is_made() {
     let world = World::new();
     let anna = world.person("anna");
-    let Some((said, exit)) = at_a_terminal(&world, &anna, &["init"], "n\n") else {
+    let Some((said, exit)) = at_a_terminal(&world, &anna, &["init"], &[("Do you have it?", "n\n")])
+    else {
         return;
     };
     assert!(exit == 1 && said.contains("no store was made"), "{said}");
     assert!(!anna.project.join("secrets/manifest.toml").exists());
-    let (said, exit) = at_a_terminal(&world, &anna, &["secrets", "init"], "y\n").unwrap();
+    let (said, exit) = at_a_terminal(
+        &world,
+        &anna,
+        &["secrets", "init"],
+        &[("Do you have it?", "y\n")],
+    )
+    .unwrap();
     assert_eq!(exit, 0, "{said}");
     let key = said
         .lines()
@@ -910,7 +949,9 @@ fn at_a_terminal_the_passphrase_of_an_ssh_key_is_asked_for() {
         "--key-file",
         public.to_str().unwrap(),
     ];
-    let Some((said, exit)) = at_a_terminal(&world, &anna, &add, "y\n") else {
+    let Some((said, exit)) =
+        at_a_terminal(&world, &anna, &add, &[("name this fingerprint?", "y\n")])
+    else {
         return;
     };
     assert!(
@@ -931,7 +972,10 @@ fn at_a_terminal_the_passphrase_of_an_ssh_key_is_asked_for() {
         &world,
         &bert,
         &["secrets", "check"],
-        "wrong\ncanary-swordfish\n",
+        &[
+            ("Passphrase of", "wrong\n"),
+            ("Passphrase of", "canary-swordfish\n"),
+        ],
     )
     .unwrap();
     assert_eq!(exit, 0, "{said}");
