@@ -116,7 +116,7 @@ fn a_merge_without_the_attributes_leaves_marks_in_the_list_and_is_sealed_the_sam
     commit(&store, "no attributes");
     let (ok, text) = merged(&store, &[("k3s/a", "anna's")], &[("k3s/c", "bert's")]);
     assert!(!ok && text.contains("manifest.toml"), "{text}");
-    assert!(!text.contains("k3s.toml"), "{text}");
+    assert!(!text.contains("conflict in secrets/k3s.toml"), "{text}");
     assert!(store.read("manifest.toml").contains("<<<<<<<"));
     let failure = store.open(Mode::Read).err().unwrap();
     assert!(
