@@ -11,8 +11,14 @@ use hmco_boot::model::outcome;
 
 fn main() -> ExitCode {
     let mut output = Output::process(&ProcessEnvironment);
-    let code = command(&mut output).unwrap_or_else(|error| output.report(&error));
-    ExitCode::from(code.number())
+    let code = command(&mut output).map_or_else(
+        |error| {
+            output.report(&error);
+            error.number()
+        },
+        outcome::ExitCode::number,
+    );
+    ExitCode::from(code)
 }
 
 fn command(output: &mut Output) -> Result<outcome::ExitCode, CliError> {
