@@ -1,5 +1,8 @@
 //! File operations of the encrypted tree as a seam of their own: a test can make any one of them the last.
-#![expect(clippy::disallowed_methods, reason = "adapter: the files of the tree are read and written here")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "adapter: the files of the tree are read and written here"
+)]
 
 use std::io;
 use std::path::Path;

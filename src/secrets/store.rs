@@ -125,7 +125,11 @@ impl Tree {
     /// # Errors
     ///
     /// The first of what is wrong, the others as evidence.
-    pub fn open(_location: &Location, _identities: Arc<Identities>, _mode: Mode) -> Result<Self, Failure> {
+    pub fn open(
+        _location: &Location,
+        _identities: Arc<Identities>,
+        _mode: Mode,
+    ) -> Result<Self, Failure> {
         Err(not_yet())
     }
 
@@ -171,7 +175,12 @@ impl Tree {
     ///
     /// A reader that is not approved on this machine, none of the identities here being a reader of a value (nobody
     /// could prove that it opens), the disk.
-    pub fn commit(&mut self, _change: Change, _approved: &Approved, _today: Date) -> Result<(), Failure> {
+    pub fn commit(
+        &mut self,
+        _change: Change,
+        _approved: &Approved,
+        _today: Date,
+    ) -> Result<(), Failure> {
         Err(not_yet())
     }
 }
@@ -185,7 +194,11 @@ impl Inspection {
     /// # Errors
     ///
     /// What leaves nothing to look at: no manifest, a file that is no TOML, no identity that opens the store.
-    pub fn of(_location: &Location, _identities: Arc<Identities>, _mode: Mode) -> Result<Self, Failure> {
+    pub fn of(
+        _location: &Location,
+        _identities: Arc<Identities>,
+        _mode: Mode,
+    ) -> Result<Self, Failure> {
         Err(not_yet())
     }
 
@@ -261,7 +274,11 @@ impl FileSecrets {
     ) -> Result<Self, Failure> {
         let outline = Outline::read(&location)?;
         Ok(Self {
-            names: outline.entries().iter().map(|entry| entry.name.to_string()).collect(),
+            names: outline
+                .entries()
+                .iter()
+                .map(|entry| entry.name.to_string())
+                .collect(),
             location,
             unlock: Arc::new(unlock),
         })

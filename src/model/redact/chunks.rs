@@ -37,7 +37,12 @@ impl Chunks {
         self.scan.feed(&matcher, &self.held, self.before);
         let mut settled = self.scan.settled();
         // A value may begin in the middle of a character, if it is no text.
-        while settled > 0 && self.held.get(settled).is_some_and(|byte| byte & 0xc0 == 0x80) {
+        while settled > 0
+            && self
+                .held
+                .get(settled)
+                .is_some_and(|byte| byte & 0xc0 == 0x80)
+        {
             settled -= 1;
         }
         let within = |span: &super::matcher::Span| span.start < settled && settled < span.end;

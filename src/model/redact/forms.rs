@@ -84,7 +84,12 @@ impl Forms {
     }
 
     fn texts(&mut self, text: &str, word: bool) {
-        for (ascii, slashes) in [(None, false), (None, true), (Some(false), false), (Some(true), false)] {
+        for (ascii, slashes) in [
+            (None, false),
+            (None, true),
+            (Some(false), false),
+            (Some(true), false),
+        ] {
             self.push(json(text, ascii, slashes), word);
         }
         let rust = format!("{text:?}");
@@ -114,7 +119,10 @@ impl Forms {
             padded.extend_from_slice(value);
             let first = (offset * 8).div_ceil(6);
             let last = padded.len() * 8 / 6;
-            for text in [STANDARD_NO_PAD.encode(&*padded), URL_SAFE_NO_PAD.encode(&*padded)] {
+            for text in [
+                STANDARD_NO_PAD.encode(&*padded),
+                URL_SAFE_NO_PAD.encode(&*padded),
+            ] {
                 let text = Zeroizing::new(text);
                 let stable = text.get(first..last).unwrap_or_default();
                 self.push(stable, stable.len() < SHORT);
@@ -128,7 +136,11 @@ impl Forms {
     /// Base64 of a value that is alone, in lines.
     fn broken(&mut self, text: &str) {
         for width in WIDTHS.into_iter().filter(|width| text.len() > *width) {
-            for line in text.as_bytes().chunks(width).filter(|line| line.len() >= SHORT) {
+            for line in text
+                .as_bytes()
+                .chunks(width)
+                .filter(|line| line.len() >= SHORT)
+            {
                 self.push(line, false);
             }
         }
@@ -137,7 +149,10 @@ impl Forms {
     fn lines(&mut self, value: &[u8]) {
         let mut left = LINES;
         let all = value.split(|byte| *byte == b'\n');
-        for line in all.filter(|_| value.contains(&b'\n')).map(<[u8]>::trim_ascii) {
+        for line in all
+            .filter(|_| value.contains(&b'\n'))
+            .map(<[u8]>::trim_ascii)
+        {
             let armor = line.starts_with(b"-----") && line.ends_with(b"-----");
             let Ok(text) = std::str::from_utf8(line) else {
                 continue;

@@ -59,10 +59,7 @@ pub(super) struct Scan {
 }
 
 impl Matcher {
-    pub(super) fn new(
-        names: &[String],
-        forms: &BTreeMap<Zeroizing<Vec<u8>>, Pattern>,
-    ) -> Self {
+    pub(super) fn new(names: &[String], forms: &BTreeMap<Zeroizing<Vec<u8>>, Pattern>) -> Self {
         let mut patterns: Vec<Pattern> = forms.values().copied().collect();
         let mut forms: Vec<Zeroizing<Vec<u8>>> = forms.keys().cloned().collect();
         let marks = names.iter().map(String::as_str).chain([""]);
@@ -176,7 +173,10 @@ impl Matcher {
     pub(super) fn write(&self, out: &mut Vec<u8>, text: &[u8], base: usize, spans: &[Span]) {
         let mut from = 0;
         for span in spans.iter().filter(|span| span.name.is_some()) {
-            let (start, end) = (span.start.saturating_sub(base), span.end.saturating_sub(base));
+            let (start, end) = (
+                span.start.saturating_sub(base),
+                span.end.saturating_sub(base),
+            );
             out.extend_from_slice(text.get(from..start).unwrap_or_default());
             out.extend_from_slice(self.mark_of(span).as_bytes());
             from = end;

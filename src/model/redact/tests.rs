@@ -64,7 +64,10 @@ fn short_values_are_found_as_words_and_shorter_ones_not_at_all() {
 #[test]
 fn values_that_overlap_leave_nothing_of_either() {
     let redactor = knowing(&["aaaa-bbbb-cccc", "cccc-dddd-eeee", "bbbb"]);
-    assert_eq!(redactor.text("x aaaa-bbbb-cccc-dddd-eeee y"), "x <secret a/b> y");
+    assert_eq!(
+        redactor.text("x aaaa-bbbb-cccc-dddd-eeee y"),
+        "x <secret a/b> y"
+    );
 }
 
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIHs8k2\nuN0yLx0n8zM1yPpQ==\nshort\n-----END PRIVATE KEY-----\n";
@@ -73,7 +76,10 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIHs8k2\nuN0y
 fn of_a_value_of_several_lines_each_line_is_found_and_its_armor_is_not() {
     let redactor = knowing(&[KEY]);
     assert_eq!(redactor.text(KEY), "<secret a/b>\n");
-    assert_eq!(redactor.text(&KEY.replace('\n', "\r\n")), "<secret a/b>\r\n");
+    assert_eq!(
+        redactor.text(&KEY.replace('\n', "\r\n")),
+        "<secret a/b>\r\n"
+    );
     assert_eq!(
         redactor.text("-----BEGIN PRIVATE KEY-----\n  uN0yLx0n8zM1yPpQ==\n"),
         "-----BEGIN PRIVATE KEY-----\n  <secret a/b>\n"
@@ -85,7 +91,9 @@ fn of_a_value_of_several_lines_each_line_is_found_and_its_armor_is_not() {
 
 #[test]
 fn base64_that_a_program_broke_into_lines_is_found() {
-    let value: String = (0..400).map(|n| char::from(b'a' + (n * 7 % 26) as u8)).collect();
+    let value: String = (0..400)
+        .map(|n| char::from(b'a' + (n * 7 % 26) as u8))
+        .collect();
     let redactor = knowing(&[&value]);
     for width in [64, 76] {
         let encoded = STANDARD.encode(&value);
@@ -103,7 +111,10 @@ fn base64_that_a_program_broke_into_lines_is_found() {
 fn the_beginning_of_a_value_that_was_cut_off_is_found_and_so_is_the_rest_of_one() {
     let value = "0123456789abcdefghijklmnopqrstuvwxyz-0123456789";
     let redactor = knowing(&[value]);
-    assert_eq!(redactor.text("x 0123456789abcdefghijklmnopqrstuvwxyz..."), "x <secret a/b>..");
+    assert_eq!(
+        redactor.text("x 0123456789abcdefghijklmnopqrstuvwxyz..."),
+        "x <secret a/b>.."
+    );
     assert_eq!(redactor.text("0123456789abcdef..."), "0123456789abcdef...");
     assert_eq!(redactor.tail("xyz-0123456789 y"), "<secret> y");
     assert_eq!(redactor.tail("no rest 56789"), "no rest 56789");
@@ -160,12 +171,17 @@ fn a_value_that_is_no_text_is_found_in_bytes_and_encodings() {
 
 #[test]
 fn long_values_are_known_by_their_ends_and_lines() {
-    let lines: Vec<String> = (0..4000).map(|n| format!("line-{}-of-a-long-value", n * 7919)).collect();
+    let lines: Vec<String> = (0..4000)
+        .map(|n| format!("line-{}-of-a-long-value", n * 7919))
+        .collect();
     let value = lines.join("\n");
     let redactor = knowing(&[&value]);
     let shown = redactor.text(&value).into_owned();
     assert!(!shown.contains("of-a-long"), "{}", shown.len());
-    assert_eq!(redactor.text("x line-15838000-of-a-long-value"), "x <secret a/b>");
+    assert_eq!(
+        redactor.text("x line-15838000-of-a-long-value"),
+        "x <secret a/b>"
+    );
 }
 
 #[test]
@@ -183,7 +199,9 @@ fn of_a_file_from_a_sensitive_place_keys_are_taken_and_words_stay() {
 /// Whether eight or more characters of the form are left in the text.
 fn leaks(text: &str, form: &str) -> bool {
     let form: Vec<char> = form.chars().collect();
-    let windows = form.windows(8).map(|window| window.iter().collect::<String>());
+    let windows = form
+        .windows(8)
+        .map(|window| window.iter().collect::<String>());
     windows.into_iter().any(|window| text.contains(&window))
 }
 
@@ -200,7 +218,10 @@ fn encodings(value: &str) -> Vec<String> {
         hex,
         value.replace('\n', "\r\n"),
     ];
-    if value.bytes().all(|b| !b.is_ascii_alphanumeric() && !b"-._~!'()*;,/?:@&=+$#".contains(&b)) {
+    if value
+        .bytes()
+        .all(|b| !b.is_ascii_alphanumeric() && !b"-._~!'()*;,/?:@&=+$#".contains(&b))
+    {
         all.push(percent);
     }
     for before in ["", "x", "xy"] {
