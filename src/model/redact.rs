@@ -36,7 +36,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use zeroize::Zeroizing;
+use zeroize::Zeroize as _;
 
 pub use chunks::Chunks;
 pub use forms::{LINES, PART, SHORT, SHORTEST, WHOLE};
@@ -62,7 +62,7 @@ struct Inner {
 #[derive(Default)]
 struct Known {
     names: Vec<String>,
-    forms: BTreeMap<Zeroizing<Vec<u8>>, Pattern>,
+    forms: BTreeMap<Vec<u8>, Pattern>,
 }
 
 impl fmt::Debug for Redactor {
@@ -164,6 +164,14 @@ impl Redactor {
     }
 }
 
+impl Drop for Known {
+    fn drop(&mut self) {
+        for (mut form, _) in std::mem::take(&mut self.forms) {
+            form.zeroize();
+        }
+    }
+}
+
 impl Known {
     fn add(&mut self, name: &str, value: &[u8]) {
         let forms = forms::of(value);
@@ -177,8 +185,9 @@ impl Known {
                 self.names.len() - 1
             }
         };
-        for form in forms {
-            let pattern = self.forms.entry(form.bytes).or_insert(Pattern {
+        for mut form in forms {
+            let bytes = std::mem::take(&mut *form.bytes);
+            let pattern = self.forms.entry(bytes).or_insert(Pattern {
                 name: index,
                 word: form.word,
             });
