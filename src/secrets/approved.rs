@@ -173,3 +173,71 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     }
     written
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn reader() -> Recipient {
+        Recipient {
+            name: "anna".into(),
+            key: age::x25519::Identity::generate().to_public().into(),
+            since: String::new(),
+            groups: Vec::new(),
+            recovery: false,
+        }
+    }
+
+    #[test]
+    fn what_was_approved_is_remembered_for_this_store_alone_and_for_this_user_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = folder.path().join("config/stores");
+        let (anna, other) = (reader(), reader());
+        let mut approved = Approved::load(&stores, "abc").unwrap();
+        assert_eq!(approved.missing([&anna, &other]).len(), 2);
+        approved.approve(&anna);
+        approved.save(&stores, "abc").unwrap();
+        let again = Approved::load(&stores, "abc").unwrap();
+        assert!(again.is_approved(anna.fingerprint()) && !again.is_approved(other.fingerprint()));
+        let elsewhere = Approved::load(&stores, "abd").unwrap();
+        assert!(!elsewhere.is_approved(anna.fingerprint()));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path(&stores, "abc")), 0o600);
+        assert_eq!(mode(&stores), 0o700);
+        approved.withdraw(anna.fingerprint());
+        assert_eq!(approved.missing([&anna]).len(), 1);
+    }
+
+    #[test]
+    fn a_record_that_others_could_write_is_not_believed_and_no_id_leads_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut approved = Approved::none();
+        approved.approve(&reader());
+        approved.save(folder.path(), "abc").unwrap();
+        let file = path(folder.path(), "abc");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+        let failure = Approved::load(folder.path(), "abc").unwrap_err();
+        assert!(failure.message.contains("others can write"), "{failure:?}");
+        for id in ["", "../x", "a/b"] {
+            assert!(Approved::load(folder.path(), id).is_err(), "{id}");
+        }
+    }
+
+    #[test]
+    fn the_folders_are_those_of_the_user_or_of_the_service() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        let mut env = ConfigEnv {
+            home: path("/home/anna"),
+            ..ConfigEnv::default()
+        };
+        let stores = |env: &ConfigEnv| env.stores().unwrap().display().to_string();
+        assert_eq!(stores(&env), "/home/anna/.config/hmco-boot/stores");
+        env.xdg_config_home = path("/cfg");
+        assert_eq!(stores(&env), "/cfg/hmco-boot/stores");
+        env.state_directory = path("/var/lib/hmco-boot:/var/lib/other");
+        assert_eq!(stores(&env), "/var/lib/hmco-boot/stores");
+        assert!(ConfigEnv::default().stores().is_err());
+    }
+}

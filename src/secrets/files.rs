@@ -4,8 +4,10 @@
     reason = "adapter: the files of the tree are read and written here"
 )]
 
-use std::io;
-use std::path::Path;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 /// What keeps others from writing while it lives.
 pub type Held = Box<dyn Send + Sync>;
@@ -32,4 +34,87 @@ pub trait Files: Send + Sync {
     fn remove_folder(&self, folder: &Path) -> io::Result<()>;
     /// Takes the lock of this path for this process; `None` where somebody else has it.
     fn lock(&self, path: &Path) -> io::Result<Option<Held>>;
+    /// The path without links in it, where it leads somewhere.
+    fn real_path(&self, path: &Path) -> PathBuf;
+}
+
+/// The files of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disk;
+
+/// "Not there" as a value.
+fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        there(fs::read(path))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in there(fs::read_dir(folder))?.into_iter().flatten() {
+            // A name that is not UTF-8 is none of ours.
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn make_folder(&self, folder: &Path, mode: u32) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(mode).create(folder)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(path)?
+            .write_all(bytes)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        there(fs::remove_file(path)).map(drop)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        there(fs::remove_dir(folder)).map(drop)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Held>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn real_path(&self, path: &Path) -> PathBuf {
+        path.canonicalize().unwrap_or_else(|_| path.to_owned())
+    }
 }

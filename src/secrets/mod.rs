@@ -19,14 +19,22 @@ pub mod document;
 pub mod files;
 pub mod format;
 pub mod identity;
+mod create;
+mod inspect;
+mod keys;
+mod load;
 pub mod manifest;
 pub mod memory;
 pub mod name;
 pub mod recipients;
 pub mod rekey;
 pub mod staging;
+mod seen;
+mod serve;
+mod spread;
 pub mod store;
 pub mod verify;
+mod write;
 
 use std::fmt;
 use std::future::Future;
@@ -53,6 +61,15 @@ impl SecretValue {
     pub fn from_zeroizing(bytes: Zeroizing<Vec<u8>>) -> Self {
         let text = std::str::from_utf8(&bytes).is_ok();
         Self { bytes, text }
+    }
+
+    /// The same bytes, as binary whatever they look like.
+    #[must_use]
+    pub fn into_binary(self) -> Self {
+        Self {
+            text: false,
+            ..self
+        }
     }
 
     /// The bytes, exactly. Whoever calls this answers for where they go.

@@ -6,14 +6,21 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
+use super::SecretValue;
 use super::approved::Approved;
-use super::files::Files;
+use super::files::{Disk, Files};
 use super::identity::Identities;
-use super::name::SecretName;
+use super::load::{self, Loaded, load};
+use super::name::{SecretName, unknown};
 use super::recipients::{Fingerprint, Recipients};
-use super::verify::Finding;
-use super::{Opening, SecretStore, SecretValue};
+use super::seen::Memory;
+use super::spread::spread;
+use super::write::{Write, encrypt, require_approved};
 use crate::model::outcome::Failure;
+
+pub use super::create::create;
+pub use super::inspect::{Coming, Incoming, Inspection};
+pub use super::serve::FileSecrets;
 
 /// Where a store lies: its tree, and what is remembered of it outside.
 #[derive(Clone)]
@@ -22,7 +29,34 @@ pub struct Location {
     pub tree: PathBuf,
     /// `$XDG_CONFIG_HOME/hmco-boot/stores`, or `/var/lib/hmco-boot/stores` as a system service.
     pub state: PathBuf,
-    files: Arc<dyn Files>,
+    pub(super) files: Arc<dyn Files>,
+}
+
+impl Location {
+    /// A place on this machine's disk.
+    pub fn new(tree: impl Into<PathBuf>, state: impl Into<PathBuf>) -> Self {
+        Self::with_files(tree, state, Arc::new(Disk))
+    }
+
+    /// A place whose files are reached in another way.
+    pub fn with_files(
+        tree: impl Into<PathBuf>,
+        state: impl Into<PathBuf>,
+        files: Arc<dyn Files>,
+    ) -> Self {
+        Self {
+            tree: tree.into(),
+            state: state.into(),
+            files,
+        }
+    }
+
+    pub(super) fn memory(&self) -> Memory<'_> {
+        Memory {
+            files: &*self.files,
+            folder: &self.state,
+        }
+    }
 }
 
 /// Whether a tree is opened to be changed.
@@ -45,28 +79,48 @@ pub struct Entry {
     pub line: usize,
     /// `sha256:` and the digest of its ciphertext.
     pub digest: String,
-    /// Who it is encrypted to, as the sealed manifest says; empty where that has no line for it.
+    /// Who it is encrypted to, as the manifest says; empty where that has no line for it.
     pub readers: Vec<Fingerprint>,
     /// The day its plaintext was set; `None` where the manifest has no line for it.
     pub set_on: Option<Date>,
 }
 
 /// What can be told of a store without an identity: names and places. Nothing in it is verified.
-pub struct Outline {}
+#[derive(Clone, Debug)]
+pub struct Outline {
+    store: Option<String>,
+    entries: Vec<Entry>,
+    recipients: Option<Recipients>,
+}
 
 impl Outline {
-    /// Reads the tree's files.
+    /// Reads the tree's files. Where there is no store, it is empty.
     ///
     /// # Errors
     ///
     /// A file that cannot be read or is not as values are written, with its place.
-    pub fn read(_location: &Location) -> Result<Self, Failure> {
-        Err(not_yet())
+    pub fn read(location: &Location) -> Result<Self, Failure> {
+        let parts = load::parts(location)?;
+        Ok(Self {
+            entries: load::entries(&parts.documents, parts.manifest.as_ref()),
+            store: parts.manifest.map(|manifest| manifest.store),
+            recipients: parts.recipients,
+        })
+    }
+
+    /// The store's id, as the manifest says; `None` where there is no store.
+    pub fn store(&self) -> Option<&str> {
+        self.store.as_deref()
     }
 
     /// The values, sorted by name.
     pub fn entries(&self) -> &[Entry] {
-        &[]
+        &self.entries
+    }
+
+    /// The readers, as recipients.toml says.
+    pub fn recipients(&self) -> Option<&Recipients> {
+        self.recipients.as_ref()
     }
 }
 
@@ -87,6 +141,7 @@ impl Change {
     /// Sets a value, new or not.
     #[must_use]
     pub fn set(mut self, name: SecretName, value: SecretValue) -> Self {
+        self.removes.remove(&name);
         self.sets.insert(name, value);
         self
     }
@@ -94,11 +149,13 @@ impl Change {
     /// Removes a value.
     #[must_use]
     pub fn remove(mut self, name: SecretName) -> Self {
+        self.sets.remove(&name);
         self.removes.insert(name);
         self
     }
 
-    /// Writes another recipients.toml. What it means for values that are there already is [`super::rekey`]'s.
+    /// Writes another recipients.toml, and a new store key for them. Values that are there keep their readers until a
+    /// re-key ([`super::rekey`]).
     #[must_use]
     pub fn recipients(mut self, recipients: Recipients) -> Self {
         self.recipients = Some(recipients);
@@ -107,194 +164,162 @@ impl Change {
 }
 
 /// A verified tree: every value is the one that was sealed last, by a reader of this store.
-pub struct Tree {}
+pub struct Tree {
+    /// `None` only while a change is carried out, and after one that failed on the disk.
+    loaded: Option<Loaded>,
+}
 
 impl Tree {
     /// Makes a store where there is none: manifest, recipients.toml, `.gitignore`, `.gitattributes`.
+    ///
+    /// # Errors
+    ///
+    /// There is one already, or its traces; recipients that are not approved; identities that are none of them.
     pub fn create(
-        _location: &Location,
-        _recipients: &Recipients,
-        _identities: Arc<Identities>,
-        _approved: &Approved,
+        location: &Location,
+        recipients: &Recipients,
+        identities: Arc<Identities>,
+        approved: &Approved,
     ) -> Result<Self, Failure> {
-        Err(not_yet())
+        create(location, recipients, identities, approved)
     }
 
     /// Opens and verifies.
     ///
     /// # Errors
     ///
-    /// The first of what is wrong, the others as evidence.
+    /// The worst of what is wrong, the others as evidence.
     pub fn open(
-        _location: &Location,
-        _identities: Arc<Identities>,
-        _mode: Mode,
+        location: &Location,
+        identities: Arc<Identities>,
+        mode: Mode,
     ) -> Result<Self, Failure> {
-        Err(not_yet())
+        Self::sound(load(location, identities, mode, None)?)
+    }
+
+    /// A tree with nothing wrong.
+    pub(super) fn sound(loaded: Loaded) -> Result<Self, Failure> {
+        let mut findings = loaded.findings.iter();
+        let Some(first) = findings.next() else {
+            return Ok(Self {
+                loaded: Some(loaded),
+            });
+        };
+        let mut failure = first.failure.clone();
+        for finding in findings {
+            failure = failure.evidence(format!("also: {}", finding.failure.message));
+        }
+        Err(failure)
+    }
+
+    fn loaded(&self) -> Result<&Loaded, Failure> {
+        self.loaded.as_ref().ok_or_else(|| {
+            Failure::new("the secrets have to be opened again after a change that failed")
+        })
     }
 
     /// The store's id: 16 hex digits.
     pub fn id(&self) -> &str {
-        ""
+        self.loaded.as_ref().map_or("", |loaded| &loaded.manifest.store)
     }
 
     /// The write it is at.
     pub fn counter(&self) -> u64 {
-        0
+        self.loaded.as_ref().map_or(0, |loaded| loaded.manifest.counter())
     }
 
     /// Who reads, as the sealed recipients.toml says.
-    pub fn recipients(&self) -> &Recipients {
-        todo!()
+    ///
+    /// # Errors
+    ///
+    /// A change of this tree failed before.
+    pub fn recipients(&self) -> Result<&Recipients, Failure> {
+        Ok(&self.loaded()?.recipients)
     }
 
     /// The values, sorted by name.
     pub fn entries(&self) -> &[Entry] {
-        &[]
+        self.loaded.as_ref().map_or(&[], |loaded| &loaded.entries)
     }
 
-    /// What is no failure and should be said: the first contact with this store, one reader only, a memory outside of
-    /// the tree that could not be written.
+    /// What is no failure and should be said: the first contact with this store, one reader only, a cut-off change that
+    /// was ended, a memory outside of the tree that could not be written.
     pub fn warnings(&self) -> &[String] {
-        &[]
+        self.loaded.as_ref().map_or(&[], |loaded| &loaded.warnings)
     }
 
     /// Opens one value.
-    pub fn get(&self, _name: &SecretName) -> Result<SecretValue, Failure> {
-        Err(not_yet())
+    ///
+    /// # Errors
+    ///
+    /// There is none of this name, it does not open, or it was made for another name or store.
+    pub fn get(&self, name: &SecretName) -> Result<SecretValue, Failure> {
+        let loaded = self.loaded()?;
+        let Some((document, value)) = loaded.placed(name) else {
+            let names = loaded.entries.iter().map(|entry| entry.name.as_str());
+            return Err(unknown(name.as_str(), names));
+        };
+        loaded.open(document, value).map(|opened| opened.value)
     }
 
     /// Opens values in parallel; every one's own result, in the order asked for.
-    pub fn get_many(&self, _names: &[SecretName]) -> Vec<Result<SecretValue, Failure>> {
-        Vec::new()
+    pub fn get_many(&self, names: &[SecretName]) -> Vec<Result<SecretValue, Failure>> {
+        spread(names, |name| self.get(name))
     }
 
-    /// Carries out a change: encrypts, opens what it encrypted, writes it all or nothing, seals.
+    /// Carries out a change: encrypts, opens what it encrypted, writes it all or nothing, seals. The day is what values
+    /// set now are dated with.
     ///
     /// # Errors
     ///
     /// A reader that is not approved on this machine, none of the identities here being a reader of a value (nobody
-    /// could prove that it opens), the disk.
+    /// could prove that it opens), a name that is not there to remove, the disk. Nothing was written then, but where the
+    /// failure says that the change counts already.
     pub fn commit(
         &mut self,
-        _change: Change,
-        _approved: &Approved,
-        _today: Date,
+        change: Change,
+        approved: &Approved,
+        today: Date,
     ) -> Result<(), Failure> {
-        Err(not_yet())
-    }
-}
-
-/// A tree as it is, with all that is wrong with it: for `secrets check` and `--accept-merge`.
-pub struct Inspection {}
-
-impl Inspection {
-    /// Opens a tree and says all that is wrong with it. With [`Mode::Write`] it may be sealed again.
-    ///
-    /// # Errors
-    ///
-    /// What leaves nothing to look at: no manifest, a file that is no TOML, no identity that opens the store.
-    pub fn of(
-        _location: &Location,
-        _identities: Arc<Identities>,
-        _mode: Mode,
-    ) -> Result<Self, Failure> {
-        Err(not_yet())
-    }
-
-    /// What is wrong; empty where all is as sealed.
-    pub fn findings(&self) -> &[Finding] {
-        &[]
-    }
-
-    /// Who reads, as recipients.toml says now, sealed or not.
-    pub fn recipients(&self) -> &Recipients {
-        todo!()
-    }
-
-    /// What came in since this machine last looked or sealed, value by value: for a person to look at before
-    /// [`Inspection::accept`].
-    pub fn changes(&self) -> Vec<Incoming> {
-        Vec::new()
-    }
-
-    /// Opens every value; what fails, with names and places. Empty: all open.
-    pub fn open_all(&self) -> Vec<Failure> {
-        Vec::new()
-    }
-
-    /// Seals the tree as it is now: every value must open, and bear its own name and this store.
-    ///
-    /// # Errors
-    ///
-    /// A value that does not open, a recipient that is not approved on this machine.
-    pub fn accept(self, _approved: &Approved, _today: Date) -> Result<Tree, Failure> {
-        Err(not_yet())
-    }
-}
-
-/// A value that came in, went, or changed since this machine last looked.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Incoming {
-    /// Its name.
-    pub name: SecretName,
-    /// What happened to it.
-    pub change: Coming,
-    /// Whether a holder of the store key wrote it: its own line in the manifest proves that. `false` for what was pasted
-    /// in, and for what was written before the store key was last changed on the other side.
-    pub proven: bool,
-}
-
-/// What happened to a value.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Coming {
-    /// It is new.
-    Added,
-    /// It is gone.
-    Removed,
-    /// It is another one.
-    Changed,
-    /// It is an older one than this machine has seen.
-    Older,
-}
-
-/// The store in files as a run uses it: nothing is opened, and no identity asked for, before a value is needed.
-pub struct FileSecrets {
-    location: Location,
-    names: Vec<String>,
-    #[expect(clippy::type_complexity, reason = "one closure")]
-    unlock: Arc<dyn Fn() -> Result<Arc<Identities>, Failure> + Send + Sync>,
-}
-
-impl FileSecrets {
-    /// A store at a place; `unlock` finds the identities, once, when the first value is asked for (it may prompt).
-    pub fn new(
-        location: Location,
-        unlock: impl Fn() -> Result<Arc<Identities>, Failure> + Send + Sync + 'static,
-    ) -> Result<Self, Failure> {
-        let outline = Outline::read(&location)?;
-        Ok(Self {
-            names: outline
-                .entries()
-                .iter()
-                .map(|entry| entry.name.to_string())
-                .collect(),
-            location,
-            unlock: Arc::new(unlock),
+        let loaded = self.loaded()?;
+        let mut sealed = Vec::new();
+        let recipients = change.recipients.as_ref().unwrap_or(&loaded.recipients);
+        if change.recipients.is_some() {
+            require_approved(approved, recipients.all())?;
+        }
+        for name in change.sets.keys() {
+            require_approved(approved, recipients.readers_of(name.as_str()))?;
+        }
+        for name in &change.removes {
+            if loaded.placed(name).is_none() {
+                let names = loaded.entries.iter().map(|entry| entry.name.as_str());
+                return Err(unknown(name.as_str(), names));
+            }
+        }
+        let sets: Vec<(&SecretName, &SecretValue)> = change.sets.iter().collect();
+        for (result, (name, _)) in spread(&sets, |(name, value)| {
+            encrypt(loaded, recipients, name, value)
         })
+        .into_iter()
+        .zip(&sets)
+        {
+            sealed.push(((*name).clone(), result?));
+        }
+        // Until here nothing was touched, and the tree can be used on after a failure.
+        let Some(loaded) = self.loaded.take() else {
+            return Ok(());
+        };
+        let mut write = Write::begin(loaded)?;
+        if let Some(recipients) = change.recipients {
+            write.set_recipients(recipients);
+        }
+        for name in &change.removes {
+            write.remove(name);
+        }
+        for (name, sealed) in sealed {
+            write.set(&name, sealed, today);
+        }
+        self.loaded = Some(write.finish()?);
+        Ok(())
     }
-}
-
-impl SecretStore for FileSecrets {
-    fn names(&self) -> Vec<String> {
-        self.names.clone()
-    }
-
-    fn open<'a>(&'a self, _names: &'a [String]) -> Opening<'a> {
-        Box::pin(async move { Err(not_yet()) })
-    }
-}
-
-fn not_yet() -> Failure {
-    Failure::new("the store is not there yet")
 }
