@@ -59,9 +59,10 @@ pub(super) struct Scan {
 }
 
 impl Matcher {
-    pub(super) fn new(names: &[String], forms: &BTreeMap<Zeroizing<Vec<u8>>, Pattern>) -> Self {
+    pub(super) fn new(names: &[String], forms: &BTreeMap<Vec<u8>, Pattern>) -> Self {
         let mut patterns: Vec<Pattern> = forms.values().copied().collect();
-        let mut forms: Vec<Zeroizing<Vec<u8>>> = forms.keys().cloned().collect();
+        let forms = forms.keys().cloned().map(Zeroizing::new);
+        let mut forms: Vec<Zeroizing<Vec<u8>>> = forms.collect();
         let marks = names.iter().map(String::as_str).chain([""]);
         for mark in marks.map(mark) {
             forms.push(Zeroizing::new(mark));
@@ -73,7 +74,7 @@ impl Matcher {
         let automaton = NFA::builder()
             .match_kind(MatchKind::Standard)
             .prefilter(false)
-            .build(&forms)
+            .build(forms.iter().map(|form| form.as_slice()))
             .ok();
         let mut matcher = Self {
             automaton,
