@@ -131,9 +131,7 @@ impl Approved {
     /// Approves a reader's key.
     pub fn approve(&mut self, reader: &Recipient) {
         let fingerprint = reader.fingerprint().to_string();
-        self.content
-            .approved
-            .insert(fingerprint, reader.name.clone());
+        self.approved.insert(fingerprint, reader.name.clone());
     }
 
     /// Takes an approval back.

@@ -14,9 +14,8 @@ use super::identity::Identities;
 use super::recipients::RecipientKey;
 use crate::model::outcome::Failure;
 
-/// How an armored ciphertext begins and ends.
+/// How an armored ciphertext begins.
 pub(super) const BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
-pub(super) const END: &str = "-----END AGE ENCRYPTED FILE-----";
 
 /// What a ciphertext held.
 pub struct Opened {
@@ -136,7 +135,11 @@ pub(super) fn decrypt_binary(binary: &[u8], identities: &Identities) -> Result<O
             "its header says utf8, and it is not".into(),
         ));
     }
-    let value = if header.text { value } else { value.into_binary() };
+    let value = if header.text {
+        value
+    } else {
+        value.into_binary()
+    };
     Ok(Opened {
         header,
         value,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::approved::Approved;
 use super::identity::Identities;
 use super::keys::{StoreKey, hex};
-use super::load::{Loaded, load, lock, recipients_digest};
+use super::load::{load, lock, recipients_digest};
 use super::manifest::{self, Manifest};
 use super::recipients::{self, Recipient, Recipients};
 use super::seen::Seen;
@@ -47,7 +47,9 @@ pub fn create(
             "{} is no empty folder: there is {file}",
             tree.display()
         ))
-        .hint("nothing is made anew where something is: take the rest back from git, or move it away"));
+        .hint(
+            "nothing is made anew where something is: take the rest back from git, or move it away",
+        ));
     }
     let (manifest, key) = first_manifest(recipients, &identities)?;
     let mut batch = Batch::default();
@@ -60,11 +62,10 @@ pub fn create(
         }
     }
     staging::commit(&*location.files, tree, batch)?;
+    // Another store may have been here, and gone with its folder.
     let seen = Seen::of(&manifest, recipients, key.id());
-    let remembered = location.memory().remember(tree, &manifest.store, &seen);
-    let mut loaded: Loaded = load(location, identities, Mode::Write, Some(held))?;
-    loaded.warnings.extend(remembered.err().map(|failure| failure.message));
-    Tree::sound(loaded)
+    location.memory().remember(tree, &manifest.store, &seen)?;
+    Tree::sound(load(location, identities, Mode::Write, Some(held))?)
 }
 
 /// An empty list, sealed.

@@ -129,7 +129,10 @@ mod tests {
             ("hmco-boot/1 s a/b utf8 0000000000000001", "no header"),
             ("hmco-boot/2 what ever\n", "newer"),
             ("hmco-boot/1 s a/b utf8\n", "five words"),
-            ("hmco-boot/1 s a/b utf8 0000000000000001 more\n", "five words"),
+            (
+                "hmco-boot/1 s a/b utf8 0000000000000001 more\n",
+                "five words",
+            ),
             ("hmco-boot/1 s a/b text 0000000000000001\n", "utf8 nor bin"),
             ("hmco-boot/1 s a/b utf8 hunter2\n", "readers"),
             ("hmco-boot/1 s a/b utf8 \n", "readers"),

@@ -164,12 +164,17 @@ impl Inspection {
     /// Opens every value; what fails, with names and places. Empty: all open.
     pub fn open_all(&self) -> Vec<Failure> {
         let opened = self.opened();
-        opened.into_iter().filter_map(|(_, result)| result.err()).collect()
+        opened
+            .into_iter()
+            .filter_map(|(_, result)| result.err())
+            .collect()
     }
 
     fn opened(&self) -> Vec<(&Placed, Result<Opened, Failure>)> {
         let placed = self.placed();
-        let opened = spread(&placed, |(document, value)| self.loaded.open(document, value));
+        let opened = spread(&placed, |(document, value)| {
+            self.loaded.open(document, value)
+        });
         let values = placed.into_iter().map(|(_, value)| value);
         values.zip(opened).collect()
     }
@@ -180,8 +185,11 @@ impl Inspection {
     ///
     /// A finding that cannot be accepted, a value that does not open, a recipient that is not approved on this machine,
     /// the disk.
-    pub fn accept(self, approved: &Approved, today: Date) -> Result<Tree, Failure> {
-        let hard = self.findings().iter().find(|finding| !finding.what.is_acceptable());
+    pub fn accept(mut self, approved: &Approved, today: Date) -> Result<Tree, Failure> {
+        let hard = self
+            .findings()
+            .iter()
+            .find(|finding| !finding.what.is_acceptable());
         if let Some(finding) = hard {
             return Err(finding.failure.clone());
         }
@@ -190,16 +198,18 @@ impl Inspection {
         let digest = recipients_digest(self.recipients());
         let seals = &self.loaded.manifest.seals;
         // Other readers, or a key that was not ours: who seals from now on are those that are listed now.
-        let other = |finding: &Finding| matches!(finding.what, What::KeyReplaced | What::RecipientsChanged);
-        let new_key = self.findings().iter().any(other) || seals.iter().any(|one| one.recipients != digest);
-        let mut write = Write::begin(self.loaded)?;
-        for line in lines {
-            write.set_line(line);
-        }
-        if new_key {
-            write.set_new_key();
-        }
-        Tree::sound(write.finish()?)
+        let other = |one: &Finding| matches!(one.what, What::KeyReplaced | What::RecipientsChanged);
+        let new_key =
+            self.findings().iter().any(other) || seals.iter().any(|one| one.recipients != digest);
+        self.loaded.change(|loaded| {
+            let mut write = Write::begin(loaded)?;
+            lines.into_iter().for_each(|line| write.set_line(line));
+            if new_key {
+                write.set_new_key();
+            }
+            write.finish()
+        })?;
+        Tree::sound(self.loaded)
     }
 
     /// A line for every value, with what it says of itself; what opens is dated as its line says.
@@ -212,7 +222,12 @@ impl Inspection {
             match opened {
                 Err(failure) => failures.push(failure),
                 Ok(opened) => {
-                    let old = self.loaded.manifest.lines.iter().find(|line| line.name == value.name);
+                    let old = self
+                        .loaded
+                        .manifest
+                        .lines
+                        .iter()
+                        .find(|line| line.name == value.name);
                     let proven = self.proven_line(value);
                     lines.push(Line {
                         name: value.name.clone(),

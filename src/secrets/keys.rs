@@ -36,8 +36,9 @@ impl StoreKey {
     /// The system gives no random numbers.
     pub fn generate() -> Result<Self, Failure> {
         let mut key = Zeroizing::new([0; 32]);
-        getrandom::fill(key.as_mut_slice())
-            .map_err(|error| Failure::new(format!("the system gives no random numbers: {error}")))?;
+        getrandom::fill(key.as_mut_slice()).map_err(|error| {
+            Failure::new(format!("the system gives no random numbers: {error}"))
+        })?;
         Ok(Self(key))
     }
 
@@ -84,7 +85,12 @@ impl StoreKey {
 
     /// Encrypted to readers: base64 of a binary age file.
     pub fn encrypted(&self, store: &str, readers: &[&Recipient]) -> Result<String, Failure> {
-        let header = Header::new(store, NAME, false, readers.iter().map(|one| one.fingerprint()));
+        let header = Header::new(
+            store,
+            NAME,
+            false,
+            readers.iter().map(|one| one.fingerprint()),
+        );
         let keys: Vec<_> = readers.iter().map(|one| &one.key).collect();
         Ok(STANDARD.encode(cipher::encrypt_binary(&header, self.0.as_slice(), &keys)?))
     }
@@ -125,8 +131,10 @@ impl StoreKey {
             Zeroizing::new(wrapped.iter().zip(pad.iter()).map(|(a, b)| a ^ b).collect());
         let before = Self::from_slice(&bytes)?;
         let parts = [store, &heir.from, &heir.to];
-        (before.id() == heir.from && heir.to == self.id() && before.is_mac("heir", &parts, &heir.mac))
-            .then_some(before)
+        (before.id() == heir.from
+            && heir.to == self.id()
+            && before.is_mac("heir", &parts, &heir.mac))
+        .then_some(before)
     }
 
     /// What wraps the key with this id: used for nothing else, since a key follows another once.
@@ -190,7 +198,11 @@ mod tests {
         assert!(!key.is_mac("seal", &["ab", "c"], &mac));
         assert!(!key.is_mac("line", &["a", "bc"], &mac));
         assert!(!key.is_mac("line", &["ab", "c", ""], &mac));
-        assert!(!StoreKey::generate().unwrap().is_mac("line", &["ab", "c"], &mac));
+        assert!(
+            !StoreKey::generate()
+                .unwrap()
+                .is_mac("line", &["ab", "c"], &mac)
+        );
         assert!(!key.is_mac("line", &["ab", "c"], "zz"));
         assert!(!key.is_mac("line", &["ab", "c"], ""));
     }
@@ -198,7 +210,10 @@ mod tests {
     #[test]
     fn a_key_leads_back_to_those_before_it_and_to_no_others() {
         let keys: Vec<StoreKey> = (0..4).map(|_| StoreKey::generate().unwrap()).collect();
-        let heirs: Vec<Heir> = keys.windows(2).map(|two| two[0].heir(STORE, &two[1])).collect();
+        let heirs: Vec<Heir> = keys
+            .windows(2)
+            .map(|two| two[0].heir(STORE, &two[1]))
+            .collect();
         let ids = |keys: &[StoreKey]| keys.iter().map(StoreKey::id).collect::<Vec<_>>();
         let line = keys[3].line_of(STORE, &heirs);
         assert_eq!(ids(&line), [keys[2].id(), keys[1].id(), keys[0].id()]);
@@ -220,7 +235,11 @@ mod tests {
             left.heir(STORE, &joined),
             right.heir(STORE, &joined),
         ];
-        let ids: Vec<String> = joined.line_of(STORE, &heirs).iter().map(StoreKey::id).collect();
+        let ids: Vec<String> = joined
+            .line_of(STORE, &heirs)
+            .iter()
+            .map(StoreKey::id)
+            .collect();
         assert_eq!(ids.len(), 3);
         for key in [&old, &left, &right] {
             assert!(ids.contains(&key.id()));

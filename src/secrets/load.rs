@@ -9,10 +9,10 @@ use super::files::Held;
 use super::identity::Identities;
 use super::keys::{self, StoreKey};
 use super::manifest::{self, Line, Manifest};
-use super::name::{SecretName, is_segment};
+use super::name::{SecretName, is_segment, unknown};
 use super::recipients::{self, Recipients};
-use super::seen::{Memory, Seen};
-use super::staging::{self, Contents, Recovered};
+use super::seen::Seen;
+use super::staging::{self, Batch, Contents, Recovered};
 use super::store::{Entry, Location, Mode};
 use super::verify::{Facts, Finding, examine};
 use crate::model::outcome::Failure;
@@ -76,8 +76,9 @@ pub(super) fn parts(location: &Location) -> Result<Parts, Failure> {
     for (file, bytes) in contents(location)?.files {
         let shown = location.tree.join(&file).display().to_string();
         let text = || {
-            String::from_utf8(bytes.clone())
-                .map_err(|_| Failure::new(format!("{shown} is not UTF-8")).hint("take it back from git"))
+            String::from_utf8(bytes.clone()).map_err(|_| {
+                Failure::new(format!("{shown} is not UTF-8")).hint("take it back from git")
+            })
         };
         let stem = file.trim_end_matches(".toml");
         let read = match file.as_str() {
@@ -92,8 +93,11 @@ pub(super) fn parts(location: &Location) -> Result<Parts, Failure> {
             _ if is_segment(stem) => Document::parse(stem, &shown, &bytes).map(|document| {
                 parts.documents.insert(stem.to_owned(), document);
             }),
-            _ => Err(Failure::new(format!("{shown} cannot be a file of values"))
-                .hint("its name may have a-z, 0-9, '.', '_' and '-': rename it, or move it elsewhere")),
+            _ => Err(
+                Failure::new(format!("{shown} cannot be a file of values")).hint(
+                    "its name may have a-z, 0-9, '.', '_' and '-': rename it, or move it elsewhere",
+                ),
+            ),
         };
         failures.extend(read.err());
     }
@@ -111,12 +115,18 @@ pub(super) fn parts(location: &Location) -> Result<Parts, Failure> {
 }
 
 /// The values of a store, as entries.
-pub(super) fn entries(documents: &BTreeMap<String, Document>, manifest: Option<&Manifest>) -> Vec<Entry> {
+pub(super) fn entries(
+    documents: &BTreeMap<String, Document>,
+    manifest: Option<&Manifest>,
+) -> Vec<Entry> {
     let lines = manifest.map(Manifest::by_name).unwrap_or_default();
     let mut entries: Vec<Entry> = Vec::new();
     for document in documents.values() {
         for value in document.values() {
-            let sealed = lines.get(&value.name).map(Vec::as_slice).unwrap_or_default();
+            let sealed = lines
+                .get(&value.name)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             let same = sealed.iter().find(|line| line.digest == value.digest);
             let line: Option<&Line> = same.or(sealed.first()).copied();
             entries.push(Entry {
@@ -141,8 +151,10 @@ pub(super) fn lock(location: &Location) -> Result<Held, Failure> {
         Ok(None) => Err(Failure::new("another hmco-boot is changing these secrets")
             .evidence(format!("it holds {}", path.display()))
             .hint("wait until it is done, and try again")),
-        Err(error) => Err(Failure::new(format!("cannot lock {}: {error}", path.display()))
-            .hint("the folder of secrets has to be there, and this user's")),
+        Err(error) => Err(
+            Failure::new(format!("cannot lock {}: {error}", path.display()))
+                .hint("the folder of secrets has to be there, and this user's"),
+        ),
     }
 }
 
@@ -173,8 +185,12 @@ pub(super) fn load(
     };
     let Some(recipients) = parts.recipients else {
         let path = location.tree.join(recipients::FILE);
-        return Err(Failure::new(format!("{} is gone", path.display()))
-            .hint(format!("take it back from git: git checkout -- {}", path.display())));
+        return Err(
+            Failure::new(format!("{} is gone", path.display())).hint(format!(
+                "take it back from git: git checkout -- {}",
+                path.display()
+            )),
+        );
     };
     let keys = open_keys(&manifest, &recipients, &identities)?;
     let Some(key) = keys.first().cloned() else {
@@ -222,8 +238,11 @@ fn no_manifest(location: &Location, values: bool) -> Failure {
             path.display()
         ))
     } else {
-        Failure::new(format!("there is no store of secrets in {}", location.tree.display()))
-            .hint("hmco-boot secrets init makes one")
+        Failure::new(format!(
+            "there is no store of secrets in {}",
+            location.tree.display()
+        ))
+        .hint("hmco-boot secrets init makes one")
     }
 }
 
@@ -254,6 +273,23 @@ fn open_keys(
 }
 
 impl Loaded {
+    /// Carries out a change of files and reads the store again, under the same lock. Where that fails, the lock is gone,
+    /// so that nothing more is written from what may be of the past; where nothing was written yet, it stays.
+    pub fn change(
+        &mut self,
+        change: impl FnOnce(&Self) -> Result<Batch, Failure>,
+    ) -> Result<(), Failure> {
+        let batch = change(self)?;
+        let held = self.held.take();
+        staging::commit(&*self.location.files, &self.location.tree, batch)?;
+        let identities = Arc::clone(&self.identities);
+        *self = load(&self.location.clone(), identities, self.mode, held)?;
+        match self.findings.first() {
+            None => Ok(()),
+            Some(finding) => Err(finding.failure.clone()),
+        }
+    }
+
     fn verify(&mut self) -> Result<(), Failure> {
         let memory = self.location.memory();
         let place = memory.place_path(&self.location.tree);
@@ -313,6 +349,12 @@ impl Loaded {
         self.seen = Some(seen);
     }
 
+    /// The failure for a name that is not there.
+    pub fn unknown(&self, name: &SecretName) -> Failure {
+        let names = self.entries.iter().map(|entry| entry.name.as_str());
+        unknown(name.as_str(), names)
+    }
+
     /// The place of a value.
     pub fn placed(&self, name: &SecretName) -> Option<(&Document, &Placed)> {
         let document = self.documents.get(name.file())?;
@@ -340,7 +382,10 @@ impl Loaded {
         let opened = match cipher::decrypt(&value.armored, &self.identities) {
             Ok(opened) => opened,
             Err(OpenError::NotOurs) => {
-                return Err(refused(&OpenError::NotOurs.to_string(), self.who_reads(value)));
+                return Err(refused(
+                    &OpenError::NotOurs.to_string(),
+                    self.who_reads(value),
+                ));
             }
             Err(error) => return Err(refused(&error.to_string(), back)),
         };
@@ -351,7 +396,10 @@ impl Loaded {
             return Err(refused(&why, back));
         }
         if header.name != name {
-            let why = format!("it was encrypted as {}, and put here under another name", header.name);
+            let why = format!(
+                "it was encrypted as {}, and put here under another name",
+                header.name
+            );
             return Err(refused(&why, back));
         }
         if header.readers.len() != opened.keys {
@@ -360,7 +408,10 @@ impl Loaded {
                 header.readers.len(),
                 opened.keys
             );
-            return Err(refused(&why, format!("encrypt it anew: hmco-boot secrets set {name}")));
+            return Err(refused(
+                &why,
+                format!("encrypt it anew: hmco-boot secrets set {name}"),
+            ));
         }
         match self.line(value) {
             Some(line) if line.readers != header.readers => Err(refused(
@@ -373,7 +424,10 @@ impl Loaded {
 
     /// What to do where none of the identities opens a value.
     fn who_reads(&self, value: &Placed) -> String {
-        let readers = self.line(value).map(|line| line.readers.as_slice()).unwrap_or_default();
+        let readers = self
+            .line(value)
+            .map(|line| line.readers.as_slice())
+            .unwrap_or_default();
         let names: Vec<String> = readers.iter().map(|one| self.reader_name(*one)).collect();
         if names.is_empty() {
             "use the identity of a reader: --identity FILE".into()

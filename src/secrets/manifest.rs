@@ -188,11 +188,20 @@ impl Manifest {
             self.store
         );
         let heirs = self.heirs.iter().map(|heir| {
-            let Heir { from, to, wrapped, mac } = heir;
+            let Heir {
+                from,
+                to,
+                wrapped,
+                mac,
+            } = heir;
             format!("{from} {to} {wrapped} {mac}")
         });
         let seals = self.seals.iter().map(|seal| {
-            let Seal { counter, recipients, mac } = seal;
+            let Seal {
+                counter,
+                recipients,
+                mac,
+            } = seal;
             format!("{counter} {recipients} {mac}")
         });
         list(&mut text, KEYS, self.keys.iter().cloned());

@@ -15,11 +15,11 @@
 
 pub mod approved;
 pub mod cipher;
+mod create;
 pub mod document;
 pub mod files;
 pub mod format;
 pub mod identity;
-mod create;
 mod inspect;
 mod keys;
 mod load;
@@ -28,10 +28,10 @@ pub mod memory;
 pub mod name;
 pub mod recipients;
 pub mod rekey;
-pub mod staging;
 mod seen;
 mod serve;
 mod spread;
+pub mod staging;
 pub mod store;
 pub mod verify;
 mod write;

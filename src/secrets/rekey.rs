@@ -57,7 +57,7 @@ pub fn plan(tree: &Inspection, recipients: &Recipients) -> Result<RekeyPlan, Fai
     let mut values = Vec::new();
     for entry in tree.entries() {
         before.extend(&entry.readers);
-        let after = recipients.readers_of(entry.name.as_str());
+        let after = recipients.readers_of(&entry.name);
         let was = |one: &&&Recipient| entry.readers.contains(&one.fingerprint());
         let stays = |one: &Fingerprint| after.iter().any(|reader| reader.fingerprint() == *one);
         let name = |one: &&Recipient| one.name.clone();
@@ -76,7 +76,11 @@ pub fn plan(tree: &Inspection, recipients: &Recipients) -> Result<RekeyPlan, Fai
     Ok(RekeyPlan {
         values,
         new_readers: recipients.all().iter().filter(new).cloned().collect(),
-        gone_readers: before.iter().filter(gone).map(|one| loaded.reader_name(*one)).collect(),
+        gone_readers: before
+            .iter()
+            .filter(gone)
+            .map(|one| loaded.reader_name(*one))
+            .collect(),
         recipients: recipients.clone(),
     })
 }
@@ -94,21 +98,25 @@ pub fn carry_out(
 ) -> Result<Tree, Failure> {
     // What was planned is what is done.
     if self::plan(&tree, &plan.recipients)? != *plan {
-        return Err(Failure::new("the secrets changed since the re-key was planned").hint("plan it again"));
+        return Err(
+            Failure::new("the secrets changed since the re-key was planned").hint("plan it again"),
+        );
     }
     require_approved(approved, plan.recipients.all())?;
-    let loaded = tree.into_loaded();
-    let sealed = encrypt_all(&loaded, &plan.recipients, progress)?;
-    let mut write = Write::begin(loaded)?;
-    write.set_recipients(plan.recipients.clone());
-    for (name, sealed) in sealed {
-        // A re-key makes no value younger.
-        let Some(set_on) = write.line(&name).map(|line| line.set_on) else {
-            return Err(Failure::new(format!("{name} has no line in the list of secrets")));
-        };
-        write.set(&name, sealed, set_on);
-    }
-    Tree::sound(write.finish()?)
+    let mut loaded = tree.into_loaded();
+    loaded.change(|loaded| {
+        let sealed = encrypt_all(loaded, &plan.recipients, progress)?;
+        let mut write = Write::begin(loaded)?;
+        write.set_recipients(plan.recipients.clone());
+        for (name, sealed) in sealed {
+            // A re-key makes no value younger.
+            let set_on = write.line(&name).map(|line| line.set_on);
+            let no_line = || Failure::new(format!("{name} has no line in the list of secrets"));
+            write.set(&name, sealed, set_on.ok_or_else(no_line)?);
+        }
+        write.finish()
+    })?;
+    Tree::sound(loaded)
 }
 
 /// Every value, encrypted anew; or all that do not open.

@@ -67,7 +67,9 @@ impl Seen {
 
     /// The name of a reader of then.
     pub fn reader(&self, fingerprint: Fingerprint) -> Option<&str> {
-        self.readers.get(&fingerprint.to_string()).map(String::as_str)
+        self.readers
+            .get(&fingerprint.to_string())
+            .map(String::as_str)
     }
 }
 

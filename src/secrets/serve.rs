@@ -49,8 +49,14 @@ impl FileSecrets {
 
     /// What should be said of the store; nothing before a value was opened.
     pub fn warnings(&self) -> Vec<String> {
-        let tree = self.inner.tree.lock().unwrap_or_else(PoisonError::into_inner);
-        tree.as_ref().map(|tree| tree.warnings().to_vec()).unwrap_or_default()
+        let tree = self
+            .inner
+            .tree
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        tree.as_ref()
+            .map(|tree| tree.warnings().to_vec())
+            .unwrap_or_default()
     }
 }
 
@@ -101,7 +107,9 @@ impl SecretStore for FileSecrets {
             tokio::task::spawn_blocking(move || inner.open(&names))
                 .await
                 .unwrap_or_else(|error| {
-                    Err(Failure::new(format!("opening the secrets was cut off: {error}")))
+                    Err(Failure::new(format!(
+                        "opening the secrets was cut off: {error}"
+                    )))
                 })
         })
     }

@@ -299,10 +299,19 @@ fn stage(
 /// From the moment the change counts; over again as often as it is cut off.
 fn finish(files: &dyn Files, tree: &Path, marker: &Marker) -> Result<(), Failure> {
     let folder = tree.join(&marker.folder);
-    let staged = files.list(&folder).map_err(|error| trouble(&folder, &error))?;
+    let staged = files
+        .list(&folder)
+        .map_err(|error| trouble(&folder, &error))?;
     let staged: BTreeSet<String> = staged.into_iter().collect();
     for (name, wanted) in &marker.files {
-        place(files, tree, &folder, name, wanted.as_deref(), staged.contains(name))?;
+        place(
+            files,
+            tree,
+            &folder,
+            name,
+            wanted.as_deref(),
+            staged.contains(name),
+        )?;
     }
     let end = || -> io::Result<()> {
         files.sync_folder(tree)?;
@@ -331,7 +340,9 @@ fn place(
         Err(error) => Err(trouble(path, &error)),
     };
     if staged && is_new(&from)? {
-        files.rename(&from, &to).map_err(|error| trouble(&to, &error))
+        files
+            .rename(&from, &to)
+            .map_err(|error| trouble(&to, &error))
     } else if is_new(&to)? {
         Ok(())
     } else {

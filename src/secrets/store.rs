@@ -11,7 +11,7 @@ use super::approved::Approved;
 use super::files::{Disk, Files};
 use super::identity::Identities;
 use super::load::{self, Loaded, load};
-use super::name::{SecretName, unknown};
+use super::name::SecretName;
 use super::recipients::{Fingerprint, Recipients};
 use super::seen::Memory;
 use super::spread::spread;
@@ -165,8 +165,7 @@ impl Change {
 
 /// A verified tree: every value is the one that was sealed last, by a reader of this store.
 pub struct Tree {
-    /// `None` only while a change is carried out, and after one that failed on the disk.
-    loaded: Option<Loaded>,
+    loaded: Loaded,
 }
 
 impl Tree {
@@ -201,9 +200,7 @@ impl Tree {
     pub(super) fn sound(loaded: Loaded) -> Result<Self, Failure> {
         let mut findings = loaded.findings.iter();
         let Some(first) = findings.next() else {
-            return Ok(Self {
-                loaded: Some(loaded),
-            });
+            return Ok(Self { loaded });
         };
         let mut failure = first.failure.clone();
         for finding in findings {
@@ -212,40 +209,30 @@ impl Tree {
         Err(failure)
     }
 
-    fn loaded(&self) -> Result<&Loaded, Failure> {
-        self.loaded.as_ref().ok_or_else(|| {
-            Failure::new("the secrets have to be opened again after a change that failed")
-        })
-    }
-
     /// The store's id: 16 hex digits.
     pub fn id(&self) -> &str {
-        self.loaded.as_ref().map_or("", |loaded| &loaded.manifest.store)
+        &self.loaded.manifest.store
     }
 
     /// The write it is at.
     pub fn counter(&self) -> u64 {
-        self.loaded.as_ref().map_or(0, |loaded| loaded.manifest.counter())
+        self.loaded.manifest.counter()
     }
 
     /// Who reads, as the sealed recipients.toml says.
-    ///
-    /// # Errors
-    ///
-    /// A change of this tree failed before.
-    pub fn recipients(&self) -> Result<&Recipients, Failure> {
-        Ok(&self.loaded()?.recipients)
+    pub fn recipients(&self) -> &Recipients {
+        &self.loaded.recipients
     }
 
     /// The values, sorted by name.
     pub fn entries(&self) -> &[Entry] {
-        self.loaded.as_ref().map_or(&[], |loaded| &loaded.entries)
+        &self.loaded.entries
     }
 
     /// What is no failure and should be said: the first contact with this store, one reader only, a cut-off change that
     /// was ended, a memory outside of the tree that could not be written.
     pub fn warnings(&self) -> &[String] {
-        self.loaded.as_ref().map_or(&[], |loaded| &loaded.warnings)
+        &self.loaded.warnings
     }
 
     /// Opens one value.
@@ -254,10 +241,9 @@ impl Tree {
     ///
     /// There is none of this name, it does not open, or it was made for another name or store.
     pub fn get(&self, name: &SecretName) -> Result<SecretValue, Failure> {
-        let loaded = self.loaded()?;
+        let loaded = &self.loaded;
         let Some((document, value)) = loaded.placed(name) else {
-            let names = loaded.entries.iter().map(|entry| entry.name.as_str());
-            return Err(unknown(name.as_str(), names));
+            return Err(loaded.unknown(name));
         };
         loaded.open(document, value).map(|opened| opened.value)
     }
@@ -281,45 +267,30 @@ impl Tree {
         approved: &Approved,
         today: Date,
     ) -> Result<(), Failure> {
-        let loaded = self.loaded()?;
-        let mut sealed = Vec::new();
-        let recipients = change.recipients.as_ref().unwrap_or(&loaded.recipients);
-        if change.recipients.is_some() {
-            require_approved(approved, recipients.all())?;
-        }
-        for name in change.sets.keys() {
-            require_approved(approved, recipients.readers_of(name.as_str()))?;
-        }
-        for name in &change.removes {
-            if loaded.placed(name).is_none() {
-                let names = loaded.entries.iter().map(|entry| entry.name.as_str());
-                return Err(unknown(name.as_str(), names));
+        self.loaded.change(|loaded| {
+            let mut write = Write::begin(loaded)?;
+            let recipients = change.recipients.as_ref().unwrap_or(&loaded.recipients);
+            if change.recipients.is_some() {
+                require_approved(approved, recipients.all())?;
+                write.set_recipients(recipients.clone());
             }
-        }
-        let sets: Vec<(&SecretName, &SecretValue)> = change.sets.iter().collect();
-        for (result, (name, _)) in spread(&sets, |(name, value)| {
-            encrypt(loaded, recipients, name, value)
+            for name in change.sets.keys() {
+                require_approved(approved, recipients.readers_of(name))?;
+            }
+            for name in &change.removes {
+                if loaded.placed(name).is_none() {
+                    return Err(loaded.unknown(name));
+                }
+                write.remove(name);
+            }
+            let sets: Vec<(&SecretName, &SecretValue)> = change.sets.iter().collect();
+            let sealed = spread(&sets, |(name, value)| {
+                encrypt(loaded, recipients, name, value)
+            });
+            for ((name, _), sealed) in sets.into_iter().zip(sealed) {
+                write.set(name, sealed?, today);
+            }
+            write.finish()
         })
-        .into_iter()
-        .zip(&sets)
-        {
-            sealed.push(((*name).clone(), result?));
-        }
-        // Until here nothing was touched, and the tree can be used on after a failure.
-        let Some(loaded) = self.loaded.take() else {
-            return Ok(());
-        };
-        let mut write = Write::begin(loaded)?;
-        if let Some(recipients) = change.recipients {
-            write.set_recipients(recipients);
-        }
-        for name in &change.removes {
-            write.remove(name);
-        }
-        for (name, sealed) in sealed {
-            write.set(&name, sealed, today);
-        }
-        self.loaded = Some(write.finish()?);
-        Ok(())
     }
 }

@@ -85,8 +85,9 @@ pub(super) fn examine(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     facts.against_memory(&mut found);
     if facts.manifest.is_merged() {
-        let failure = Failure::new("the list of secrets came through a merge, and nobody sealed it since")
-            .hint(format!("look at what came in, and seal it: {ACCEPT}"));
+        let failure =
+            Failure::new("the list of secrets came through a merge, and nobody sealed it since")
+                .hint(format!("look at what came in, and seal it: {ACCEPT}"));
         found.push(facts.about_manifest(What::Merged, failure));
     } else {
         facts.seal(&mut found);
@@ -192,12 +193,18 @@ impl Facts<'_> {
     }
 
     fn is_proven(&self, line: &Line) -> bool {
-        self.keys.iter().any(|key| line.is_by(&self.manifest.store, key))
+        self.keys
+            .iter()
+            .any(|key| line.is_by(&self.manifest.store, key))
     }
 
     /// The manifest's own lines.
     fn seal(&self, found: &mut Vec<Finding>) {
-        if self.keys.iter().any(|key| self.manifest.valid_seal(key).is_some()) {
+        if self
+            .keys
+            .iter()
+            .any(|key| self.manifest.valid_seal(key).is_some())
+        {
             return;
         }
         let unproven: Vec<&Line> = {
@@ -208,7 +215,8 @@ impl Facts<'_> {
             "if nobody here edited it, take it back: git checkout -- {}; else look at it and seal it: {ACCEPT}",
             self.shown(manifest::FILE)
         );
-        let mut failure = Failure::new("the list of secrets is not the one that was sealed").hint(hint);
+        let mut failure =
+            Failure::new("the list of secrets is not the one that was sealed").hint(hint);
         for line in unproven.iter().take(10) {
             failure = failure.evidence(format!(
                 "the line of {} was not written by a reader of this store",
@@ -247,14 +255,17 @@ impl Facts<'_> {
                 ),
                 None => (
                     What::Replaced,
-                    format!("{name} is not the ciphertext that was sealed: it was replaced, damaged, or brought back from an older commit"),
+                    format!(
+                        "{name} is not the ciphertext that was sealed: it was replaced, damaged, or brought back from an older commit"
+                    ),
                 ),
             };
             found.push(self.about_value(what, name, value, message));
         }
         for name in lines.keys().filter(|name| !there.contains(*name)) {
             let file = self.shown(&name.file_name());
-            let message = format!("{name} was removed: the seal knows it, and {file} does not have it");
+            let message =
+                format!("{name} was removed: the seal knows it, and {file} does not have it");
             let failure = Failure::new(message).evidence(file.clone()).hint(format!(
                 "if nobody here removed it, take it back: git checkout -- {file}; if it is meant to be gone: {ACCEPT}"
             ));
@@ -268,7 +279,13 @@ impl Facts<'_> {
         }
     }
 
-    fn about_value(&self, what: What, name: &SecretName, value: &Placed, message: String) -> Finding {
+    fn about_value(
+        &self,
+        what: What,
+        name: &SecretName,
+        value: &Placed,
+        message: String,
+    ) -> Finding {
         let file = self.shown(&name.file_name());
         let failure = Failure::new(message)
             .evidence(format!("{file}, line {}", value.line))
@@ -306,7 +323,11 @@ impl Facts<'_> {
                     ));
                 }
             }
-            let now = self.recipients.all().iter().map(|one| one.fingerprint().to_string());
+            let now = self
+                .recipients
+                .all()
+                .iter()
+                .map(|one| one.fingerprint().to_string());
             let now: BTreeSet<String> = now.collect();
             for (fingerprint, name) in seen.readers.iter().filter(|one| !now.contains(one.0)) {
                 failure = failure.evidence(format!("{name} (fingerprint {fingerprint}) was in it"));

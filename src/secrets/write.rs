@@ -1,7 +1,6 @@
 //! A change of a tree put together: values encrypted and opened again, files edited, a new seal; then all of it as one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::SecretValue;
 use super::approved::Approved;
@@ -9,13 +8,11 @@ use super::cipher;
 use super::document::{Document, Edit, digest_of};
 use super::format::Header;
 use super::keys::StoreKey;
-use super::load::{Loaded, load, recipients_digest};
+use super::load::{Loaded, recipients_digest};
 use super::manifest::{self, Line, Manifest};
 use super::name::SecretName;
 use super::recipients::{self, Fingerprint, Recipient, Recipients};
-use super::seen::Seen;
-use super::staging::{self, Batch};
-use super::store::Mode;
+use super::staging::Batch;
 use crate::model::outcome::Failure;
 
 /// Most heirs that are kept: a machine that slept through more re-keys takes the store as it is.
@@ -34,7 +31,7 @@ pub(super) fn encrypt(
     name: &SecretName,
     value: &SecretValue,
 ) -> Result<Sealed, Failure> {
-    let readers = recipients.readers_of(name.as_str());
+    let readers = recipients.readers_of(name);
     let header = Header::new(
         &loaded.manifest.store,
         name.as_str(),
@@ -81,7 +78,12 @@ pub(super) fn require_approved<'a>(
         names.join(", ")
     ));
     for one in &missing {
-        failure = failure.evidence(format!("{}: {} {}", one.name, one.key.sort(), one.fingerprint()));
+        failure = failure.evidence(format!(
+            "{}: {} {}",
+            one.name,
+            one.key.sort(),
+            one.fingerprint()
+        ));
     }
     Err(failure.hint(format!(
         "compare the fingerprint with {0} by another way, then: hmco-boot secrets recipients approve {0}; or remove {0}",
@@ -90,8 +92,8 @@ pub(super) fn require_approved<'a>(
 }
 
 /// A change being put together.
-pub(super) struct Write {
-    loaded: Loaded,
+pub(super) struct Write<'a> {
+    loaded: &'a Loaded,
     recipients: Recipients,
     write: u64,
     edits: BTreeMap<String, Vec<Edit>>,
@@ -99,11 +101,14 @@ pub(super) struct Write {
     new_key: bool,
 }
 
-impl Write {
+impl<'a> Write<'a> {
     /// Begins with the lines of the manifest that fit the files.
-    pub fn begin(loaded: Loaded) -> Result<Self, Failure> {
-        if loaded.mode != Mode::Write {
-            return Err(Failure::new("the secrets were opened only to be read"));
+    pub fn begin(loaded: &'a Loaded) -> Result<Self, Failure> {
+        if loaded.held.is_none() {
+            return Err(Failure::new(
+                "the secrets were opened only to be read, or a change of them failed before",
+            )
+            .hint("open them again"));
         }
         let seen = loaded.seen.as_ref().map_or(0, |seen| seen.counter);
         let mut lines = BTreeMap::new();
@@ -123,19 +128,6 @@ impl Write {
             lines,
             loaded,
         })
-    }
-
-    pub fn loaded(&self) -> &Loaded {
-        &self.loaded
-    }
-
-    pub fn recipients(&self) -> &Recipients {
-        &self.recipients
-    }
-
-    /// The number of this write.
-    pub fn number(&self) -> u64 {
-        self.write
     }
 
     /// Other readers from now on: with a new store key, so that who went cannot seal any more.
@@ -176,8 +168,8 @@ impl Write {
         edits.push(Edit::Remove(name.clone()));
     }
 
-    /// Writes all or nothing, and reads it again.
-    pub fn finish(mut self) -> Result<Loaded, Failure> {
+    /// The files that this means, for [`Loaded::change`].
+    pub fn finish(mut self) -> Result<Batch, Failure> {
         let mut batch = Batch::default();
         for (stem, edits) in &self.edits {
             let document = self.edited(stem, edits)?;
@@ -191,23 +183,8 @@ impl Write {
         if self.recipients.text() != self.loaded.recipients.text() {
             batch.write(recipients::FILE, self.recipients.text());
         }
-        let (manifest, key) = self.manifest()?;
-        batch.write(manifest::FILE, manifest.text());
-        let Loaded {
-            location,
-            identities,
-            held,
-            ..
-        } = self.loaded;
-        staging::commit(&*location.files, &location.tree, batch)?;
-        let seen = Seen::of(&manifest, &self.recipients, key.id());
-        let remembered = location.memory().remember(&location.tree, &manifest.store, &seen);
-        let mut loaded = load(&location, Arc::clone(&identities), Mode::Write, held)?;
-        loaded.warnings.extend(remembered.err().map(|failure| failure.message));
-        match loaded.findings.first() {
-            None => Ok(loaded),
-            Some(finding) => Err(finding.failure.clone()),
-        }
+        batch.write(manifest::FILE, self.manifest()?.text());
+        Ok(batch)
     }
 
     fn edited(&self, stem: &str, edits: &[Edit]) -> Result<Document, Failure> {
@@ -221,7 +198,7 @@ impl Write {
     }
 
     /// The new manifest, sealed.
-    fn manifest(&mut self) -> Result<(Manifest, StoreKey), Failure> {
+    fn manifest(&mut self) -> Result<Manifest, Failure> {
         let before = &self.loaded.manifest;
         let mut manifest = Manifest {
             store: before.store.clone(),
@@ -243,10 +220,12 @@ impl Write {
             self.loaded.key.clone()
         };
         let lines = std::mem::take(&mut self.lines);
-        let sealed = lines.into_values().map(|line| line.sealed(&before.store, &key));
+        let sealed = lines
+            .into_values()
+            .map(|line| line.sealed(&before.store, &key));
         manifest.lines = sealed.collect();
         manifest.seal(self.write, &recipients_digest(&self.recipients), &key);
-        Ok((manifest, key))
+        Ok(manifest)
     }
 }
 
@@ -260,7 +239,9 @@ fn encrypted(
     let text = key.encrypted(store, readers)?;
     match StoreKey::open(&text, store, &loaded.identities) {
         Ok(opened) if opened.id() == key.id() => Ok(text),
-        Ok(_) => Err(Failure::new("the new store key did not come back as it went in")),
+        Ok(_) => Err(Failure::new(
+            "the new store key did not come back as it went in",
+        )),
         Err(error) => Err(Failure::new(format!(
             "nothing was written, because nobody here could read these secrets afterwards: {error}"
         ))

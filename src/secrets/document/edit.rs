@@ -51,8 +51,10 @@ pub(super) fn edited(document: &Document, edits: &[Edit]) -> Result<Document, Fa
     if wanted == found {
         Ok(current)
     } else {
-        Err(Failure::new(format!("{} cannot be changed as meant", document.shown))
-            .hint("its layout is unusual: write it as tables with one value per key"))
+        Err(
+            Failure::new(format!("{} cannot be changed as meant", document.shown))
+                .hint("its layout is unusual: write it as tables with one value per key"),
+        )
     }
 }
 
@@ -139,7 +141,11 @@ fn insertion(
     let open = at > 0 && document.text.as_bytes().get(at - 1) != Some(&b'\n');
     let new = if open { format!("{end}{new}") } else { new };
     let after_gap = at < document.text.len() && table.is_empty() && next_is_header(document, at);
-    let new = if after_gap { format!("{new}{end}") } else { new };
+    let new = if after_gap {
+        format!("{new}{end}")
+    } else {
+        new
+    };
     Ok((at..at, new))
 }
 
@@ -192,7 +198,12 @@ fn above_tables(document: &Document) -> usize {
     let header = at;
     while let Some(above) = before.get(..at).and_then(|text| text.strip_suffix('\n')) {
         let start = above.rfind('\n').map_or(0, |end| end + 1);
-        if !above.get(start..).unwrap_or_default().trim_start().starts_with('#') {
+        if !above
+            .get(start..)
+            .unwrap_or_default()
+            .trim_start()
+            .starts_with('#')
+        {
             return at;
         }
         at = start;

@@ -18,7 +18,9 @@ const MARKS: [&str; 4] = ["<<<<<<<", "|||||||", "=======", ">>>>>>>"];
 pub(super) fn read(stem: &str, shown: &str, bytes: &[u8]) -> Result<Document, Failure> {
     let wrong = |line: String| {
         let failure = Failure::new(format!("{shown} cannot be read")).evidence(line);
-        failure.hint(format!("correct it, or take it back from git: git checkout -- {shown}"))
+        failure.hint(format!(
+            "correct it, or take it back from git: git checkout -- {shown}"
+        ))
     };
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
@@ -71,12 +73,13 @@ fn conflict(stem: &str, shown: &str, text: &str) -> Option<Failure> {
     let (mut table, mut key, mut places) = (String::new(), String::new(), Vec::new());
     for (index, line) in text.lines().enumerate() {
         if is(line, MARKS[0]) {
-            places.push(format!(
-                "line {}: in {stem}/{table}{key}",
-                index + 1
-            ));
+            places.push(format!("line {}: in {stem}/{table}{key}", index + 1));
         } else if let Some(header) = line.trim().strip_prefix('[') {
-            let path = header.split(']').next().unwrap_or_default().replace('.', "/");
+            let path = header
+                .split(']')
+                .next()
+                .unwrap_or_default()
+                .replace('.', "/");
             table = format!("{}/", path.trim());
         } else if let Some((left, _)) = line.split_once(" = ") {
             key = left.trim().to_owned();
@@ -201,7 +204,11 @@ impl Walk<'_> {
             digest: digest_of(armored),
             value,
             start,
-            before: self.text.get(start..key_span.start).unwrap_or_default().to_owned(),
+            before: self
+                .text
+                .get(start..key_span.start)
+                .unwrap_or_default()
+                .to_owned(),
             inline,
         });
     }
@@ -217,11 +224,16 @@ impl Walk<'_> {
 
     fn failure(mut self, shown: &str) -> Failure {
         self.wrong.sort_unstable();
-        let plain = self.wrong.iter().any(|(_, what)| what.ends_with("is not encrypted"));
+        let plain = self
+            .wrong
+            .iter()
+            .any(|(_, what)| what.ends_with("is not encrypted"));
         let more = self.wrong.len().saturating_sub(MOST);
         let mut failure = Failure::new(format!("{shown} holds what is no encrypted value"));
         let told = self.wrong.iter().take(MOST);
-        failure.evidence = told.map(|(line, what)| format!("line {line}: {what}")).collect();
+        failure.evidence = told
+            .map(|(line, what)| format!("line {line}: {what}"))
+            .collect();
         if more > 0 {
             failure.evidence.push(format!("and {more} more"));
         }

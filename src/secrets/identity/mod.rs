@@ -134,8 +134,9 @@ impl Identities {
             return Ok(identities);
         }
         let mut locked = Vec::new();
-        for place in places(env) {
-            identities.look(&place, readers, &mut locked)?;
+        let places = places(env);
+        for place in &places {
+            identities.look(place, readers, &mut locked)?;
         }
         if identities.found.is_empty() {
             for (place, locked) in locked {
