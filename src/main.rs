@@ -15,8 +15,14 @@ fn main() -> ExitCode {
     guard::leave_no_dump();
     guard::tame_panics(&redactor);
     let mut output = Output::process(&ProcessEnvironment, &redactor);
-    let code = command(&mut output).unwrap_or_else(|error| output.report(&error));
-    ExitCode::from(code.number())
+    let code = command(&mut output).map_or_else(
+        |error| {
+            output.report(&error);
+            error.number()
+        },
+        outcome::ExitCode::number,
+    );
+    ExitCode::from(code)
 }
 
 fn command(output: &mut Output) -> Result<outcome::ExitCode, CliError> {

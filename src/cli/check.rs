@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value as Json, json};
 
 use super::error::CliError;
-use super::identity::IdentityArgs;
 use super::output::Format;
 use super::reach::BecomeArgs;
+use super::secrets::identity::IdentityArgs;
 use super::vault::Vault;
 use super::{Context, project, session};
 use crate::config::diagnostic;

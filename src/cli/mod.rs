@@ -11,7 +11,6 @@ pub mod files;
 pub mod graph;
 pub mod guard;
 pub mod hosts;
-pub mod identity;
 pub mod init;
 pub mod lab;
 pub mod live;
@@ -28,6 +27,7 @@ pub mod resume;
 pub mod run;
 pub mod runs;
 pub mod schema;
+pub mod secrets;
 pub mod session;
 pub mod unlock;
 pub mod vault;
@@ -163,6 +163,8 @@ pub enum Command {
     Lab(lab::Args),
     /// Look at what is fetched by URL, and pin what its bytes must be
     Pins(pins::Args),
+    /// Keep secrets encrypted in the project, and say who reads them
+    Secrets(secrets::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -251,6 +253,7 @@ pub async fn dispatch(
         output,
     };
     let context = &mut context;
+    secrets::tmpfs::sweep(env);
     if !matches!(cli.command, Command::Init(_)) {
         project::expect_folder(context)?;
     }
@@ -268,6 +271,7 @@ pub async fn dispatch(
         Command::Playbooks(args) => playbooks::run(&args, context),
         Command::Lab(args) => lab::run(&args, context).await,
         Command::Pins(args) => pins::run(&args, context).await,
+        Command::Secrets(args) => secrets::run(&args, context).await,
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),
     }

@@ -186,6 +186,25 @@ impl Output {
             .map_err(|error| CliError::from_output(&error))
     }
 
+    /// Writes a secret to standard output, as it is: for whoever asked for that very value. Nothing that hides secrets
+    /// in other outputs may stand in between.
+    pub fn data_secret(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        let writer = self.stdout.writer.unguarded();
+        writer
+            .write_all(bytes)
+            .and_then(|()| writer.flush())
+            .map_err(|error| CliError::from_output(&error))
+    }
+
+    /// Shows a secret that was made just now, as it is, on standard error: it is to be written down.
+    pub fn talk_secret(&mut self, text: &str) {
+        let writer = self.stderr.writer.unguarded();
+        writer
+            .write_all(text.as_bytes())
+            .and_then(|()| writer.flush())
+            .ok();
+    }
+
     /// Writes a value as one line of JSON to standard output: `{"v":1,"type":KIND,...}`, as the lines of a run are.
     pub fn json(&mut self, kind: &str, value: &impl Serialize) -> Result<(), CliError> {
         #[derive(Serialize)]

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::Context;
 use super::error::{CliError, Kind};
-use super::identity::IdentityArgs;
+use super::secrets::identity::IdentityArgs;
+use super::secrets::prompt;
 use super::vault::Vault;
 use crate::model::id::{NodeName, Target};
 use crate::model::inventory::{Connection, Inventory, Ssh};
@@ -238,13 +239,10 @@ pub fn password_from_stdin() -> Result<Password, CliError> {
 
 /// Asks at the terminal, without echo.
 pub fn ask(prompt: &str) -> Result<Password, Failure> {
-    /// One question at a time: keys and identities may be asked for while others connect.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    match rpassword::prompt_password(prompt) {
-        Ok(text) => Ok(Password::new(text)),
+    match prompt::hidden(prompt) {
+        Ok(text) => Ok(Password::new(text.as_str().to_owned())),
         Err(error) => Err(Failure::new("there is no terminal to ask for a password")
-            .evidence(error.to_string())
+            .evidence(error.evidence.join("; "))
             .hint("run it at a terminal; for keys, `ssh-add` puts them into an agent")),
     }
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{CliError, Kind};
-use super::identity::IdentityArgs;
 use super::project::InventoryFile;
 use super::reach::{BecomeArgs, Roads};
 use super::run::PlanArgs;
+use super::secrets::identity::IdentityArgs;
 use super::vault::{Lookup, Vault};
 use super::{Context, artifacts, paths, project, reach, vault};
 use crate::config::project::{Loaded, Project};

@@ -4,13 +4,15 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::Context;
 use super::error::{CliError, Kind};
 use super::files;
-use super::identity::{self, AtTerminal, IdentityArgs};
 use super::output::Output;
+use super::secrets::identity::IdentityArgs;
+use super::secrets::place;
+use super::secrets::prompt::Asking;
 use crate::model::outcome::Failure;
 use crate::model::redact::Redactor;
 use crate::secrets::identity::{Identities, IdentityEnv};
@@ -25,56 +27,75 @@ const CLOSED: &str = "0";
 
 /// The secrets of a command.
 pub struct Vault {
-    source: Source,
+    source: Option<Source>,
     /// Looked at when the first name is asked for: who uses no secrets pays nothing for them.
-    store: OnceLock<Result<Arc<dyn SecretStore>, Failure>>,
+    store: OnceLock<Result<Store, Failure>>,
     redactor: Redactor,
     values: BTreeMap<String, SecretValue>,
-    /// Something was opened.
-    used: bool,
+    /// What is to be said of the store was said.
+    warned: bool,
 }
 
 /// Where a store comes from.
-enum Source {
-    /// A project's folder.
-    Files {
-        root: PathBuf,
-        identities: IdentityEnv,
-        location: Result<Location, Failure>,
-    },
-    /// It is in `store` already.
-    Given,
+struct Source {
+    root: PathBuf,
+    identities: IdentityEnv,
+    location: Result<Location, CliError>,
+    asking: Asking,
+}
+
+/// A store that was found.
+enum Store {
+    /// In a project's folder.
+    Files(FileSecrets),
+    /// Another one.
+    Given(Arc<dyn SecretStore>),
+}
+
+impl Store {
+    fn as_seam(&self) -> &dyn SecretStore {
+        match self {
+            Self::Files(store) => store,
+            Self::Given(store) => &**store,
+        }
+    }
 }
 
 impl Vault {
     /// The secrets of the project in `root`.
     pub fn of(root: &Path, identity: &IdentityArgs, context: &Context<'_>) -> Self {
+        let source = Source {
+            root: root.to_owned(),
+            identities: identity.env(context),
+            location: place::location(context, root),
+            asking: Asking::new(context.env),
+        };
         Self {
-            source: Source::Files {
-                root: root.to_owned(),
-                identities: identity.environment(context),
-                location: identity::location(root, context),
-            },
+            source: Some(source),
             store: OnceLock::new(),
             redactor: context.output.redactor().clone(),
             values: BTreeMap::new(),
-            used: false,
+            warned: false,
         }
     }
 
     /// Those of a store.
     pub fn with(store: Arc<dyn SecretStore>, redactor: &Redactor) -> Self {
         Self {
-            source: Source::Given,
-            store: OnceLock::from(Ok(store)),
+            source: None,
+            store: OnceLock::from(Ok(Store::Given(store))),
             redactor: redactor.clone(),
             values: BTreeMap::new(),
-            used: false,
+            warned: false,
         }
     }
 
-    fn store(&self) -> Result<&Arc<dyn SecretStore>, &Failure> {
-        self.store.get_or_init(|| self.source.store()).as_ref()
+    fn store(&self) -> Result<&Store, Failure> {
+        let find = || match &self.source {
+            Some(source) => source.store().map(Store::Files),
+            None => Err(none()),
+        };
+        self.store.get_or_init(find).as_ref().map_err(Clone::clone)
     }
 
     /// Whether there is a secret of this name. What to do where there is none.
@@ -82,7 +103,7 @@ impl Vault {
         if self.values.contains_key(name) {
             return Ok(());
         }
-        let store = self.store().map_err(Clone::clone)?;
+        let store = self.store()?.as_seam();
         name.parse::<SecretName>()?;
         let names = store.names();
         if names.iter().any(|known| known == name) {
@@ -101,9 +122,12 @@ impl Vault {
         self.open_quietly(names)
             .await
             .map_err(|failure| CliError::from_failure(Kind::Usage, &failure))?;
-        if !names.is_empty() && !std::mem::replace(&mut self.used, true) {
-            if let Some((what, hint)) = self.lonely() {
-                output.warn(&what, &hint);
+        if let Some(Ok(Store::Files(store))) = self.store.get()
+            && !self.warned
+        {
+            for warning in store.warnings() {
+                self.warned = true;
+                output.warn(&warning, "`hmco-boot secrets check` says more");
             }
         }
         Ok(())
@@ -115,8 +139,7 @@ impl Vault {
         if names.is_empty() {
             return Ok(());
         }
-        let store = self.store().map_err(Clone::clone)?.clone();
-        let opened = store.open(&names).await?;
+        let opened = self.store()?.as_seam().open(&names).await?;
         let known = opened
             .iter()
             .map(|(name, value)| (name.as_str(), value.expose()));
@@ -139,43 +162,25 @@ impl Vault {
                 .hint(format!("set it again: `hmco-boot secrets set {name}`"))),
         }
     }
-
-    /// What makes one reader a danger, where there is one only.
-    fn lonely(&self) -> Option<(String, String)> {
-        let Source::Files { root, .. } = &self.source else {
-            return None;
-        };
-        let readers = readers(root).ok()??;
-        let [only] = readers.all() else { return None };
-        Some((
-            format!("only {} can read the secrets of this project", only.name),
-            "if that key is lost, so are they: `hmco-boot secrets recipients add` another reader, or a recovery key"
-                .to_owned(),
-        ))
-    }
 }
 
 impl Source {
-    fn store(&self) -> Result<Arc<dyn SecretStore>, Failure> {
-        let Self::Files {
-            root,
-            identities,
-            location,
-        } = self
-        else {
-            return Err(none());
-        };
-        if !root.join(identity::FOLDER).is_dir() {
+    fn store(&self) -> Result<FileSecrets, Failure> {
+        if !self.root.join(place::FOLDER).is_dir() {
             return Err(none());
         }
-        let location = location.clone()?;
-        let (root, environment) = (root.clone(), identities.clone());
-        let unlock = move || {
-            let readers = readers(&root)?;
-            let found = Identities::find(&environment, readers.as_ref(), &mut AtTerminal)?;
-            Ok(Arc::new(found))
+        let location = match &self.location {
+            Ok(location) => location.clone(),
+            Err(error) => return Err(Failure::new(error.render(false).trim().to_owned())),
         };
-        Ok(Arc::new(FileSecrets::new(location, unlock)?))
+        let (tree, environment) = (location.tree.clone(), self.identities.clone());
+        let asking = Mutex::new(self.asking.clone());
+        FileSecrets::new(location, move || {
+            let readers = readers(&tree)?;
+            let mut asking = asking.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = Identities::find(&environment, readers.as_ref(), &mut *asking)?;
+            Ok(Arc::new(found))
+        })
     }
 }
 
@@ -185,9 +190,9 @@ fn none() -> Failure {
     )
 }
 
-/// Who reads the secrets of a project; `None` where that is not said.
-fn readers(root: &Path) -> Result<Option<Recipients>, Failure> {
-    let path = root.join(identity::FOLDER).join(recipients::FILE);
+/// Who reads the secrets of a tree; `None` where that is not said.
+fn readers(tree: &Path) -> Result<Option<Recipients>, Failure> {
+    let path = tree.join(recipients::FILE);
     match files::read(&path) {
         Ok(text) => Recipients::parse(&text).map(Some),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

@@ -35,15 +35,28 @@ pub struct Args {
 }
 
 /// Checks.
-pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+pub fn run(
+    args: &Args,
+    who: &IdentityArgs,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
     let place = Place::of(context)?;
-    let mode = if args.accept_merge { Mode::Write } else { Mode::Read };
+    let mode = if args.accept_merge {
+        Mode::Write
+    } else {
+        Mode::Read
+    };
     let (inspection, mut approved) = place.inspect(mode, who, context)?;
     if args.accept_merge {
         return accept(args, inspection, &mut approved, &place, context);
     }
     let closed = inspection.open_all();
-    let wrong: Vec<&Failure> = inspection.findings().iter().map(|one| &one.failure).chain(&closed).collect();
+    let wrong: Vec<&Failure> = inspection
+        .findings()
+        .iter()
+        .map(|one| &one.failure)
+        .chain(&closed)
+        .collect();
     let warnings = warnings(&inspection, &approved, &place, context)?;
     let outline = place.outline()?;
     let values = outline.entries().len();
@@ -53,10 +66,16 @@ pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result
         let warnings: Vec<_> = warnings.iter().map(|(what, _)| what).collect();
         let row = json!({ "values": values, "ok": wrong.is_empty(), "findings": findings, "closed": closed, "warnings": warnings });
         context.output.json("secrets_check", &row)?;
-        return Ok(if wrong.is_empty() { ExitCode::Done } else { ExitCode::Failed });
+        return Ok(if wrong.is_empty() {
+            ExitCode::Done
+        } else {
+            ExitCode::Failed
+        });
     }
     for failure in &wrong {
-        context.output.report(&CliError::from_failure(Kind::Failed, failure));
+        context
+            .output
+            .report(&CliError::from_failure(Kind::Failed, failure));
     }
     for (what, hint) in &warnings {
         context.output.warn(what, hint);
@@ -66,7 +85,9 @@ pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result
     }
     let readers = count(inspection.recipients().all().len(), "reader", "readers");
     let values = count(values, "value opens and is", "values open and are");
-    context.output.data(&format!("{values} as sealed; {readers}\n"))?;
+    context
+        .output
+        .data(&format!("{values} as sealed; {readers}\n"))?;
     Ok(ExitCode::Done)
 }
 
@@ -98,23 +119,39 @@ fn warnings(
     } else if !recipients.all().iter().any(|reader| reader.recovery) {
         warnings.push((
             "no recovery key reads the secrets".to_owned(),
-            "make one (age-keygen), and add it with `recovery = true` in secrets/recipients.toml".to_owned(),
+            "make one (age-keygen), and add it with `recovery = true` in secrets/recipients.toml"
+                .to_owned(),
         ));
     }
     for reader in approved.missing(recipients.all()) {
         warnings.push((
             format!("not approved on this machine: {}", described(reader)),
-            format!("compare with its owner, then: hmco-boot secrets recipients approve {}", reader.name),
+            format!(
+                "compare with its owner, then: hmco-boot secrets recipients approve {}",
+                reader.name
+            ),
         ));
     }
     let outline = place.outline()?;
-    let names: Vec<&str> = outline.entries().iter().map(|entry| entry.name.as_str()).collect();
+    let names: Vec<&str> = outline
+        .entries()
+        .iter()
+        .map(|entry| entry.name.as_str())
+        .collect();
     for (name, places) in used::find(context) {
         let own = places.iter().any(|place| !place.starts_with("shipped:"));
         if own && !names.contains(&name.as_str()) {
             let near = nearest(&name, names.iter().copied());
-            let hint = near.map_or(format!("hmco-boot secrets set {name}"), |near| format!("did you mean `{near}`?"));
-            warnings.push((format!("{} uses the secret {name}, which is not there", some_of(&places, 2)), hint));
+            let hint = near.map_or(format!("hmco-boot secrets set {name}"), |near| {
+                format!("did you mean `{near}`?")
+            });
+            warnings.push((
+                format!(
+                    "{} uses the secret {name}, which is not there",
+                    some_of(&places, 2)
+                ),
+                hint,
+            ));
         }
     }
     Ok(warnings)
@@ -128,19 +165,29 @@ fn accept(
     context: &mut Context<'_>,
 ) -> Result<ExitCode, CliError> {
     if inspection.findings().is_empty() {
-        context.output.talk("everything is as sealed: there is nothing to accept\n");
+        context
+            .output
+            .talk("everything is as sealed: there is nothing to accept\n");
         return Ok(ExitCode::Done);
     }
-    if let Some(finding) = inspection.findings().iter().find(|finding| !finding.what.is_acceptable()) {
+    if let Some(finding) = inspection
+        .findings()
+        .iter()
+        .find(|finding| !finding.what.is_acceptable())
+    {
         return Err(failed(&finding.failure));
     }
     let changes = inspection.changes();
     if context.output.format() == Format::Json {
         let rows: Vec<_> = changes
             .iter()
-            .map(|one| json!({ "name": one.name, "change": word(one.change), "proven": one.proven }))
+            .map(
+                |one| json!({ "name": one.name, "change": word(one.change), "proven": one.proven }),
+            )
             .collect();
-        context.output.json("secrets_incoming", &json!({ "changes": rows }))?;
+        context
+            .output
+            .json("secrets_incoming", &json!({ "changes": rows }))?;
     } else {
         show(&changes, &inspection, context)?;
     }
@@ -151,12 +198,15 @@ fn accept(
                 .hint("look at it, then: hmco-boot secrets check --accept-merge --yes"));
         }
         if !context.output.confirm(question) {
-            return Err(CliError::failed("nothing was sealed").hint("take back what you do not want with git"));
+            return Err(CliError::failed("nothing was sealed")
+                .hint("take back what you do not want with git"));
         }
     }
     let readers = inspection.recipients().all().to_vec();
     place::approve(&readers, approved, place, context)?;
-    let tree = inspection.accept(approved, place::today()).map_err(|failure| failed(&failure))?;
+    let tree = inspection
+        .accept(approved, place::today())
+        .map_err(|failure| failed(&failure))?;
     if context.output.format() != Format::Json {
         let values = count(tree.entries().len(), "value", "values");
         context.output.talk(&format!("sealed {values}\n"));
@@ -173,18 +223,32 @@ fn word(change: Coming) -> &'static str {
     }
 }
 
-fn show(changes: &[Incoming], inspection: &Inspection, context: &mut Context<'_>) -> Result<(), CliError> {
+fn show(
+    changes: &[Incoming],
+    inspection: &Inspection,
+    context: &mut Context<'_>,
+) -> Result<(), CliError> {
     let mut text = String::new();
     for one in changes {
-        let by = if one.proven { "" } else { "  (nothing proves that a reader of this store wrote it)" };
+        let by = if one.proven {
+            ""
+        } else {
+            "  (nothing proves that a reader of this store wrote it)"
+        };
         text.push_str(&format!("{:8} {}{by}\n", word(one.change), one.name));
     }
     if changes.is_empty() {
         text.push_str("no value came in, went or changed\n");
     }
     context.output.data(&text)?;
-    for finding in inspection.findings().iter().filter(|finding| finding.name.is_none()) {
-        context.output.talk(&format!("{}\n", finding.failure.message));
+    for finding in inspection
+        .findings()
+        .iter()
+        .filter(|finding| finding.name.is_none())
+    {
+        context
+            .output
+            .talk(&format!("{}\n", finding.failure.message));
     }
     Ok(())
 }

@@ -25,14 +25,23 @@ pub struct Ended {
 
 /// Runs a command with our streams and waits for it. A Ctrl-C is the child's (the terminal sends it to both): we stay, to
 /// clear away. Being told to end is passed on.
-pub async fn attend(program: &str, args: &[OsString], env: &[(String, OsString)]) -> io::Result<Ended> {
+pub async fn attend(
+    program: &str,
+    args: &[OsString],
+    env: &[(String, OsString)],
+) -> io::Result<Ended> {
     // From here on these do not end us; before the child is there, so that none is missed.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let mut child = tokio::process::Command::new(program).args(args).envs(env.iter().cloned()).spawn()?;
-    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let mut child = tokio::process::Command::new(program)
+        .args(args)
+        .envs(env.iter().cloned())
+        .spawn()?;
+    let pid = child
+        .id()
+        .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let mut told_to_end = false;
     loop {
         tokio::select! {
@@ -55,7 +64,10 @@ fn pass_on(pid: Option<Pid>) -> bool {
 
 /// Becomes the command: signals, exit status and process id are its own. Comes back only where it cannot be started.
 pub fn become_it(program: &str, args: &[OsString], env: &[(String, OsString)]) -> io::Error {
-    std::process::Command::new(program).args(args).envs(env.iter().cloned()).exec()
+    std::process::Command::new(program)
+        .args(args)
+        .envs(env.iter().cloned())
+        .exec()
 }
 
 /// The exit status as a shell gives it: 128 and the number of a signal that ended it.

@@ -42,7 +42,11 @@ pub struct Args {
 type Values = BTreeMap<SecretName, SecretValue>;
 
 /// Edits them.
-pub async fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+pub async fn run(
+    args: &Args,
+    who: &IdentityArgs,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
     let place = Place::of(context)?;
     let mut opened = place.open(Mode::Write, who, context)?;
     let file = chosen(args, &opened.tree)?;
@@ -58,14 +62,17 @@ pub async fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> 
         match text::read(&file, &edited) {
             Ok(values) => break values,
             Err(mistakes) => {
-                let error = CliError::usage(format!("{name} cannot be taken as it is: nothing was changed"))
-                    .hint(mistakes.join("\n"));
+                let error = CliError::usage(format!(
+                    "{name} cannot be taken as it is: nothing was changed"
+                ))
+                .hint(mistakes.join("\n"));
                 if !context.output.interactive() {
                     return Err(error);
                 }
                 context.output.report(&error);
                 if !context.output.confirm("Edit it again?") {
-                    return Err(CliError::failed("nothing was changed").hint("begin again: hmco-boot secrets edit"));
+                    return Err(CliError::failed("nothing was changed")
+                        .hint("begin again: hmco-boot secrets edit"));
                 }
                 shown = edited;
             }
@@ -82,7 +89,10 @@ pub async fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> 
 fn unchanged(context: &mut Context<'_>) -> Result<ExitCode, CliError> {
     if context.output.format() == Format::Json {
         let none: [&str; 0] = [];
-        context.output.json("secrets_edited", &json!({ "set": none, "replaced": none, "removed": none }))?;
+        context.output.json(
+            "secrets_edited",
+            &json!({ "set": none, "replaced": none, "removed": none }),
+        )?;
     } else {
         context.output.talk("nothing was changed\n");
     }
@@ -91,17 +101,28 @@ fn unchanged(context: &mut Context<'_>) -> Result<ExitCode, CliError> {
 
 /// The file to edit.
 fn chosen(args: &Args, tree: &Tree) -> Result<String, CliError> {
-    let mut files: Vec<&str> = tree.entries().iter().map(|entry| entry.name.file()).collect();
+    let mut files: Vec<&str> = tree
+        .entries()
+        .iter()
+        .map(|entry| entry.name.file())
+        .collect();
     files.dedup();
     let Some(typed) = &args.file else {
         return match files.as_slice() {
             [one] => Ok((*one).to_owned()),
-            [] => Err(CliError::usage("there are no secrets yet").hint("name a file to begin: hmco-boot secrets edit k3s")),
-            more => Err(CliError::usage("there are several files of secrets")
-                .hint(format!("name one: hmco-boot secrets edit {}", more.join("|")))),
+            [] => Err(CliError::usage("there are no secrets yet")
+                .hint("name a file to begin: hmco-boot secrets edit k3s")),
+            more => Err(
+                CliError::usage("there are several files of secrets").hint(format!(
+                    "name one: hmco-boot secrets edit {}",
+                    more.join("|")
+                )),
+            ),
         };
     };
-    let file = typed.rsplit_once('/').map_or(typed.as_str(), |(_, file)| file);
+    let file = typed
+        .rsplit_once('/')
+        .map_or(typed.as_str(), |(_, file)| file);
     let file = file.strip_suffix(".toml").unwrap_or(file);
     // A file is what a name begins with.
     place::name(&format!("{file}/x"))?;
@@ -116,8 +137,13 @@ fn values(file: &str, tree: &Tree) -> Result<Values, CliError> {
         .map(|entry| entry.name.clone())
         .collect();
     let opened = tree.get_many(&names);
-    let values = names.into_iter().zip(opened).map(|(name, value)| Ok((name, value?)));
-    values.collect::<Result<_, _>>().map_err(|failure| failed(&failure))
+    let values = names
+        .into_iter()
+        .zip(opened)
+        .map(|(name, value)| Ok((name, value?)));
+    values
+        .collect::<Result<_, _>>()
+        .map_err(|failure| failed(&failure))
 }
 
 /// Has a text edited.
@@ -128,7 +154,9 @@ async fn edit(
     context: &mut Context<'_>,
 ) -> Result<Zeroizing<String>, CliError> {
     let lost = |error: std::io::Error| {
-        CliError::failed("the text in memory is gone: nothing was changed").caused_by(&error).hint("try again")
+        CliError::failed("the text in memory is gone: nothing was changed")
+            .caused_by(&error)
+            .hint("try again")
     };
     let path = folder.write(name, shown.as_bytes()).map_err(lost)?;
     let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| {
@@ -137,22 +165,35 @@ async fn edit(
     });
     let editor = editor.unwrap_or_else(|| "vi".to_owned());
     // Through a shell, as everybody does: `code --wait` is a valid $EDITOR.
-    let args: [OsString; 4] = ["-c".into(), format!("{editor} \"$@\"").into(), "editor".into(), path.into()];
+    let args: [OsString; 4] = [
+        "-c".into(),
+        format!("{editor} \"$@\"").into(),
+        "editor".into(),
+        path.into(),
+    ];
     let ended = child::attend("sh", &args, &[]).await.map_err(|error| {
         CliError::failed("the editor cannot be started: nothing was changed")
             .caused_by(&error)
             .hint("set EDITOR to one that is installed")
     })?;
     if ended.told_to_end {
-        return Err(CliError::new(Kind::Interrupted, "told to end: nothing was changed"));
+        return Err(CliError::new(
+            Kind::Interrupted,
+            "told to end: nothing was changed",
+        ));
     }
     if !ended.status.success() {
-        return Err(CliError::failed(format!("the editor {} ended with status {}: nothing was changed", quote(&editor), child::number(ended.status)))
-            .hint("set EDITOR to one that works, or end it without an error"));
+        return Err(CliError::failed(format!(
+            "the editor {} ended with status {}: nothing was changed",
+            quote(&editor),
+            child::number(ended.status)
+        ))
+        .hint("set EDITOR to one that works, or end it without an error"));
     }
     let bytes = folder.read(name).map_err(lost)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| {
-        CliError::usage("the text is not UTF-8: nothing was changed").hint("write binary values as { base64 = \"...\" }")
+        CliError::usage("the text is not UTF-8: nothing was changed")
+            .hint("write binary values as { base64 = \"...\" }")
     })?;
     Ok(Zeroizing::new(text.to_owned()))
 }
@@ -166,12 +207,25 @@ struct Changes {
 
 impl Changes {
     fn between(before: &Values, after: Values) -> Self {
-        let removed = before.keys().filter(|name| !after.contains_key(name)).cloned().collect();
+        let removed = before
+            .keys()
+            .filter(|name| !after.contains_key(name))
+            .cloned()
+            .collect();
         let changed = |name: &SecretName, value: &SecretValue| {
-            before.get(name).is_none_or(|old| old.expose() != value.expose())
+            before
+                .get(name)
+                .is_none_or(|old| old.expose() != value.expose())
         };
-        let set: Values = after.into_iter().filter(|(name, value)| changed(name, value)).collect();
-        let new = set.keys().filter(|name| !before.contains_key(name)).cloned().collect();
+        let set: Values = after
+            .into_iter()
+            .filter(|(name, value)| changed(name, value))
+            .collect();
+        let new = set
+            .keys()
+            .filter(|name| !before.contains_key(name))
+            .cloned()
+            .collect();
         Self { set, new, removed }
     }
 
@@ -191,19 +245,35 @@ impl Changes {
         let set_names: Vec<SecretName> = set.keys().cloned().collect();
         let short: Vec<SecretName> = set
             .iter()
-            .filter(|(_, value)| value.text().map_or(value.len(), |text| text.chars().count()) < SHORT)
+            .filter(|(_, value)| {
+                value
+                    .text()
+                    .map_or(value.len(), |text| text.chars().count())
+                    < SHORT
+            })
             .map(|(name, _)| name.clone())
             .collect();
-        let change = removed.iter().fold(Change::new(), |change, name| change.remove(name.clone()));
-        let change = set.into_iter().fold(change, |change, (name, value)| change.set(name, value));
+        let change = removed
+            .iter()
+            .fold(Change::new(), |change, name| change.remove(name.clone()));
+        let change = set
+            .into_iter()
+            .fold(change, |change, (name, value)| change.set(name, value));
         let done = opened.tree.commit(change, &opened.approved, place::today());
         done.map_err(|failure| failed(&failure))?;
-        let replaced: Vec<SecretName> = set_names.into_iter().filter(|name| !new.contains(name)).collect();
+        let replaced: Vec<SecretName> = set_names
+            .into_iter()
+            .filter(|name| !new.contains(name))
+            .collect();
         if context.output.format() == Format::Json {
             let row = json!({ "set": new, "replaced": replaced, "removed": removed });
             context.output.json("secrets_edited", &row)?;
         } else {
-            for (verb, names) in [("set", &new), ("replaced", &replaced), ("removed", &removed)] {
+            for (verb, names) in [
+                ("set", &new),
+                ("replaced", &replaced),
+                ("removed", &removed),
+            ] {
                 for name in names {
                     context.output.talk(&format!("{verb} {name}\n"));
                 }

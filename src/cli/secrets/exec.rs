@@ -38,9 +38,13 @@ pub struct Args {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (variable, name) = text.split_once('=').ok_or("write VARIABLE=NAME, as in TOKEN=k3s/token")?;
+    let (variable, name) = text
+        .split_once('=')
+        .ok_or("write VARIABLE=NAME, as in TOKEN=k3s/token")?;
     let mut bytes = variable.bytes();
-    let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let first = bytes
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     if !first || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Err(format!("{variable:?} cannot name a variable"));
     }
@@ -48,14 +52,21 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// Runs it.
-pub async fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+pub async fn run(
+    args: &Args,
+    who: &IdentityArgs,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
     if args.env.is_empty() && args.file.is_empty() {
-        return Err(CliError::usage("no secret is named").hint("name one: --env VARIABLE=NAME or --file VARIABLE=NAME"));
+        return Err(CliError::usage("no secret is named")
+            .hint("name one: --env VARIABLE=NAME or --file VARIABLE=NAME"));
     }
     let asked: Vec<&(String, String)> = args.env.iter().chain(&args.file).collect();
     for (at, (variable, _)) in asked.iter().enumerate() {
         if asked.iter().take(at).any(|(other, _)| other == variable) {
-            return Err(CliError::usage(format!("{variable} is set twice")).hint("set each variable once"));
+            return Err(
+                CliError::usage(format!("{variable} is set twice")).hint("set each variable once")
+            );
         }
     }
     let values = values(&asked, who, context)?;
@@ -70,11 +81,15 @@ pub async fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> 
         Some(Folder::new(context.env).map_err(|failure| failed(&failure))?)
     };
     for ((variable, _), value) in args.file.iter().zip(in_files) {
-        let written = folder.as_ref().map(|folder| folder.write(variable, value.expose()));
+        let written = folder
+            .as_ref()
+            .map(|folder| folder.write(variable, value.expose()));
         match written {
             Some(Ok(path)) => env.push((variable.clone(), path.into_os_string())),
             Some(Err(error)) => {
-                return Err(CliError::failed("cannot write the file in memory").caused_by(&error).hint("see whether memory is full"));
+                return Err(CliError::failed("cannot write the file in memory")
+                    .caused_by(&error)
+                    .hint("see whether memory is full"));
             }
             None => {}
         }
@@ -84,7 +99,10 @@ pub async fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> 
         None => return Err(CliError::usage("there is no command").hint("write it behind `--`")),
     };
     let Some(folder) = folder else {
-        return Err(not_started(&program, &child::become_it(&program, rest, &env)));
+        return Err(not_started(
+            &program,
+            &child::become_it(&program, rest, &env),
+        ));
     };
     let ended = child::attend(&program, rest, &env).await;
     drop(folder);
@@ -96,14 +114,18 @@ pub async fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> 
 }
 
 fn not_started(program: &str, error: &io::Error) -> CliError {
-    CliError::usage(format!("cannot start {program}")).caused_by(error).hint("see whether it is installed and may be run")
+    CliError::usage(format!("cannot start {program}"))
+        .caused_by(error)
+        .hint("see whether it is installed and may be run")
 }
 
 fn as_variable(name: &str, value: &SecretValue) -> Result<OsString, CliError> {
     use std::os::unix::ffi::OsStringExt as _;
     if value.expose().contains(&0) {
-        return Err(CliError::usage(format!("{name} holds a zero byte, which no variable can"))
-            .hint(format!("hand it over in a file: --file VARIABLE={name}")));
+        return Err(
+            CliError::usage(format!("{name} holds a zero byte, which no variable can"))
+                .hint(format!("hand it over in a file: --file VARIABLE={name}")),
+        );
     }
     Ok(OsString::from_vec(value.expose().to_vec()))
 }
@@ -113,12 +135,17 @@ fn values(
     who: &IdentityArgs,
     context: &mut Context<'_>,
 ) -> Result<Vec<SecretValue>, CliError> {
-    let names: Vec<SecretName> = asked.iter().map(|(_, name)| place::name(name)).collect::<Result<_, _>>()?;
+    let names: Vec<SecretName> = asked
+        .iter()
+        .map(|(_, name)| place::name(name))
+        .collect::<Result<_, _>>()?;
     let place = Place::of(context)?;
     let opened = place.open(Mode::Read, who, context)?;
     for name in &names {
         place::expect(name, opened.tree.entries())?;
     }
     let values = opened.tree.get_many(&names).into_iter();
-    values.collect::<Result<_, _>>().map_err(|failure| failed(&failure))
+    values
+        .collect::<Result<_, _>>()
+        .map_err(|failure| failed(&failure))
 }

@@ -34,12 +34,19 @@ pub struct Args {
 }
 
 /// Prints it.
-pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+pub fn run(
+    args: &Args,
+    who: &IdentityArgs,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
     let name = place::name(&args.name)?;
     let terminal = std::io::stdout().is_terminal();
     if terminal && !args.show {
-        return Err(CliError::usage("a secret is not printed on a terminal unasked")
-            .hint("send it somewhere (hmco-boot secrets get NAME > FILE, | COMMAND), or add --show"));
+        return Err(
+            CliError::usage("a secret is not printed on a terminal unasked").hint(
+                "send it somewhere (hmco-boot secrets get NAME > FILE, | COMMAND), or add --show",
+            ),
+        );
     }
     let place = Place::of(context)?;
     let opened = place.open(Mode::Read, who, context)?;

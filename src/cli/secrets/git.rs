@@ -1,6 +1,9 @@
 //! What `secrets scan` asks git: which files there are, what the index holds, where hooks belong.
 
-#![expect(clippy::disallowed_methods, reason = "starts git, and reads files that git names")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "starts git, and reads files that git names"
+)]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -43,32 +46,56 @@ impl Git {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("git");
-        command.arg("-C").arg(&self.folder).args(args).stdin(Stdio::null());
+        command
+            .arg("-C")
+            .arg(&self.folder)
+            .args(args)
+            .stdin(Stdio::null());
         command
     }
 
     fn ask(&self, args: &[&str]) -> Result<Vec<u8>, Failure> {
         let failed = |what: String| {
-            Failure::new(format!("git {} did not work", args.first().copied().unwrap_or_default()))
-                .evidence(what)
-                .hint("see what `git status` says here")
+            Failure::new(format!(
+                "git {} did not work",
+                args.first().copied().unwrap_or_default()
+            ))
+            .evidence(what)
+            .hint("see what `git status` says here")
         };
-        let output = self.command(args).output().map_err(|error| failed(error.to_string()))?;
+        let output = self
+            .command(args)
+            .output()
+            .map_err(|error| failed(error.to_string()))?;
         if output.status.success() {
             Ok(output.stdout)
         } else {
-            Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+            Err(failed(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            ))
         }
     }
 
     /// Files of the working tree below these paths: those that git knows, and new ones that it does not ignore.
     pub fn files(&self, below: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-        let mut args = vec!["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--"];
+        let mut args = vec![
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "--deduplicate",
+            "--",
+        ];
         let below: Vec<&str> = below.iter().filter_map(|path| path.to_str()).collect();
         args.extend(below);
         let names = self.ask(&args)?;
-        let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-        Ok(names.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
+        let names = names
+            .split(|byte| *byte == 0)
+            .filter(|name| !name.is_empty());
+        Ok(names
+            .map(|name| PathBuf::from(OsStr::from_bytes(name)))
+            .collect())
     }
 
     /// What the index holds below these paths, where it is not what the working tree holds anyway.
@@ -77,7 +104,10 @@ impl Git {
         args.extend(below.iter().filter_map(|path| path.to_str()));
         let listed = self.ask(&args)?;
         let mut blobs = BTreeMap::new();
-        for entry in listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+        for entry in listed
+            .split(|byte| *byte == 0)
+            .filter(|entry| !entry.is_empty())
+        {
             let entry = String::from_utf8_lossy(entry);
             // MODE HASH STAGE\tPATH
             let Some((about, path)) = entry.split_once('\t') else {
@@ -96,7 +126,9 @@ impl Git {
     /// Many blobs by one process.
     fn blobs(&self, blobs: &BTreeMap<String, String>) -> Result<Vec<Piece>, Failure> {
         let failed = |error: io::Error| {
-            Failure::new("git cat-file did not work").evidence(error.to_string()).hint("see what `git fsck` says")
+            Failure::new("git cat-file did not work")
+                .evidence(error.to_string())
+                .hint("see what `git fsck` says")
         };
         let mut child = self
             .command(&["cat-file", "--batch"])
@@ -136,7 +168,10 @@ impl Git {
 fn answer(path: &str, reader: &mut impl BufRead) -> io::Result<Piece> {
     let mut head = String::new();
     reader.read_line(&mut head)?;
-    let size: Option<u64> = head.trim_end().rsplit_once(' ').and_then(|(_, size)| size.parse().ok());
+    let size: Option<u64> = head
+        .trim_end()
+        .rsplit_once(' ')
+        .and_then(|(_, size)| size.parse().ok());
     let piece = |bytes| Piece {
         path: path.to_owned(),
         staged: true,
@@ -188,7 +223,9 @@ pub fn walk(folder: &Path, below: &Path, found: &mut Vec<PathBuf>) {
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let skipped = ["target", "node_modules", ".git"].iter().any(|skipped| name == *skipped);
+        let skipped = ["target", "node_modules", ".git"]
+            .iter()
+            .any(|skipped| name == *skipped);
         let path = below.join(&name);
         match entry.file_type() {
             Ok(kind) if kind.is_dir() && !skipped => walk(folder, &path, found),

@@ -24,10 +24,14 @@ pub struct IdentityArgs {
 impl IdentityArgs {
     /// Where to look for identities.
     pub fn env(&self, context: &Context<'_>) -> IdentityEnv {
-        let variable = variable(context, "HMCO_BOOT_IDENTITY");
+        let named = variable(context, "HMCO_BOOT_IDENTITY");
         IdentityEnv {
-            named: self.identity.iter().map(|path| context.cwd.join(path)).collect(),
-            variable: variable.map(|path| context.cwd.join(path)),
+            named: self
+                .identity
+                .iter()
+                .map(|path| context.cwd.join(path))
+                .collect(),
+            variable: named.map(|path| context.cwd.join(path)),
             credentials: variable(context, "CREDENTIALS_DIRECTORY"),
             config: config_env(context).folder(),
             home: variable(context, "HOME"),
@@ -57,8 +61,10 @@ pub fn config_env(context: &Context<'_>) -> ConfigEnv {
 /// This user's folder of our configuration, which a command is about to write into.
 pub fn config_folder(context: &Context<'_>) -> Result<PathBuf, CliError> {
     config_env(context).folder().ok_or_else(|| {
-        CliError::usage("there is no place for an identity: neither $HOME nor $XDG_CONFIG_HOME is set")
-            .hint("set XDG_CONFIG_HOME to a folder of this user")
+        CliError::usage(
+            "there is no place for an identity: neither $HOME nor $XDG_CONFIG_HOME is set",
+        )
+        .hint("set XDG_CONFIG_HOME to a folder of this user")
     })
 }
 

@@ -11,7 +11,6 @@ use super::identity::{IdentityArgs, config_folder, refused};
 use super::place::{self, FOLDER, failed};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::output::Format;
-use crate::cli::paths::shown;
 use crate::cli::{Context, project};
 use crate::model::outcome::{ExitCode, Failure};
 use crate::secrets::approved::Approved;
@@ -58,7 +57,11 @@ pub struct Made {
 }
 
 /// Makes what is missing.
-pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+pub fn run(
+    args: &Args,
+    who: &IdentityArgs,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
     let root = project::root(context).ok_or_else(|| {
         CliError::usage("there is no project here: no folder `inventory/`")
             .hint("make one, with its secrets: hmco-boot init")
@@ -91,7 +94,10 @@ pub fn tell(made: &Made, context: &mut Context<'_>) {
     if !made.reads {
         context.output.warn(
             "this identity is not among the readers of the secrets",
-            &format!("let a reader add it: hmco-boot secrets recipients add NAME {}", made.public_key),
+            &format!(
+                "let a reader add it: hmco-boot secrets recipients add NAME {}",
+                made.public_key
+            ),
         );
     }
 }
@@ -104,7 +110,10 @@ pub fn make(
     context: &mut Context<'_>,
 ) -> Result<Made, CliError> {
     let mut made = Made::default();
-    let recovery_out = args.recovery_out.as_ref().map(|path| context.cwd.join(path));
+    let recovery_out = args
+        .recovery_out
+        .as_ref()
+        .map(|path| context.cwd.join(path));
     if let Some(path) = &recovery_out {
         expect_outside(path, root)?;
     }
@@ -118,7 +127,8 @@ pub fn make(
     let list = format!("{FOLDER}/{}", crate::secrets::recipients::FILE);
     if location.tree.join(manifest::FILE).exists() {
         made.left_alone.push(list);
-        let readers = place::Place::of(context).and_then(|place| place.recipients());
+        let readers =
+            place::Place::at(root.to_path_buf(), context).and_then(|place| place.recipients());
         made.reads = readers?.by_fingerprint(own.public.fingerprint()).is_some();
         return Ok(made);
     }
@@ -139,7 +149,9 @@ pub fn make(
     readers.iter().for_each(|reader| approved.approve(reader));
     let tree = Tree::create(&location, &recipients, Arc::new(identities), &approved);
     let tree = tree.map_err(|failure| failed(&failure))?;
-    approved.save(&location.state, tree.id()).map_err(|failure| failed(&failure))?;
+    approved
+        .save(&location.state, tree.id())
+        .map_err(|failure| failed(&failure))?;
     made.made.push(list);
     made.made.push(format!("{FOLDER}/{}", manifest::FILE));
     made.reads = true;
@@ -161,9 +173,11 @@ fn own_identity(
         return Ok(found);
     }
     let path = config_folder(context)?.join(identity::FILE);
-    let (text, _) = identity::generate("identity of hmco-boot: opens the secrets it is a reader of; keep it to yourself");
+    let (text, _) = identity::generate(
+        "identity of hmco-boot: opens the secrets it is a reader of; keep it to yourself",
+    );
     write(&path, &text)?;
-    made.made.push(path.display().to_string());
+    made.made.push(at_home(&path, context));
     env.named = vec![path];
     Identities::find(&env, None, &mut asking).map_err(|failure| failed(&failure))
 }
@@ -177,8 +191,12 @@ fn own_name(args: &Args, context: &Context<'_>) -> Result<String, CliError> {
         }
         return Ok(name.clone());
     }
-    let login = ["USER", "LOGNAME"].iter().find_map(|name| context.env.var(name)?.into_string().ok());
-    Ok(login.filter(|name| is_name(name) && name != "recovery").unwrap_or_else(|| "me".to_owned()))
+    let login = ["USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| context.env.var(name)?.into_string().ok());
+    Ok(login
+        .filter(|name| is_name(name) && name != "recovery")
+        .unwrap_or_else(|| "me".to_owned()))
 }
 
 /// A new recovery key, whose private half somebody has before it is used: in the file they named, on their screen, or,
@@ -190,12 +208,19 @@ fn recovery_key(
     context: &mut Context<'_>,
 ) -> Result<RecipientKey, CliError> {
     let folder = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
-    let project = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let about = format!("recovery key for the secrets of {project}, made {}: keep it offline", place::today());
+    let project = folder
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let about = format!(
+        "recovery key for the secrets of {project}, made {}: keep it offline",
+        place::today()
+    );
     let (text, public) = identity::generate(&about);
     if let Some(path) = out {
         write(path, &text)?;
-        made.recovery = Some(path.display().to_string());
+        made.recovery = Some(at_home(path, context));
         return Ok(public);
     }
     if context.output.interactive() && context.output.format() != Format::Json {
@@ -211,11 +236,12 @@ fn recovery_key(
         let path = folder.join(name);
         if !path.exists() {
             write(&path, &text)?;
-            made.recovery = Some(shown(&path, &context.cwd));
+            made.recovery = Some(at_home(&path, context));
             return Ok(public);
         }
     }
-    Err(CliError::usage("there is no place for the recovery key").hint("name one with --recovery-out FILE"))
+    Err(CliError::usage("there is no place for the recovery key")
+        .hint("name one with --recovery-out FILE"))
 }
 
 /// Shows the key, once, and waits until somebody says that they have it.
@@ -227,8 +253,11 @@ fn show(text: &Zeroizing<String>, context: &mut Context<'_>) -> Result<(), CliEr
     if context.output.confirm("Do you have it?") {
         return Ok(());
     }
-    Err(CliError::failed("no store was made: nobody has its recovery key")
-        .hint("begin again, or have it written to a file: hmco-boot secrets init --recovery-out FILE"))
+    Err(
+        CliError::failed("no store was made: nobody has its recovery key").hint(
+            "begin again, or have it written to a file: hmco-boot secrets init --recovery-out FILE",
+        ),
+    )
 }
 
 fn expect_outside(path: &Path, root: &Path) -> Result<(), CliError> {
@@ -240,10 +269,22 @@ fn expect_outside(path: &Path, root: &Path) -> Result<(), CliError> {
             .hint("name a file in a folder that is there: --recovery-out FILE")
     })?;
     if folder.starts_with(&root) {
-        return Err(CliError::usage("the recovery key may not lie in the project: it would end up in git")
-            .hint("name a file elsewhere, best on another medium: --recovery-out FILE"));
+        return Err(CliError::usage(
+            "the recovery key may not lie in the project: it would end up in git",
+        )
+        .hint("name a file elsewhere, best on another medium: --recovery-out FILE"));
     }
     Ok(())
+}
+
+/// A path as a person writes it.
+fn at_home(path: &Path, context: &Context<'_>) -> String {
+    let home = context.env.var("HOME").map(PathBuf::from);
+    let below = home.as_ref().and_then(|home| path.strip_prefix(home).ok());
+    match below {
+        Some(below) => format!("~/{}", below.display()),
+        None => path.display().to_string(),
+    }
 }
 
 /// Writes a private key into a new file.

@@ -24,10 +24,12 @@ pub struct Args {}
 /// Shows them.
 pub fn run(who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
     let mut asking = Asking::new(context.env);
-    let found = Identities::find(&who.env(context), None, &mut asking).map_err(|failure| refused(&failure))?;
+    let found = Identities::find(&who.env(context), None, &mut asking)
+        .map_err(|failure| refused(&failure))?;
     if found.found().is_empty() {
-        return Err(CliError::failed("there is no identity")
-            .hint("hmco-boot secrets init makes one; an SSH key is one too: --identity ~/.ssh/id_ed25519"));
+        return Err(CliError::failed("there is no identity").hint(
+            "hmco-boot secrets init makes one; an SSH key is one too: --identity ~/.ssh/id_ed25519",
+        ));
     }
     for one in found.found() {
         let fingerprint = one.public.fingerprint().to_string();

@@ -48,7 +48,9 @@ pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError>
     let uses = used::find(context);
     let today = place::today();
     let wanted = |entry: &&Entry| {
-        args.prefix.as_ref().is_none_or(|prefix| begins_with(entry.name.as_str(), prefix))
+        args.prefix
+            .as_ref()
+            .is_none_or(|prefix| begins_with(entry.name.as_str(), prefix))
             && !(args.unused && uses.contains_key(entry.name.as_str()))
     };
     let rows: Vec<Row<'_>> = outline
@@ -57,8 +59,14 @@ pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError>
         .filter(wanted)
         .map(|entry| Row {
             entry,
-            age: entry.set_on.and_then(|then| Some(i64::from(today.since(then).ok()?.get_days()))),
-            readers: entry.readers.iter().map(|reader| reader_name(*reader, &recipients)).collect(),
+            age: entry
+                .set_on
+                .and_then(|then| Some(i64::from(today.since(then).ok()?.get_days()))),
+            readers: entry
+                .readers
+                .iter()
+                .map(|reader| reader_name(*reader, &recipients))
+                .collect(),
             used: uses.get(entry.name.as_str()).cloned().unwrap_or_default(),
         })
         .collect();
@@ -72,7 +80,9 @@ pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError>
             context.output.json("secret", &row)?;
         }
     } else if outline.entries().is_empty() {
-        context.output.talk("no secrets yet: `hmco-boot secrets set NAME` adds the first\n");
+        context
+            .output
+            .talk("no secrets yet: `hmco-boot secrets set NAME` adds the first\n");
     } else {
         show(&rows, context)?;
     }
@@ -82,7 +92,8 @@ pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError>
 
 fn begins_with(name: &str, prefix: &str) -> bool {
     let prefix = prefix.trim_end_matches('/');
-    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    name.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A reader by the name it has now; by its fingerprint where it is none any more.
@@ -98,7 +109,10 @@ fn show(rows: &[Row<'_>], context: &mut Context<'_>) -> Result<(), CliError> {
         let age = match row.age {
             None => (Ink::Warn, "not sealed".to_owned()),
             Some(0) => (Ink::Plain, "today".to_owned()),
-            Some(days) => (Ink::Plain, count(usize::try_from(days).unwrap_or(0), "day", "days")),
+            Some(days) => (
+                Ink::Plain,
+                count(usize::try_from(days).unwrap_or(0), "day", "days"),
+            ),
         };
         let used = match row.used.as_slice() {
             [] => (Ink::Warn, "nowhere".to_owned()),
@@ -124,7 +138,10 @@ fn missing(uses: &used::Uses, entries: &[Entry], context: &mut Context<'_>) {
         if !own || names.contains(&name.as_str()) {
             continue;
         }
-        let what = format!("{} uses the secret {name}, which is not there", some_of(places, 2));
+        let what = format!(
+            "{} uses the secret {name}, which is not there",
+            some_of(places, 2)
+        );
         let hint = match nearest(name, names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("hmco-boot secrets set {name}"),

@@ -38,13 +38,19 @@ impl Place {
             CliError::usage("there is no project here: no folder `inventory/`")
                 .hint("change to a project's folder, name it with `--project DIR`, or make one with `hmco-boot init`")
         })?;
+        Self::at(root, context)
+    }
+
+    /// The store of the project in a folder.
+    pub fn at(root: PathBuf, context: &Context<'_>) -> Result<Self, CliError> {
         let location = location(context, &root)?;
         let path = location.tree.join(manifest::FILE);
         let text = match files::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(CliError::usage("this project has no secrets yet")
-                    .hint("hmco-boot secrets init makes the store, an identity and a recovery key"));
+                return Err(CliError::usage("this project has no secrets yet").hint(
+                    "hmco-boot secrets init makes the store, an identity and a recovery key",
+                ));
             }
             Err(error) => {
                 return Err(CliError::failed(format!("cannot read {}", path.display()))
@@ -52,7 +58,9 @@ impl Place {
                     .hint("run as the user it belongs to"));
             }
         };
-        let id = Manifest::parse(&text).map_err(|failure| refused(&failure))?.store;
+        let id = Manifest::parse(&text)
+            .map_err(|failure| refused(&failure))?
+            .store;
         Ok(Self { root, location, id })
     }
 
@@ -86,8 +94,12 @@ impl Place {
         context: &Context<'_>,
     ) -> Result<Arc<Identities>, CliError> {
         let readers = self.recipients()?;
-        let identities = args.find(context, Some(&readers)).map_err(|failure| refused(&failure))?;
-        identities.require(&readers).map_err(|failure| refused(&failure))?;
+        let identities = args
+            .find(context, Some(&readers))
+            .map_err(|failure| refused(&failure))?;
+        identities
+            .require(&readers)
+            .map_err(|failure| refused(&failure))?;
         Ok(Arc::new(identities))
     }
 
@@ -99,9 +111,12 @@ impl Place {
         context: &mut Context<'_>,
     ) -> Result<Opened, CliError> {
         let identities = self.identities(args, context)?;
-        let tree = Tree::open(&self.location, Arc::clone(&identities), mode).map_err(|failure| failed(&failure))?;
+        let tree = Tree::open(&self.location, Arc::clone(&identities), mode)
+            .map_err(|failure| failed(&failure))?;
         for warning in tree.warnings() {
-            context.output.warn(warning, "hmco-boot secrets check says more");
+            context
+                .output
+                .warn(warning, "hmco-boot secrets check says more");
         }
         let mut approved = self.approved()?;
         approve_own(&mut approved, tree.recipients(), &identities);
@@ -139,7 +154,9 @@ pub struct Opened {
 
 /// Where the store of a project lies.
 pub fn location(context: &Context<'_>, root: &std::path::Path) -> Result<Location, CliError> {
-    let state = config_env(context).stores().map_err(|failure| refused(&failure))?;
+    let state = config_env(context)
+        .stores()
+        .map_err(|failure| refused(&failure))?;
     Ok(Location::new(root.join(FOLDER), state))
 }
 
@@ -181,7 +198,10 @@ pub fn approve<'a>(
     );
     for reader in &missing {
         context.output.talk(&format!("  {}\n", described(reader)));
-        if !context.output.confirm(&format!("Encrypt to `{}`?", reader.name)) {
+        if !context
+            .output
+            .confirm(&format!("Encrypt to `{}`?", reader.name))
+        {
             return Err(not_approved(std::slice::from_ref(reader)));
         }
         approved.approve(reader);
@@ -190,7 +210,8 @@ pub fn approve<'a>(
 }
 
 fn not_approved(missing: &[Recipient]) -> CliError {
-    let mut failure = Failure::new("nothing was encrypted: a reader's key was not approved on this machine");
+    let mut failure =
+        Failure::new("nothing was encrypted: a reader's key was not approved on this machine");
     failure.evidence = missing.iter().map(described).collect();
     let names: Vec<&str> = missing.iter().map(|reader| reader.name.as_str()).collect();
     failure.hint = Some(format!(

@@ -10,6 +10,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use age::secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -22,10 +23,12 @@ use crate::secrets::identity::Ask;
 const PATIENCE: u32 = 90;
 
 /// Asks whoever is there.
+#[derive(Clone)]
 pub struct Asking {
     way: Way,
 }
 
+#[derive(Clone, Copy)]
 enum Way {
     Terminal,
     Pinentry,
@@ -38,9 +41,11 @@ impl Asking {
     pub fn new(env: &dyn Environment) -> Self {
         let desktop = env.flag("DISPLAY") || env.flag("WAYLAND_DISPLAY");
         let path = env.var("PATH").unwrap_or_default();
-        let installed = |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+        let installed =
+            |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
         // An agent answers only where systemd runs, and only root may ask it.
-        let booted = Path::new("/run/systemd/system").is_dir() && rustix::process::geteuid().is_root();
+        let booted =
+            Path::new("/run/systemd/system").is_dir() && rustix::process::geteuid().is_root();
         let way = if has_terminal() {
             Way::Terminal
         } else if desktop && installed("pinentry") {
@@ -81,11 +86,18 @@ impl Ask for Asking {
 
 /// Whether somebody can be asked at a terminal, whatever the standard streams are.
 pub fn has_terminal() -> bool {
-    OpenOptions::new().read(true).write(true).open("/dev/tty").is_ok()
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .is_ok()
 }
 
 /// Asks at the terminal, without echo.
 pub fn hidden(prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    /// One question at a time: identities are asked for while connections are made, which may ask for keys.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     match rpassword::prompt_password(prompt) {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(error) => Err(Failure::new("there is no answer at the terminal")
@@ -108,14 +120,21 @@ fn pinentry(prompt: &str) -> Result<Zeroizing<String>, Failure> {
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
     let description = escaped(prompt);
-    let talk = format!("SETTITLE hmco-boot\nSETDESC {description}\nSETPROMPT Passphrase:\nGETPIN\nBYE\n");
-    let written = child.stdin.take().map(|mut stdin| stdin.write_all(talk.as_bytes()));
+    let talk =
+        format!("SETTITLE hmco-boot\nSETDESC {description}\nSETPROMPT Passphrase:\nGETPIN\nBYE\n");
+    let written = child
+        .stdin
+        .take()
+        .map(|mut stdin| stdin.write_all(talk.as_bytes()));
     if let Some(Err(error)) = written {
         child.kill().ok();
         child.wait().ok();
         return Err(failed(error.to_string()));
     }
-    let answer = child.stdout.take().map(|stdout| said(BufReader::new(stdout)));
+    let answer = child
+        .stdout
+        .take()
+        .map(|stdout| said(BufReader::new(stdout)));
     child.wait().map_err(|error| failed(error.to_string()))?;
     match answer {
         Some(Ok(answer)) => Ok(answer),
@@ -140,7 +159,9 @@ fn said(output: impl BufRead) -> Result<Zeroizing<String>, String> {
 
 /// Percent signs and line ends, as the protocol wants them.
 fn escaped(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
 }
 
 fn unescaped(text: &str) -> Option<Zeroizing<String>> {
@@ -175,7 +196,9 @@ fn systemd(prompt: &str) -> Result<Zeroizing<String>, Failure> {
         .map_err(|error| failed(error.to_string()))?;
     let answer = Zeroizing::new(output.stdout);
     if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        return Err(failed(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        ));
     }
     let text = std::str::from_utf8(&answer).map_err(|_| failed("its answer is not text".into()))?;
     Ok(Zeroizing::new(text.trim_end_matches('\n').to_owned()))
@@ -187,7 +210,8 @@ mod tests {
 
     #[test]
     fn the_answer_of_pinentry_is_its_data_line_unescaped() {
-        let answer = said(&b"OK Pleased to meet you\nOK\nOK\nOK\nD a%25b%0Ac%c3%a4\nOK\n"[..]).unwrap();
+        let answer =
+            said(&b"OK Pleased to meet you\nOK\nOK\nOK\nD a%25b%0Ac%c3%a4\nOK\n"[..]).unwrap();
         assert_eq!(*answer, "a%b\ncä");
         let refused = said(&b"OK\nERR 83886179 Operation cancelled <Pinentry>\n"[..]).unwrap_err();
         assert!(refused.contains("cancelled"));

@@ -86,7 +86,11 @@ pub struct Approve {
 }
 
 /// Carries out one of them.
-pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+pub fn run(
+    args: &Args,
+    who: &IdentityArgs,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
     let place = Place::of(context)?;
     match &args.command {
         Command::List => list(&place, context),
@@ -101,12 +105,26 @@ fn list(place: &Place, context: &mut Context<'_>) -> Result<ExitCode, CliError> 
     let approved = place.approved()?;
     let outline = place.outline()?;
     let entries = outline.entries();
-    let head = ["READER", "KEY", "FINGERPRINT", "SINCE", "GROUPS", "APPROVED", "READS"];
+    let head = [
+        "READER",
+        "KEY",
+        "FINGERPRINT",
+        "SINCE",
+        "GROUPS",
+        "APPROVED",
+        "READS",
+    ];
     let mut rows = vec![head.map(|head| (Ink::Soft, head.to_owned()))];
     for reader in recipients.all() {
         let fingerprint = reader.fingerprint();
-        let reads = entries.iter().filter(|entry| entry.readers.contains(&fingerprint)).count();
-        let may = entries.iter().filter(|entry| may_read(reader, entry, &recipients)).count();
+        let reads = entries
+            .iter()
+            .filter(|entry| entry.readers.contains(&fingerprint))
+            .count();
+        let may = entries
+            .iter()
+            .filter(|entry| may_read(reader, entry, &recipients))
+            .count();
         let is_approved = approved.is_approved(fingerprint);
         if context.output.format() == Format::Json {
             let row = json!({
@@ -118,18 +136,29 @@ fn list(place: &Place, context: &mut Context<'_>) -> Result<ExitCode, CliError> 
             continue;
         }
         let plain = |text: &str| (Ink::Plain, text.to_owned());
-        let name = if reader.recovery { format!("{} (recovery)", reader.name) } else { reader.name.clone() };
+        let name = if reader.recovery {
+            format!("{} (recovery)", reader.name)
+        } else {
+            reader.name.clone()
+        };
         rows.push([
             (Ink::Strong, name),
             plain(reader.key.sort()),
             plain(&fingerprint.to_string()),
             plain(&reader.since),
             plain(&reader.groups.join(", ")),
-            if is_approved { plain("here") } else { (Ink::Warn, "not here".to_owned()) },
+            if is_approved {
+                plain("here")
+            } else {
+                (Ink::Warn, "not here".to_owned())
+            },
             if reads == may {
                 plain(&format!("{reads} of {}", entries.len()))
             } else {
-                (Ink::Warn, format!("{reads} of {}, {may} after `secrets rotate`", entries.len()))
+                (
+                    Ink::Warn,
+                    format!("{reads} of {}, {may} after `secrets rotate`", entries.len()),
+                )
             },
         ]);
     }
@@ -140,12 +169,23 @@ fn list(place: &Place, context: &mut Context<'_>) -> Result<ExitCode, CliError> 
 }
 
 fn may_read(reader: &Recipient, entry: &Entry, recipients: &Recipients) -> bool {
-    recipients.readers_of(&entry.name).iter().any(|one| one.name == reader.name)
+    recipients
+        .readers_of(&entry.name)
+        .iter()
+        .any(|one| one.name == reader.name)
 }
 
-fn add(args: &Add, place: &Place, who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+fn add(
+    args: &Add,
+    place: &Place,
+    who: &IdentityArgs,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
     if !is_name(&args.name) {
-        return Err(CliError::usage(format!("{:?} cannot name a reader", args.name)).hint("use letters, digits and ._@-"));
+        return Err(
+            CliError::usage(format!("{:?} cannot name a reader", args.name))
+                .hint("use letters, digits and ._@-"),
+        );
     }
     let reader = Recipient {
         name: args.name.clone(),
@@ -154,25 +194,49 @@ fn add(args: &Add, place: &Place, who: &IdentityArgs, context: &mut Context<'_>)
         groups: args.group.clone(),
         recovery: false,
     };
-    let Opened { mut tree, mut approved } = place.open(Mode::Write, who, context)?;
-    if let Some(other) = tree.recipients().all().iter().find(|one| one.name == reader.name || one.key == reader.key) {
-        return Err(CliError::usage(format!("there is a reader like this already: {}", described(other)))
-            .hint("choose another name, or remove it first: hmco-boot secrets recipients remove NAME"));
+    let Opened {
+        mut tree,
+        mut approved,
+    } = place.open(Mode::Write, who, context)?;
+    if let Some(other) = tree
+        .recipients()
+        .all()
+        .iter()
+        .find(|one| one.name == reader.name || one.key == reader.key)
+    {
+        return Err(CliError::usage(format!(
+            "there is a reader like this already: {}",
+            described(other)
+        ))
+        .hint(
+            "choose another name, or remove it first: hmco-boot secrets recipients remove NAME",
+        ));
     }
-    let recipients = tree.recipients().with(&reader).map_err(|failure| refused(&failure))?;
+    let recipients = tree
+        .recipients()
+        .with(&reader)
+        .map_err(|failure| refused(&failure))?;
     agreed(&reader, args.fingerprint.as_deref(), context)?;
     approved.approve(&reader);
     let change = Change::new().recipients(recipients.clone());
-    tree.commit(change, &approved, place::today()).map_err(|failure| failed(&failure))?;
+    tree.commit(change, &approved, place::today())
+        .map_err(|failure| failed(&failure))?;
     place.save(&approved)?;
-    let waiting = tree.entries().iter().filter(|entry| may_read(&reader, entry, &recipients)).count();
+    let waiting = tree
+        .entries()
+        .iter()
+        .filter(|entry| may_read(&reader, entry, &recipients))
+        .count();
     if context.output.format() == Format::Json {
         let fingerprint = reader.fingerprint().to_string();
-        let row = json!({ "name": reader.name, "fingerprint": fingerprint, "values_to_rotate": waiting });
+        let row =
+            json!({ "name": reader.name, "fingerprint": fingerprint, "values_to_rotate": waiting });
         context.output.json("recipient_added", &row)?;
         return Ok(ExitCode::Done);
     }
-    context.output.talk(&format!("added {}\n", described(&reader)));
+    context
+        .output
+        .talk(&format!("added {}\n", described(&reader)));
     if waiting > 0 {
         context.output.talk(&format!(
             "It reads what is set from now on; {} from before, after `hmco-boot secrets rotate`.\n",
@@ -191,16 +255,24 @@ fn key(args: &Add, context: &Context<'_>) -> Result<RecipientKey, CliError> {
                 .hint("name the file with the public key, as ~/.ssh/id_ed25519.pub")
         })?,
     };
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     let line = lines.next().unwrap_or("");
     if lines.next().is_some() && args.key_file.is_some() {
-        return Err(CliError::usage("there is more than one line in this file").hint("add one key at a time"));
+        return Err(CliError::usage("there is more than one line in this file")
+            .hint("add one key at a time"));
     }
     line.parse().map_err(|failure| refused(&failure))
 }
 
 /// Asks whether a key is its owner's; a fingerprint on the command line answers.
-fn agreed(reader: &Recipient, given: Option<&str>, context: &mut Context<'_>) -> Result<(), CliError> {
+fn agreed(
+    reader: &Recipient,
+    given: Option<&str>,
+    context: &mut Context<'_>,
+) -> Result<(), CliError> {
     if let Some(given) = given {
         let given: Fingerprint = given.parse().map_err(|failure| refused(&failure))?;
         if given == reader.fingerprint() {
@@ -213,22 +285,45 @@ fn agreed(reader: &Recipient, given: Option<&str>, context: &mut Context<'_>) ->
         .hint("somebody may have exchanged it: ask its owner for the key by another way"));
     }
     if !context.output.interactive() {
-        return Err(CliError::usage(format!("nobody said that this key is the right one: {}", described(reader)))
-            .hint("compare the fingerprint with its owner, then add --fingerprint FINGERPRINT"));
+        return Err(CliError::usage(format!(
+            "nobody said that this key is the right one: {}",
+            described(reader)
+        ))
+        .hint("compare the fingerprint with its owner, then add --fingerprint FINGERPRINT"));
     }
     context.output.talk(&format!("{}\n", described(reader)));
-    if context.output.confirm(&format!("Did the owner of `{}` name this fingerprint?", reader.name)) {
+    if context.output.confirm(&format!(
+        "Did the owner of `{}` name this fingerprint?",
+        reader.name
+    )) {
         return Ok(());
     }
-    Err(CliError::failed("nothing was changed").hint("compare the fingerprint with its owner first"))
+    Err(CliError::failed("nothing was changed")
+        .hint("compare the fingerprint with its owner first"))
 }
 
-fn remove(name: &str, place: &Place, who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
-    let Opened { mut tree, mut approved } = place.open(Mode::Write, who, context)?;
-    let reader = tree.recipients().expect(name).map_err(|failure| refused(&failure))?.clone();
-    let recipients = tree.recipients().without(name).map_err(|failure| refused(&failure))?;
+fn remove(
+    name: &str,
+    place: &Place,
+    who: &IdentityArgs,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
+    let Opened {
+        mut tree,
+        mut approved,
+    } = place.open(Mode::Write, who, context)?;
+    let reader = tree
+        .recipients()
+        .expect(name)
+        .map_err(|failure| refused(&failure))?
+        .clone();
+    let recipients = tree
+        .recipients()
+        .without(name)
+        .map_err(|failure| refused(&failure))?;
     let change = Change::new().recipients(recipients.clone());
-    tree.commit(change, &approved, place::today()).map_err(|failure| failed(&failure))?;
+    tree.commit(change, &approved, place::today())
+        .map_err(|failure| failed(&failure))?;
     approved.withdraw(reader.fingerprint());
     place.save(&approved)?;
     let read: Vec<String> = tree
@@ -238,10 +333,15 @@ fn remove(name: &str, place: &Place, who: &IdentityArgs, context: &mut Context<'
         .map(|entry| entry.name.to_string())
         .collect();
     if context.output.format() == Format::Json {
-        context.output.json("recipient_removed", &json!({ "name": name, "could_read": read }))?;
+        context.output.json(
+            "recipient_removed",
+            &json!({ "name": name, "could_read": read }),
+        )?;
         return Ok(ExitCode::Done);
     }
-    context.output.talk(&format!("removed {}\n", described(&reader)));
+    context
+        .output
+        .talk(&format!("removed {}\n", described(&reader)));
     if !read.is_empty() {
         context.output.warn(
             &format!("`{name}` still reads {}: {}", count(read.len(), "value", "values"), some_of(&read, 5)),
@@ -262,17 +362,26 @@ fn approve(args: &Approve, place: &Place, context: &mut Context<'_>) -> Result<E
     let recipients = place.recipients()?;
     let mut approved = place.approved()?;
     if args.fingerprint.is_some() && args.names.len() > 1 {
-        return Err(CliError::usage("one fingerprint is not that of several keys").hint("approve them one by one"));
+        return Err(
+            CliError::usage("one fingerprint is not that of several keys")
+                .hint("approve them one by one"),
+        );
     }
     for name in &args.names {
-        let reader = recipients.expect(name).map_err(|failure| refused(&failure))?;
+        let reader = recipients
+            .expect(name)
+            .map_err(|failure| refused(&failure))?;
         if approved.is_approved(reader.fingerprint()) {
-            context.output.talk(&format!("{name} is approved already\n"));
+            context
+                .output
+                .talk(&format!("{name} is approved already\n"));
             continue;
         }
         agreed(reader, args.fingerprint.as_deref(), context)?;
         approved.approve(reader);
-        context.output.talk(&format!("approved {}\n", described(reader)));
+        context
+            .output
+            .talk(&format!("approved {}\n", described(reader)));
     }
     place.save(&approved)?;
     Ok(ExitCode::Done)

@@ -32,9 +32,17 @@ pub struct Args {
 }
 
 /// Rotates.
-pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+pub fn run(
+    args: &Args,
+    who: &IdentityArgs,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
     let place = Place::of(context)?;
-    let mode = if args.dry_run { Mode::Read } else { Mode::Write };
+    let mode = if args.dry_run {
+        Mode::Read
+    } else {
+        Mode::Write
+    };
     let (inspection, mut approved) = place.inspect(mode, who, context)?;
     let recipients = inspection.recipients().clone();
     let plan = rekey::plan(&inspection, &recipients).map_err(|failure| failed(&failure))?;
@@ -43,13 +51,15 @@ pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result
         return Ok(ExitCode::Done);
     }
     place::approve(recipients.all(), &mut approved, &place, context)?;
-    let done = rekey::carry_out(inspection, &plan, &approved, place::today(), &|_, _| {});
+    let done = rekey::carry_out(inspection, &plan, &approved, &|_, _| {});
     let tree = done.map_err(|failure| failed(&failure))?;
     tell(&plan, false, context)?;
     if context.output.format() != Format::Json {
         let values = count(plan.values.len(), "value", "values");
         let readers = count(tree.recipients().all().len(), "reader", "readers");
-        context.output.talk(&format!("{values} encrypted anew, for {readers}\n"));
+        context
+            .output
+            .talk(&format!("{values} encrypted anew, for {readers}\n"));
     }
     warn(&plan, context);
     Ok(ExitCode::Done)
@@ -71,14 +81,20 @@ fn tell(plan: &RekeyPlan, dry: bool, context: &mut Context<'_>) -> Result<(), Cl
     for (verb, of) in [("gain", gained(plan)), ("lose", lost(plan))] {
         for (reader, names) in of {
             let ending = if dry { "" } else { "s" };
-            text.push_str(&format!("{reader}{will} {verb}{ending} {}:\n", count(names.len(), "value", "values")));
+            text.push_str(&format!(
+                "{reader}{will} {verb}{ending} {}:\n",
+                count(names.len(), "value", "values")
+            ));
             for name in names {
                 text.push_str(&format!("  {name}\n"));
             }
         }
     }
     if text.is_empty() {
-        text = format!("nobody{will} gain{0} or lose{0} anything\n", if dry { "" } else { "s" });
+        text = format!(
+            "nobody{will} gain{0} or lose{0} anything\n",
+            if dry { "" } else { "s" }
+        );
     }
     context.output.data(&text)
 }
@@ -89,7 +105,9 @@ fn gained(plan: &RekeyPlan) -> ByReader {
     let mut by = ByReader::new();
     for value in &plan.values {
         for reader in &value.gains {
-            by.entry(reader.clone()).or_default().push(value.name.to_string());
+            by.entry(reader.clone())
+                .or_default()
+                .push(value.name.to_string());
         }
     }
     by
@@ -99,7 +117,9 @@ fn lost(plan: &RekeyPlan) -> ByReader {
     let mut by = ByReader::new();
     for value in &plan.values {
         for reader in &value.loses {
-            by.entry(reader.clone()).or_default().push(value.name.to_string());
+            by.entry(reader.clone())
+                .or_default()
+                .push(value.name.to_string());
         }
     }
     by

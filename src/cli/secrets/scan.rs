@@ -1,5 +1,6 @@
 //! `hmco-boot secrets scan`: secrets in plain text, before they are committed. Says where and what sort, never what.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,13 +49,21 @@ pub struct Args {
 const HOOK: &str = "#!/bin/sh\n# Made by `hmco-boot secrets scan --install-hook`.\nexec hmco-boot secrets scan --staged\n";
 
 /// Scans.
-pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+pub fn run(
+    args: &Args,
+    who: &IdentityArgs,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
     let root = project::root(context).unwrap_or_else(|| context.cwd.clone());
     if args.install_hook {
         return install(&root, context);
     }
     let known = known(who, context);
-    let folder = if args.paths.is_empty() { root } else { context.cwd.clone() };
+    let folder = if args.paths.is_empty() {
+        root
+    } else {
+        context.cwd.clone()
+    };
     let pieces = pieces(args, &folder)?;
     let mut found = Vec::new();
     let mut looked = 0;
@@ -63,7 +72,11 @@ pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result
             Ok(bytes) => {
                 looked += 1;
                 let findings = scan::scan(&piece.path, bytes, &known);
-                found.extend(findings.into_iter().map(|finding| (piece.path.clone(), piece.staged, finding)));
+                found.extend(
+                    findings
+                        .into_iter()
+                        .map(|finding| (piece.path.clone(), piece.staged, finding)),
+                );
             }
             Err(why) => context.output.warn(
                 &format!("{} was not looked at: {why}", piece.path),
@@ -75,7 +88,11 @@ pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result
     // What is staged as it lies there is one place.
     found.dedup_by(|later, earlier| later.0 == earlier.0 && later.2 == earlier.2);
     show(&found, looked, context)?;
-    Ok(if found.is_empty() { ExitCode::Done } else { ExitCode::Failed })
+    Ok(if found.is_empty() {
+        ExitCode::Done
+    } else {
+        ExitCode::Failed
+    })
 }
 
 type Found = (String, bool, Finding);
@@ -88,16 +105,26 @@ fn show(found: &[Found], looked: usize, context: &mut Context<'_>) -> Result<(),
             });
             context.output.json("plaintext", &row)?;
         }
-        return context.output.json("secrets_scan", &json!({ "looked": looked, "found": found.len() }));
+        return context.output.json(
+            "secrets_scan",
+            &json!({ "looked": looked, "found": found.len() }),
+        );
     }
     for (path, staged, finding) in found {
-        let line = Line::of(Ink::Strong, format!("{path}:{}", finding.line)).plain(format!("  {}", finding.kind.words()));
-        let line = if *staged { line.with(Ink::Soft, "  (in git's index)") } else { line };
+        let line = Line::of(Ink::Strong, format!("{path}:{}", finding.line))
+            .plain(format!("  {}", finding.kind.words()));
+        let line = if *staged {
+            line.with(Ink::Soft, "  (in git's index)")
+        } else {
+            line
+        };
         context.output.lines(&[line])?;
     }
     let looked = count(looked, "file", "files");
     if found.is_empty() {
-        context.output.talk(&format!("no secret in plain text in {looked}\n"));
+        context
+            .output
+            .talk(&format!("no secret in plain text in {looked}\n"));
         return Ok(());
     }
     context.output.warn(
@@ -114,23 +141,53 @@ fn show(found: &[Found], looked: usize, context: &mut Context<'_>) -> Result<(),
 fn pieces(args: &Args, folder: &Path) -> Result<Vec<Piece>, CliError> {
     let Some(repository) = Git::of(folder) else {
         if args.staged {
-            return Err(CliError::usage("there is no git repository here").hint("scan the files: hmco-boot secrets scan"));
+            return Err(CliError::usage("there is no git repository here")
+                .hint("scan the files: hmco-boot secrets scan"));
         }
         let mut names = Vec::new();
-        let below = if args.paths.is_empty() { vec![PathBuf::new()] } else { args.paths.clone() };
-        below.iter().for_each(|path| git::walk(folder, path, &mut names));
+        let below = if args.paths.is_empty() {
+            vec![PathBuf::new()]
+        } else {
+            args.paths.clone()
+        };
+        below
+            .iter()
+            .for_each(|path| git::walk(folder, path, &mut names));
         names.sort();
-        return Ok(names.iter().filter_map(|path| git::read(folder, path)).collect());
+        return Ok(names
+            .iter()
+            .filter_map(|path| git::read(folder, path))
+            .collect());
     };
-    let staged = repository.staged(&args.paths).map_err(|failure| failed(&failure))?;
+    let staged = repository
+        .staged(&args.paths)
+        .map_err(|failure| failed(&failure))?;
     if args.staged {
         return Ok(staged);
     }
-    let files = repository.files(&args.paths).map_err(|failure| failed(&failure))?;
-    let mut pieces: Vec<Piece> = files.iter().filter_map(|path| git::read(folder, path)).collect();
-    let same = |one: &Piece, pieces: &[Piece]| pieces.iter().any(|other| other.path == one.path && other.bytes == one.bytes);
-    let other: Vec<Piece> = staged.into_iter().filter(|one| !same(one, &pieces)).collect();
-    pieces.extend(other);
+    let files = repository
+        .files(&args.paths)
+        .map_err(|failure| failed(&failure))?;
+    let mut pieces: Vec<Piece> = files
+        .iter()
+        .filter_map(|path| git::read(folder, path))
+        .collect();
+    let mut differs = Vec::new();
+    {
+        let there: BTreeMap<&str, &Piece> = pieces
+            .iter()
+            .map(|piece| (piece.path.as_str(), piece))
+            .collect();
+        for one in staged {
+            if there
+                .get(one.path.as_str())
+                .is_none_or(|other| other.bytes != one.bytes)
+            {
+                differs.push(one);
+            }
+        }
+    }
+    pieces.extend(differs);
     Ok(pieces)
 }
 
@@ -160,8 +217,11 @@ fn known(who: &IdentityArgs, context: &mut Context<'_>) -> Known {
 }
 
 fn opened(who: &IdentityArgs, context: &Context<'_>) -> Result<Option<Known>, CliError> {
-    let has_store = project::root(context)
-        .is_some_and(|root| root.join(super::place::FOLDER).join(crate::secrets::manifest::FILE).exists());
+    let has_store = project::root(context).is_some_and(|root| {
+        root.join(super::place::FOLDER)
+            .join(crate::secrets::manifest::FILE)
+            .exists()
+    });
     if !has_store {
         return Ok(None);
     }
@@ -169,11 +229,24 @@ fn opened(who: &IdentityArgs, context: &Context<'_>) -> Result<Option<Known>, Cl
     let readers = place.recipients()?;
     let identities = Identities::find(&who.env(context), Some(&readers), &mut Asking::nobody());
     let identities = identities.map_err(|failure| refused(&failure))?;
-    identities.require(&readers).map_err(|failure| refused(&failure))?;
-    let tree = Tree::open(&place.location, Arc::new(identities), Mode::Read).map_err(|failure| failed(&failure))?;
-    let names: Vec<SecretName> = tree.entries().iter().map(|entry| entry.name.clone()).collect();
-    let values: Vec<_> = names.iter().zip(tree.get_many(&names)).filter_map(|(name, value)| Some((name, value.ok()?))).collect();
-    Ok(Some(Known::new(values.iter().map(|(name, value)| (name.as_str(), value)))))
+    identities
+        .require(&readers)
+        .map_err(|failure| refused(&failure))?;
+    let tree = Tree::open(&place.location, Arc::new(identities), Mode::Read)
+        .map_err(|failure| failed(&failure))?;
+    let names: Vec<SecretName> = tree
+        .entries()
+        .iter()
+        .map(|entry| entry.name.clone())
+        .collect();
+    let values: Vec<_> = names
+        .iter()
+        .zip(tree.get_many(&names))
+        .filter_map(|(name, value)| Some((name, value.ok()?)))
+        .collect();
+    Ok(Some(Known::new(
+        values.iter().map(|(name, value)| (name.as_str(), value)),
+    )))
 }
 
 fn install(root: &Path, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
@@ -183,12 +256,16 @@ fn install(root: &Path, context: &mut Context<'_>) -> Result<ExitCode, CliError>
     let path = repository.hook().map_err(|failure| failed(&failure))?;
     match files::read(&path) {
         Ok(text) if text.contains("hmco-boot secrets scan") => {
-            context.output.talk(&format!("{} scans already\n", path.display()));
+            context
+                .output
+                .talk(&format!("{} scans already\n", path.display()));
             return Ok(ExitCode::Done);
         }
         Ok(_) => {
-            return Err(CliError::usage(format!("there is a hook already: {}", path.display()))
-                .hint("add this line to it: hmco-boot secrets scan --staged || exit 1"));
+            return Err(
+                CliError::usage(format!("there is a hook already: {}", path.display()))
+                    .hint("add this line to it: hmco-boot secrets scan --staged || exit 1"),
+            );
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => {
@@ -202,6 +279,9 @@ fn install(root: &Path, context: &mut Context<'_>) -> Result<ExitCode, CliError>
             .caused_by(&error)
             .hint("see whether this user may write there")
     })?;
-    context.output.talk(&format!("made {}: every commit is scanned first\n", path.display()));
+    context.output.talk(&format!(
+        "made {}: every commit is scanned first\n",
+        path.display()
+    ));
     Ok(ExitCode::Done)
 }

@@ -79,22 +79,40 @@ pub struct Args {
 }
 
 /// Sets it.
-pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+pub fn run(
+    args: &Args,
+    who: &IdentityArgs,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
     let name = place::name(&args.name)?;
     let place = Place::of(context)?;
     // Whether it can be set is known before somebody types it.
-    let Opened { mut tree, mut approved } = place.open(Mode::Write, who, context)?;
-    let readers: Vec<_> = tree.recipients().readers_of(&name).into_iter().cloned().collect();
+    let Opened {
+        mut tree,
+        mut approved,
+    } = place.open(Mode::Write, who, context)?;
+    let readers: Vec<_> = tree
+        .recipients()
+        .readers_of(&name)
+        .into_iter()
+        .cloned()
+        .collect();
     place::approve(&readers, &mut approved, &place, context)?;
     let (value, public) = value(args, &name, context)?;
     if value.is_empty() {
-        return Err(CliError::usage("an empty value is no secret").hint("give it on standard input, or type it"));
+        return Err(CliError::usage("an empty value is no secret")
+            .hint("give it on standard input, or type it"));
     }
     let replaced = tree.entries().iter().any(|entry| entry.name == name);
     let length = value.len();
     let short = value.text().map_or(length, |text| text.chars().count()) < SHORT;
     let is_text = value.is_text();
-    tree.commit(Change::new().set(name.clone(), value), &approved, place::today()).map_err(|failure| failed(&failure))?;
+    tree.commit(
+        Change::new().set(name.clone(), value),
+        &approved,
+        place::today(),
+    )
+    .map_err(|failure| failed(&failure))?;
     let readers = names_of(&readers.iter().collect::<Vec<_>>());
     if context.output.format() == Format::Json {
         let row = json!({
@@ -103,8 +121,15 @@ pub fn run(args: &Args, who: &IdentityArgs, context: &mut Context<'_>) -> Result
         context.output.json("secret_set", &row)?;
     } else {
         let verb = if replaced { "replaced" } else { "set" };
-        let size = if is_text { count(length, "byte", "bytes") } else { format!("binary, {}", count(length, "byte", "bytes")) };
-        context.output.talk(&format!("{verb} {name} ({size}); {} can read it\n", and_list(&readers)));
+        let size = if is_text {
+            count(length, "byte", "bytes")
+        } else {
+            format!("binary, {}", count(length, "byte", "bytes"))
+        };
+        context.output.talk(&format!(
+            "{verb} {name} ({size}); {} can read it\n",
+            and_list(&readers)
+        ));
         if let Some(public) = public {
             context.output.data(&format!("{public}\n"))?;
         }
@@ -129,7 +154,10 @@ fn value(
         let made = made.map_err(|failure| refused(&failure))?;
         if made.bits < WEAK_BITS {
             context.output.warn(
-                &format!("{name} has only {} bits of chance: it can be tried out", made.bits),
+                &format!(
+                    "{name} has only {} bits of chance: it can be tried out",
+                    made.bits
+                ),
                 "make it longer, or choose from more characters",
             );
         }
@@ -193,11 +221,18 @@ fn from_file(path: &std::path::Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
 /// All of it, in a buffer that is zeroed. One that grows leaves copies behind, so it begins big enough for most.
 fn read(mut from: impl Read, length: u64, what: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let failed = |error: std::io::Error| {
-        CliError::failed(format!("cannot read {what}")).caused_by(&error).hint("nothing was set: try again")
+        CliError::failed(format!("cannot read {what}"))
+            .caused_by(&error)
+            .hint("nothing was set: try again")
     };
-    let room = usize::try_from(length.min(LIMIT)).unwrap_or(0).max(64 << 10);
+    let room = usize::try_from(length.min(LIMIT))
+        .unwrap_or(0)
+        .max(64 << 10);
     let mut bytes = Zeroizing::new(Vec::with_capacity(room + 1));
-    (&mut from).take(LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
+    (&mut from)
+        .take(LIMIT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     if bytes.len() as u64 > LIMIT {
         return Err(CliError::usage(format!("{what} is bigger than 64 MiB"))
             .hint("encrypt such a file with age itself, and keep only its key here"));

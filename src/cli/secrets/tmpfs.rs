@@ -47,7 +47,9 @@ impl Folder {
             match is_in_memory(&base) {
                 Ok(true) => match make(&base) {
                     Ok(folder) => return Ok(folder),
-                    Err(error) => failure = failure.evidence(format!("{}: {error}", base.display())),
+                    Err(error) => {
+                        failure = failure.evidence(format!("{}: {error}", base.display()))
+                    }
                 },
                 Ok(false) => failure = failure.evidence(format!("{}: not a tmpfs", base.display())),
                 Err(error) => failure = failure.evidence(format!("{}: {error}", base.display())),
@@ -64,7 +66,12 @@ impl Folder {
     /// Writes a file in it, for this user alone.
     pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
         let path = self.path.join(name);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)?;
         file.write_all(bytes)?;
         Ok(path)
     }
@@ -89,7 +96,10 @@ impl Drop for Folder {
 fn bases(env: &dyn Environment) -> Vec<PathBuf> {
     let runtime = env.var("XDG_RUNTIME_DIR").map(PathBuf::from);
     let runtime = runtime.filter(|path| path.is_absolute());
-    runtime.into_iter().chain([PathBuf::from("/dev/shm")]).collect()
+    runtime
+        .into_iter()
+        .chain([PathBuf::from("/dev/shm")])
+        .collect()
 }
 
 fn is_in_memory(path: &Path) -> io::Result<bool> {
@@ -106,7 +116,11 @@ fn make(base: &Path) -> io::Result<Folder> {
     let locked = || {
         // Under another name until it is locked: who sees `.lock` may try to take it.
         let beside = path.join(".lock.new");
-        let lock = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         fs::rename(&beside, path.join(LOCK))?;
         Ok(lock)
@@ -124,13 +138,19 @@ fn make(base: &Path) -> io::Result<Folder> {
 pub fn sweep(env: &dyn Environment) -> usize {
     let user = rustix::process::geteuid().as_raw();
     let mut swept = 0;
-    for entry in bases(env).iter().filter_map(|base| fs::read_dir(base).ok()).flatten().flatten() {
+    for entry in bases(env)
+        .iter()
+        .filter_map(|base| fs::read_dir(base).ok())
+        .flatten()
+        .flatten()
+    {
         let name = entry.file_name();
         let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
             continue;
         };
         let path = entry.path();
-        let own = fs::symlink_metadata(&path).is_ok_and(|about| about.is_dir() && about.uid() == user);
+        let own =
+            fs::symlink_metadata(&path).is_ok_and(|about| about.is_dir() && about.uid() == user);
         if own && is_left_behind(&path, rest) && fs::remove_dir_all(&path).is_ok() {
             swept += 1;
         }
@@ -142,7 +162,10 @@ fn is_left_behind(path: &Path, rest: &str) -> bool {
     match File::open(path.join(LOCK)) {
         Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
         // Killed before it was locked, or about to be.
-        Err(_) => rest.split('.').next().is_some_and(|pid| !Path::new("/proc").join(pid).exists()),
+        Err(_) => rest
+            .split('.')
+            .next()
+            .is_some_and(|pid| !Path::new("/proc").join(pid).exists()),
     }
 }
 
@@ -164,12 +187,26 @@ mod tests {
         let folder = Folder::new(&none).unwrap();
         let path = folder.path().to_path_buf();
         assert!(is_in_memory(&path).unwrap());
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         let file = folder.write("a", b"plain").unwrap();
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(*folder.read("a").unwrap(), b"plain");
         // Its command lives.
-        assert!(!is_left_behind(&path, path.file_name().unwrap().to_str().unwrap().strip_prefix(PREFIX).unwrap()));
+        assert!(!is_left_behind(
+            &path,
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .strip_prefix(PREFIX)
+                .unwrap()
+        ));
         drop(folder);
         assert!(!path.exists());
     }

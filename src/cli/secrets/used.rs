@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::cli::{Context, project};
 use crate::config::project::{Loaded, Options};
 use crate::config::syntax;
-use crate::model::template::survey::secrets_named;
+use crate::model::template::secrets_named;
 use crate::model::value::{Data, Span, Value};
 
 /// Names of secrets, each with the places (`FILE:LINE`) that use it.

@@ -46,7 +46,9 @@ impl Known {
             };
             add("as it is", bytes.to_vec());
             let lines = bytes.split(|byte| *byte == b'\n').map(trimmed);
-            let telling = |line: &&[u8]| line.len() >= LEAST_LINE && line.len() < bytes.len() && !line.starts_with(b"-----");
+            let telling = |line: &&[u8]| {
+                line.len() >= LEAST_LINE && line.len() < bytes.len() && !line.starts_with(b"-----")
+            };
             for line in lines.filter(telling) {
                 add("in part", line.to_vec());
             }
@@ -102,7 +104,10 @@ fn encoded(bytes: &[u8], before: usize) -> Vec<Vec<u8>> {
     };
     // The characters that bits of the bytes before have a part in.
     let skip = [0, 2, 3].get(before).copied().unwrap_or(0);
-    let texts = [STANDARD_NO_PAD.encode(groups), URL_SAFE_NO_PAD.encode(groups)];
+    let texts = [
+        STANDARD_NO_PAD.encode(groups),
+        URL_SAFE_NO_PAD.encode(groups),
+    ];
     let mut forms: Vec<Vec<u8>> = texts
         .iter()
         .filter_map(|text| text.as_bytes().get(skip..).map(<[u8]>::to_vec))

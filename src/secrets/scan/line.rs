@@ -4,8 +4,20 @@ use super::Kind;
 
 /// Words that mean that the value is one.
 const WORDS: [&str; 14] = [
-    "password", "passwd", "passphrase", "pwd", "pass", "secret", "token", "apikey", "accesskey", "secretkey", "privatekey",
-    "credential", "credentials", "psk",
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "pass",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "credential",
+    "credentials",
+    "psk",
 ];
 
 /// Pairs that mean the same when apart: `api_key`.
@@ -20,14 +32,31 @@ const PAIRS: [(&str, &str); 6] = [
 
 /// Last words of names whose value is about a secret, and none.
 const ABOUT: [&str; 18] = [
-    "file", "path", "name", "ref", "id", "url", "uri", "type", "kind", "ttl", "length", "policy", "field", "env", "hash", "sha256",
-    "fingerprint", "hint",
+    "file",
+    "path",
+    "name",
+    "ref",
+    "id",
+    "url",
+    "uri",
+    "type",
+    "kind",
+    "ttl",
+    "length",
+    "policy",
+    "field",
+    "env",
+    "hash",
+    "sha256",
+    "fingerprint",
+    "hint",
 ];
 
 /// Whether a file is a program: there, only values in quotes count; the rest are names.
 pub(super) fn is_code(path: &str) -> bool {
     const ENDS: [&str; 16] = [
-        "rs", "go", "py", "js", "ts", "tsx", "jsx", "java", "kt", "c", "h", "cpp", "rb", "php", "lua", "swift",
+        "rs", "go", "py", "js", "ts", "tsx", "jsx", "java", "kt", "c", "h", "cpp", "rb", "php",
+        "lua", "swift",
     ];
     let end = path.rsplit_once('.').map(|(_, end)| end);
     end.is_some_and(|end| ENDS.contains(&end))
@@ -48,18 +77,25 @@ pub(super) fn find(line: &str, code: bool) -> Option<Kind> {
 
 /// Names with what stands behind their `=` or `:`.
 fn assignments(line: &str) -> impl Iterator<Item = (String, &str)> {
-    line.char_indices().filter(|(_, one)| matches!(one, '=' | ':')).filter_map(|(at, _)| {
-        let before = line.get(..at)?.trim_end().trim_end_matches(['"', '\'', '?', '+', ':']);
-        let rest = line.get(at + 1..)?;
-        let name: String = {
-            let tail = before.rsplit(|one: char| !(one.is_ascii_alphanumeric() || matches!(one, '_' | '-' | '.')));
-            tail.take(1).collect()
-        };
-        // `==`, `:=`, `=>`, `::` are no assignments of a value at this sign.
-        let next = rest.chars().next();
-        let operator = matches!(next, Some('=' | ':' | '>' | '~'));
-        (!name.is_empty() && name.len() <= 60 && !operator).then_some((name, rest))
-    })
+    line.char_indices()
+        .filter(|(_, one)| matches!(one, '=' | ':'))
+        .filter_map(|(at, _)| {
+            let before = line
+                .get(..at)?
+                .trim_end()
+                .trim_end_matches(['"', '\'', '?', '+', ':']);
+            let rest = line.get(at + 1..)?;
+            let name: String = {
+                let tail = before.rsplit(|one: char| {
+                    !(one.is_ascii_alphanumeric() || matches!(one, '_' | '-' | '.'))
+                });
+                tail.take(1).collect()
+            };
+            // `==`, `:=`, `=>`, `::` are no assignments of a value at this sign.
+            let next = rest.chars().next();
+            let operator = matches!(next, Some('=' | ':' | '>' | '~'));
+            (!name.is_empty() && name.len() <= 60 && !operator).then_some((name, rest))
+        })
 }
 
 /// Whether the words of a name say that its value is a secret.
@@ -70,22 +106,27 @@ fn speaks_of_secret(name: &str) -> bool {
         return false;
     }
     words.iter().any(|word| WORDS.contains(&word.as_str()))
-        || words.iter().zip(words.iter().skip(1)).any(|(one, two)| PAIRS.contains(&(one, two)))
+        || words
+            .iter()
+            .zip(words.iter().skip(1))
+            .any(|(one, two)| PAIRS.contains(&(one, two)))
 }
 
 /// `adminPassword`, `admin_password`, `ADMIN-PASSWORD` -> admin, password.
 fn words(name: &str) -> Vec<String> {
-    let mut words: Vec<String> = vec![String::new()];
+    let mut words = Vec::new();
+    let mut word = String::new();
     let mut lower = false;
     for one in name.chars() {
         if !one.is_ascii_alphanumeric() || (lower && one.is_ascii_uppercase()) {
-            words.push(String::new());
+            words.push(std::mem::take(&mut word));
         }
         if one.is_ascii_alphanumeric() {
-            words.extend(words.pop().map(|word| word + &one.to_ascii_lowercase().to_string()));
+            word.push(one.to_ascii_lowercase());
         }
         lower = one.is_ascii_lowercase() || one.is_ascii_digit();
     }
+    words.push(word);
     words.retain(|word| !word.is_empty());
     words
 }
@@ -110,7 +151,8 @@ fn value(rest: &str, code: bool) -> Option<&str> {
 /// Whether nobody would call it a word, a path or a place to put something.
 fn looks_random(value: &str) -> bool {
     let length = value.chars().count();
-    if !(8..=512).contains(&length) || value.contains(char::is_whitespace) || is_placeholder(value) {
+    if !(8..=512).contains(&length) || value.contains(char::is_whitespace) || is_placeholder(value)
+    {
         return false;
     }
     let has = |of: fn(&char) -> bool| usize::from(value.chars().any(|one| of(&one)));
@@ -119,7 +161,9 @@ fn looks_random(value: &str) -> bool {
         + has(char::is_ascii_digit)
         + has(|one| one.is_ascii_punctuation());
     // Names of things, and words put together.
-    let wordy = value.chars().all(|one| one.is_ascii_lowercase() || matches!(one, '-' | '_' | '/' | '.'));
+    let wordy = value
+        .chars()
+        .all(|one| one.is_ascii_lowercase() || matches!(one, '-' | '_' | '/' | '.'));
     classes >= 2 && !wordy && entropy(value) * length as f64 >= 30.0
 }
 
@@ -137,11 +181,40 @@ fn entropy(text: &str) -> f64 {
 /// Whether it stands for a value, says where one is, or is public by itself.
 pub(super) fn is_placeholder(value: &str) -> bool {
     const INSIDE: [&str; 17] = [
-        "{{", "${", "$(", "%(", "}}", "changeme", "change-me", "change_me", "example", "placeholder", "xxxx", "****", "....", "redacted",
-        "secret(", "your-", "your_",
+        "{{",
+        "${",
+        "$(",
+        "%(",
+        "}}",
+        "changeme",
+        "change-me",
+        "change_me",
+        "example",
+        "placeholder",
+        "xxxx",
+        "****",
+        "....",
+        "redacted",
+        "secret(",
+        "your-",
+        "your_",
     ];
     const START: [&str; 15] = [
-        "$", "<", "%", "@", "/", "./", "~/", "http://", "https://", "age1", "ssh-", "sha256:", "ENC[", "!vault", "-----BEGIN AGE",
+        "$",
+        "<",
+        "%",
+        "@",
+        "/",
+        "./",
+        "~/",
+        "http://",
+        "https://",
+        "age1",
+        "ssh-",
+        "sha256:",
+        "ENC[",
+        "!vault",
+        "-----BEGIN AGE",
     ];
     let lower = value.to_ascii_lowercase();
     INSIDE.iter().any(|one| lower.contains(one)) || START.iter().any(|one| value.starts_with(one))

@@ -74,7 +74,12 @@ pub fn scan(path: &str, bytes: &[u8], known: &Known) -> Vec<Finding> {
     }
     looks.retain(|finding| !lines.has_marker(bytes, finding.line));
     // One thing, said once: a token behind `password =` has a shape and a line.
-    let shaped: Vec<usize> = looks.iter().chain(&found).filter(|one| !matches!(one.kind, Kind::Line(_))).map(|one| one.line).collect();
+    let shaped: Vec<usize> = looks
+        .iter()
+        .chain(&found)
+        .filter(|one| !matches!(one.kind, Kind::Line(_)))
+        .map(|one| one.line)
+        .collect();
     looks.retain(|one| !(matches!(one.kind, Kind::Line(_)) && shaped.contains(&one.line)));
     found.extend(looks);
     found.sort();
@@ -91,7 +96,9 @@ impl Lines {
     fn new(bytes: &[u8]) -> Self {
         let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         Self {
-            starts: std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect(),
+            starts: std::iter::once(0)
+                .chain(ends.map(|(at, _)| at + 1))
+                .collect(),
         }
     }
 
@@ -101,10 +108,15 @@ impl Lines {
     }
 
     fn has_marker(&self, bytes: &[u8], line: usize) -> bool {
-        let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let start = self
+            .starts
+            .get(line.saturating_sub(1))
+            .copied()
+            .unwrap_or(0);
         let end = self.starts.get(line).copied().unwrap_or(bytes.len());
         let text = bytes.get(start..end).unwrap_or_default();
-        text.windows(MARKER.len()).any(|window| window == MARKER.as_bytes())
+        text.windows(MARKER.len())
+            .any(|window| window == MARKER.as_bytes())
     }
 }
 

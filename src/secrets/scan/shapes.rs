@@ -60,7 +60,11 @@ const fn shape(start: &'static str, what: &'static str, then: Then) -> Shape {
 
 static SHAPES: &[Shape] = &[
     shape("-----BEGIN ", "a private key", Then::Pem),
-    shape("PuTTY-User-Key-File-", "a private key (PuTTY)", Then::Run(1, word)),
+    shape(
+        "PuTTY-User-Key-File-",
+        "a private key (PuTTY)",
+        Then::Run(1, word),
+    ),
     run("AGE-SECRET-KEY-1", "an age identity", 50, upper),
     run("AGE-PLUGIN-", "an age identity (plugin)", 20, upper),
     shape("K10", "a token of K3s", Then::K3s),
@@ -82,7 +86,12 @@ static SHAPES: &[Shape] = &[
     run("xoxb-", "a token of Slack", 20, wide),
     run("xoxp-", "a token of Slack", 20, wide),
     run("xoxa-", "a token of Slack", 20, wide),
-    run("https://hooks.slack.com/services/", "a webhook of Slack", 30, |byte| word(byte) || byte == b'/'),
+    run(
+        "https://hooks.slack.com/services/",
+        "a webhook of Slack",
+        30,
+        |byte| word(byte) || byte == b'/',
+    ),
     run("sk_live_", "a key of Stripe", 20, word),
     run("rk_live_", "a key of Stripe", 20, word),
     run("npm_", "a token of npm", 36, word),
@@ -93,7 +102,9 @@ static SHAPES: &[Shape] = &[
     run("dop_v1_", "a token of DigitalOcean", 60, word),
     run("cfut_", "a token of Cloudflare", 30, wide),
     run("AccountKey=", "a key of Azure storage", 80, base64),
-    run("eyJhbGciOi", "a JSON web token", 60, |byte| wide(byte) || byte == b'.'),
+    run("eyJhbGciOi", "a JSON web token", 60, |byte| {
+        wide(byte) || byte == b'.'
+    }),
     shape("://", "an address with a password in it", Then::Login),
 ];
 
@@ -110,7 +121,10 @@ pub(super) fn find(bytes: &[u8], lines: &Lines) -> Vec<Finding> {
             let (start, end) = (found.start(), found.end());
             let shape = SHAPES.get(found.pattern().as_usize())?;
             let begins = matches!(shape.then, Then::Login | Then::KeyData | Then::Pem)
-                || start.checked_sub(1).and_then(|at| bytes.get(at)).is_none_or(|byte| !word(*byte));
+                || start
+                    .checked_sub(1)
+                    .and_then(|at| bytes.get(at))
+                    .is_none_or(|byte| !word(*byte));
             let rest = bytes.get(end..).unwrap_or_default();
             (begins && follows(&shape.then, rest)).then(|| Finding {
                 line: lines.of(start),
@@ -143,7 +157,10 @@ fn pem(rest: &[u8]) -> bool {
     let Some(end) = head.find("PRIVATE KEY") else {
         return false;
     };
-    if head.get(..end).is_some_and(|before| before.contains("-----")) {
+    if head
+        .get(..end)
+        .is_some_and(|before| before.contains("-----"))
+    {
         return false;
     }
     let body = rest.get(end..).unwrap_or_default();
@@ -152,7 +169,11 @@ fn pem(rest: &[u8]) -> bool {
 }
 
 fn longest_run(bytes: &[u8], of: fn(u8) -> bool) -> usize {
-    bytes.split(|byte| !of(*byte)).map(<[u8]>::len).max().unwrap_or(0)
+    bytes
+        .split(|byte| !of(*byte))
+        .map(<[u8]>::len)
+        .max()
+        .unwrap_or(0)
 }
 
 fn k3s(rest: &[u8]) -> bool {
@@ -162,19 +183,31 @@ fn k3s(rest: &[u8]) -> bool {
     let Some(rest) = rest.strip_prefix(b"::") else {
         return false;
     };
-    hash.iter().all(u8::is_ascii_hexdigit) && rest.iter().take_while(|byte| wide(**byte) || **byte == b':' || **byte == b'.').count() >= 8
+    hash.iter().all(u8::is_ascii_hexdigit)
+        && rest
+            .iter()
+            .take_while(|byte| wide(**byte) || **byte == b':' || **byte == b'.')
+            .count()
+            >= 8
 }
 
 fn key_data(rest: &[u8]) -> bool {
     let mark = |byte: &u8| b"\"': \t=".contains(byte);
-    let value = rest.iter().position(|byte| !mark(byte)).and_then(|at| rest.get(at..));
+    let value = rest
+        .iter()
+        .position(|byte| !mark(byte))
+        .and_then(|at| rest.get(at..));
     value.is_some_and(|value| value.iter().take_while(|byte| base64(**byte)).count() >= 60)
 }
 
 /// `user:password@host`, and the password is no placeholder.
 fn login(rest: &[u8]) -> bool {
-    let end = rest.iter().position(|byte| byte.is_ascii_whitespace() || b"/\"'`<>?#".contains(byte));
-    let rest = rest.get(..end.unwrap_or(rest.len()).min(400)).unwrap_or_default();
+    let end = rest
+        .iter()
+        .position(|byte| byte.is_ascii_whitespace() || b"/\"'`<>?#".contains(byte));
+    let rest = rest
+        .get(..end.unwrap_or(rest.len()).min(400))
+        .unwrap_or_default();
     let text = String::from_utf8_lossy(rest);
     let Some((login, host)) = text.rsplit_once('@') else {
         return false;

@@ -20,24 +20,28 @@ pub(super) fn written(file: &str, values: &Values) -> Zeroizing<String> {
         let Some((key, tables)) = path.split_last() else {
             continue;
         };
-        let mut table: &mut dyn TableLike = document.as_table_mut();
-        for (depth, part) in tables.iter().enumerate() {
-            let item = table.entry(part).or_insert_with(|| {
-                let mut table = Table::new();
-                table.set_implicit(depth + 1 < tables.len());
-                Item::Table(table)
-            });
-            let Some(inner) = item.as_table_like_mut() else {
-                break;
-            };
-            table = inner;
-        }
-        table.insert(key, Item::Value(as_toml(value)));
+        put(document.as_table_mut(), tables, key, as_toml(value));
     }
     let mut body = document.to_string();
     let text = format!("# secrets/{file}.toml\n{HEAD}\n{body}");
     body.zeroize();
     Zeroizing::new(text)
+}
+
+/// Puts a value behind a path of tables; those that only lead on need no header of their own.
+fn put(table: &mut dyn TableLike, tables: &[&str], key: &str, value: Value) {
+    let Some((first, rest)) = tables.split_first() else {
+        table.insert(key, Item::Value(value));
+        return;
+    };
+    if table.get(first).is_none() {
+        let mut inner = Table::new();
+        inner.set_implicit(!rest.is_empty());
+        table.insert(first, Item::Table(inner));
+    }
+    if let Some(inner) = table.get_mut(first).and_then(Item::as_table_like_mut) {
+        put(inner, rest, key, value);
+    }
 }
 
 fn as_toml(value: &SecretValue) -> Value {
@@ -104,7 +108,9 @@ impl Reader<'_> {
         };
         match value(item) {
             Ok(value) if value.is_empty() => {
-                self.wrong.push(format!("line {at}: {name} is empty; remove the key to remove the secret"));
+                self.wrong.push(format!(
+                    "line {at}: {name} is empty; remove the key to remove the secret"
+                ));
             }
             Ok(value) => {
                 self.values.insert(name, value);
@@ -122,11 +128,13 @@ fn value(item: &Item) -> Result<SecretValue, &'static str> {
     if let Some(text) = item.as_str() {
         return Ok(SecretValue::new(text.as_bytes().to_vec()));
     }
-    let binary = item.as_table_like().and_then(|table| table.get("base64")?.as_str());
+    let binary = item
+        .as_table_like()
+        .and_then(|table| table.get("base64")?.as_str());
     match binary {
         Some(text) => {
             let bytes = STANDARD.decode(text).map_err(|_| "is not base64")?;
-            Ok(SecretValue::new(bytes).as_binary())
+            Ok(SecretValue::new(bytes).into_binary())
         }
         None => Err("is no string: put quotes around it"),
     }
@@ -137,7 +145,9 @@ mod tests {
     use super::*;
 
     fn values(list: &[(&str, &[u8])]) -> Values {
-        let value = |(name, bytes): &(&str, &[u8])| (name.parse().unwrap(), SecretValue::new(bytes.to_vec()));
+        let value = |(name, bytes): &(&str, &[u8])| {
+            (name.parse().unwrap(), SecretValue::new(bytes.to_vec()))
+        };
         list.iter().map(value).collect()
     }
 
@@ -155,7 +165,10 @@ mod tests {
         let text = written("k3s", &all);
         let back = read("k3s", &text).unwrap();
         let bytes = |values: &Values| -> Vec<(String, Vec<u8>)> {
-            values.iter().map(|(name, value)| (name.to_string(), value.expose().to_vec())).collect()
+            values
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.expose().to_vec()))
+                .collect()
         };
         assert_eq!(bytes(&back), bytes(&all));
     }
@@ -164,7 +177,12 @@ mod tests {
     fn mistakes_are_said_by_line_and_never_with_the_value() {
         let text = "a = \"fine\"\nB = \"canary\"\nnumber = 12345\nempty = ''\nbad = { base64 = \"canary!\" }\n";
         let wrong = read("k3s", text).unwrap_err().join("\n");
-        for words in ["line 2: ", "line 3: k3s/number is no string", "line 4: k3s/empty is empty", "line 5: k3s/bad is not base64"] {
+        for words in [
+            "line 2: ",
+            "line 3: k3s/number is no string",
+            "line 4: k3s/empty is empty",
+            "line 5: k3s/bad is not base64",
+        ] {
             assert!(wrong.contains(words), "{words}: {wrong}");
         }
         assert!(!wrong.contains("canary") && !wrong.contains("12345"));
@@ -174,7 +192,11 @@ mod tests {
 
     #[test]
     fn a_table_that_only_looks_binary_is_read_as_what_it_is() {
-        let all = read("a", "[b]\nbase64 = \"AAE=\"\n[c]\nbase64 = \"AA==\"\nmore = \"x\"\n").unwrap();
+        let all = read(
+            "a",
+            "[b]\nbase64 = \"AAE=\"\n[c]\nbase64 = \"AA==\"\nmore = \"x\"\n",
+        )
+        .unwrap();
         let names: Vec<String> = all.keys().map(ToString::to_string).collect();
         assert_eq!(names, ["a/b", "a/c/base64", "a/c/more"]);
     }
