@@ -84,11 +84,11 @@ impl Redactor {
             .known
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let before = known.forms.len();
+        let mut news = false;
         for (name, value) in values {
-            known.add(name, value);
+            news |= known.add(name, value);
         }
-        if known.forms.len() == before {
+        if !news {
             return;
         }
         let matcher = Arc::new(Matcher::new(&known.names, &known.forms));
@@ -173,10 +173,11 @@ impl Drop for Known {
 }
 
 impl Known {
-    fn add(&mut self, name: &str, value: &[u8]) {
+    /// Whether anything of it was not known.
+    fn add(&mut self, name: &str, value: &[u8]) -> bool {
         let forms = forms::of(value);
         if forms.is_empty() {
-            return;
+            return false;
         }
         let index = match self.names.iter().position(|known| known == name) {
             Some(index) => index,
@@ -185,19 +186,28 @@ impl Known {
                 self.names.len() - 1
             }
         };
+        let mut news = false;
         for mut form in forms {
             let bytes = std::mem::take(&mut *form.bytes);
-            let pattern = self.forms.entry(bytes).or_insert(Pattern {
+            let new = Pattern {
                 name: index,
                 word: form.word,
-            });
+            };
+            let Some(known) = self.forms.get_mut(&bytes) else {
+                self.forms.insert(bytes, new);
+                news = true;
+                continue;
+            };
             // A value with a name tells more than one without.
-            let unnamed = self.names.get(pattern.name).is_some_and(String::is_empty);
-            if unnamed {
-                pattern.name = index;
-            }
-            pattern.word &= form.word;
+            let unnamed = self.names.get(known.name).is_some_and(String::is_empty);
+            let better = Pattern {
+                name: if unnamed { index } else { known.name },
+                word: known.word && new.word,
+            };
+            news |= *known != better;
+            *known = better;
         }
+        news
     }
 }
 

@@ -107,3 +107,55 @@ fn no_canary_shows_on_either_side_of_a_run() {
         "sudo is on record"
     );
 }
+
+const UNIT: &str = include_str!("../../systemd/hmco-boot-run@.service");
+
+#[test]
+fn a_service_opens_secrets_by_its_credential_and_shows_none() {
+    let Some(world) = World::with(1, "") else {
+        return;
+    };
+    let finder = Finder::of(ALL);
+    let root = world.root(0);
+    let project = root.join("srv/homelab");
+    for (path, text) in [
+        (
+            "inventory/here.toml",
+            "[cluster]\nname = \"here\"\n[node.here]\nconnection = \"local\"\n",
+        ),
+        (
+            "playbooks/main.toml",
+            "title = \"Test\"\n[[step]]\nid = \"file\"\non = \"all\"\n[step.file]\npath = \"/srv/app.conf\"\ncontent = { secret = \"canary/plain\" }\n\
+             [[step]]\nid = \"talks\"\non = \"all\"\n[step.command]\nargv = [\"cat\", \"/srv/app.conf\"]\nalways = true\n",
+        ),
+    ] {
+        let path = project.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let home = tempfile::tempdir().unwrap();
+    secrets::store(&project, home.path(), &ALL);
+    let identity = home.path().join(".config/hmco-boot/identity.txt");
+    std::fs::copy(env!("CARGO_BIN_EXE_hmco-boot"), root.join("srv/hmco-boot")).unwrap();
+    let unit = UNIT
+        .replace("/usr/local/bin/hmco-boot", "/srv/hmco-boot")
+        .replace("/etc/hmco-boot/identity.txt", "/srv/identity.txt")
+        .replace("run --output", "-vvv run --output");
+    assert!(unit.contains("/srv/identity.txt") && unit.contains("/srv/hmco-boot -vvv run"));
+    std::fs::write(root.join("etc/systemd/system/hmtest-run@.service"), unit).unwrap();
+    let start = "sudo systemctl daemon-reload; sudo systemctl start hmtest-run@main";
+    assert!(
+        !world.try_on(0, start).status.success(),
+        "it ran without a credential"
+    );
+    std::fs::copy(&identity, root.join("srv/identity.txt")).unwrap();
+    let started = world.try_on(0, start);
+    let log = world.on(0, "sudo journalctl -q -a -o cat -u hmtest-run@main");
+    assert!(started.status.success(), "{log}");
+    assert_eq!(world.on(0, "sudo cat /srv/app.conf"), canary::PLAIN);
+    assert!(log.contains("2 changed"), "{log}");
+    finder.expect_none("the service's log", log.as_bytes());
+    assert!(finder.expect_none_below(&root.join("var/lib/hmco-boot")) >= 2);
+    let node = format!("/proc/{}/root", world.leader(0));
+    finder.expect_none_below(Path::new(&format!("{node}/run")));
+}

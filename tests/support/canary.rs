@@ -43,7 +43,8 @@ impl Finder {
         for (name, value) in values {
             for (form, text) in forms(value) {
                 for window in text.windows(WINDOW).filter(|window| !is_common(window)) {
-                    windows.insert(window.to_vec(), format!("{name} {form}"));
+                    let name = || format!("{name} {form}");
+                    windows.entry(window.to_vec()).or_insert_with(name);
                 }
             }
         }

@@ -15,7 +15,7 @@ pub const FRAGMENT: usize = 32;
 const REST: usize = 6;
 
 /// Whose a form is, and how it is looked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Pattern {
     /// Index of the name.
     pub name: usize,

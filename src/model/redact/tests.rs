@@ -113,7 +113,7 @@ fn the_beginning_of_a_value_that_was_cut_off_is_found_and_so_is_the_rest_of_one(
     let redactor = knowing(&[value]);
     assert_eq!(
         redactor.text("x 0123456789abcdefghijklmnopqrstuvwxyz..."),
-        "x <secret a/b>.."
+        "x <secret a/b>..."
     );
     assert_eq!(redactor.text("0123456789abcdef..."), "0123456789abcdef...");
     assert_eq!(redactor.tail("xyz-0123456789 y"), "<secret> y");
@@ -164,7 +164,8 @@ fn a_value_that_is_no_text_is_found_in_bytes_and_encodings() {
     let mut bytes = b"x".to_vec();
     bytes.extend_from_slice(value);
     assert_eq!(&*redactor.bytes(&bytes), b"x<secret a/b>");
-    assert_eq!(redactor.text(&STANDARD.encode(value)[..30]).len(), 12);
+    let encoded = STANDARD.encode(value);
+    assert!(!leaks(&redactor.text(&encoded), &encoded));
     let lossy = String::from_utf8_lossy(value).into_owned();
     assert!(!redactor.text(&lossy).contains("some text"));
 }
