@@ -102,6 +102,14 @@
 //!   called `lab`. The lab uses no `transport`: it looks at its nodes with the system's own ssh.
 //! - The directory kind's touches end at the folder itself ([`steps::Touches`] tells paths from trees), so a first plan
 //!   shows what it would write below a folder that is still to be made.
+//! - `secrets/manifest.toml` has lists of one-line strings, not a key per value: so git can merge it by taking the lines of
+//!   both sides (`merge=union`), and a merge is recognised by its two seals ([`secrets::manifest`]). Each line has a MAC of
+//!   its own beside the seal, so after a merge it can be told what a reader of the store wrote; and it holds the value's
+//!   readers and day, so that listing and planning a re-key open nothing.
+//! - A new store key is introduced by the one before it. A seal alone would prove nothing: whoever knows the readers' public
+//!   keys could make a store key of their own. What is remembered outside of the tree is therefore the key's id as well,
+//!   and which store a folder holds.
+//! - Reading through a re-key that was cut off needs no lock: who only reads sees it as it will be.
 
 pub mod artifact;
 pub mod cli;

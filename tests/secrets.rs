@@ -16,12 +16,16 @@ mod support;
 mod crash;
 #[path = "secrets/merge.rs"]
 mod merge;
+#[path = "secrets/power.rs"]
+mod power;
 #[path = "secrets/readers.rs"]
 mod readers;
 #[path = "secrets/tamper.rs"]
 mod tamper;
 #[path = "secrets/values.rs"]
 mod values;
+#[path = "secrets/watched.rs"]
+mod watched;
 
 /// A test that cannot be done here says so.
 fn skipped(why: &str) {

@@ -96,7 +96,7 @@ When several hold, the first of 130, 5, 2, 1, 3, 4 counts.
 
 Environment:
   HMCO_BOOT_STATE_DIR   where runs are recorded (see --state-dir)
-  HMCO_BOOT_IDENTITY    your private key for secrets (see --identity)
+  HMCO_BOOT_IDENTITY    file with the private key that opens secrets (see --identity)
   HMCO_MIRROR           folders with pinned files (see --mirror), with colons between
   HTTPS_PROXY, NO_PROXY  proxies for what this machine fetches itself
   NO_COLOR              no colour

@@ -5,138 +5,21 @@
 //! A change is recorded once, with every operation it does; then each beginning of that record is played onto the tree as
 //! it was. So no moment is missed, and no key is computed twice.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use hmco_boot::secrets::files::{Disk, Files, Held};
+use hmco_boot::secrets::files::{Disk, Files};
 use hmco_boot::secrets::rekey;
 use hmco_boot::secrets::store::{Change, Inspection, Location, Mode, Tree};
 
+use super::power::*;
 use super::support::*;
-
-/// An operation that changes something on the disk.
-#[derive(Clone, Debug)]
-enum Op {
-    MakeFolder(PathBuf, u32),
-    Write(PathBuf, Vec<u8>, u32),
-    SyncFile(PathBuf),
-    SyncFolder(PathBuf),
-    Rename(PathBuf, PathBuf),
-    Remove(PathBuf),
-    RemoveFolder(PathBuf),
-}
-
-impl Op {
-    fn apply(&self, files: &Disk) -> io::Result<()> {
-        match self {
-            Self::MakeFolder(path, mode) => files.make_folder(path, *mode),
-            Self::Write(path, bytes, mode) => files.write(path, bytes, *mode),
-            Self::SyncFile(path) => files.sync_file(path),
-            Self::SyncFolder(path) => files.sync_folder(path),
-            Self::Rename(from, to) => files.rename(from, to),
-            Self::Remove(path) => files.remove(path),
-            Self::RemoveFolder(path) => files.remove_folder(path),
-        }
-    }
-}
-
-/// What happens to an operation.
-type Judge = dyn Fn(usize, &Op) -> io::Result<()> + Send + Sync;
-
-/// The disk, with every change of it counted, written down, and put before a judge.
-struct Watched {
-    count: AtomicUsize,
-    ops: Mutex<Vec<Op>>,
-    judge: Box<Judge>,
-}
-
-impl Watched {
-    fn new(judge: impl Fn(usize, &Op) -> io::Result<()> + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self {
-            count: AtomicUsize::new(0),
-            ops: Mutex::new(Vec::new()),
-            judge: Box::new(judge),
-        })
-    }
-
-    fn op(&self, op: Op) -> io::Result<()> {
-        let number = self.count.fetch_add(1, Ordering::SeqCst);
-        (self.judge)(number, &op)?;
-        op.apply(&Disk)?;
-        self.ops.lock().unwrap().push(op);
-        Ok(())
-    }
-}
-
-impl Files for Watched {
-    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        Disk.read(path)
-    }
-    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        Disk.list(folder)
-    }
-    fn make_folder(&self, folder: &Path, mode: u32) -> io::Result<()> {
-        self.op(Op::MakeFolder(folder.to_owned(), mode))
-    }
-    fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-        self.op(Op::Write(path.to_owned(), bytes.to_owned(), mode))
-    }
-    fn sync_file(&self, path: &Path) -> io::Result<()> {
-        self.op(Op::SyncFile(path.to_owned()))
-    }
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.op(Op::SyncFolder(folder.to_owned()))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.op(Op::Rename(from.to_owned(), to.to_owned()))
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.op(Op::Remove(path.to_owned()))
-    }
-    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
-        self.op(Op::RemoveFolder(folder.to_owned()))
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Held>> {
-        Disk.lock(path)
-    }
-    fn real_path(&self, path: &Path) -> PathBuf {
-        Disk.real_path(path)
-    }
-}
-
-/// All files below a folder, by path.
-type Picture = BTreeMap<PathBuf, Vec<u8>>;
-
-fn picture(folder: &Path) -> Picture {
-    let mut found = Picture::new();
-    for entry in fs::read_dir(folder).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(picture(&path));
-        } else {
-            found.insert(path.clone(), fs::read(&path).unwrap());
-        }
-    }
-    found
-}
-
-/// Makes the folder just this.
-fn restore(folder: &Path, picture: &Picture) {
-    if folder.exists() {
-        fs::remove_dir_all(folder).unwrap();
-    }
-    fs::create_dir_all(folder).unwrap();
-    for (path, bytes) in picture {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-}
+use super::watched::*;
 
 /// A recorded change: what was before and after it, and everything it did in between.
 struct Recorded {
@@ -281,80 +164,6 @@ impl Recorded {
             self.put_back();
             play_power_cut(&self.ops[..end], &mut random);
             self.holds(&format!("power cut {round} after operation {end}"));
-        }
-    }
-}
-
-/// xorshift64*: the same cases every time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() >> 33).unwrap() % limit
-    }
-}
-
-/// Plays operations as they were done. Nobody cuts the power of this machine, so nothing is waited for.
-fn play(ops: &[Op]) {
-    let waits = |op: &&Op| matches!(op, Op::SyncFile(_) | Op::SyncFolder(_));
-    for op in ops.iter().filter(|op| !waits(op)) {
-        op.apply(&Disk).unwrap();
-    }
-}
-
-/// Plays operations as a disk may have kept them: a write is whole only if the file was synced after it, a name is there,
-/// gone or changed only if its folder was; what was not is decided by chance, each for itself.
-fn play_power_cut(ops: &[Op], random: &mut Random) {
-    let mut written: BTreeMap<PathBuf, (Vec<u8>, u32)> = BTreeMap::new();
-    for (index, op) in ops.iter().enumerate() {
-        let later = &ops[index + 1..];
-        let folder_synced = |path: &Path| {
-            let parent = path.parent().unwrap();
-            later
-                .iter()
-                .any(|op| matches!(op, Op::SyncFolder(folder) if folder == parent))
-        };
-        match op {
-            Op::Write(path, bytes, mode) => {
-                let synced = later
-                    .iter()
-                    .any(|op| matches!(op, Op::SyncFile(file) if file == path));
-                let kept = match random.below(4) {
-                    _ if synced => bytes.len(),
-                    0 => 0,
-                    1 => bytes.len() / 2,
-                    _ => bytes.len(),
-                };
-                let bytes = bytes[..kept].to_vec();
-                written.insert(path.clone(), (bytes.clone(), *mode));
-                if folder_synced(path) || random.below(2) == 0 {
-                    drop(Disk.write(path, &bytes, *mode));
-                }
-            }
-            Op::Rename(from, to) => {
-                if folder_synced(to) || random.below(2) == 0 {
-                    // Its own name may not have reached the disk; under the new one it is the same file.
-                    if let (false, Some((bytes, mode))) = (from.exists(), written.get(from)) {
-                        drop(Disk.write(to, bytes, *mode));
-                    } else {
-                        drop(Disk.rename(from, to));
-                    }
-                }
-            }
-            Op::Remove(path) | Op::RemoveFolder(path) => {
-                if folder_synced(path) || random.below(2) == 0 {
-                    drop(op.apply(&Disk));
-                }
-            }
-            Op::MakeFolder(..) => drop(op.apply(&Disk)),
-            Op::SyncFile(_) | Op::SyncFolder(_) => {}
         }
     }
 }

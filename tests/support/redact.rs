@@ -18,6 +18,8 @@ impl Redactor {
         Self {
             rules: vec![
                 rule(&folder, "<DIR>"),
+                rule(r"\bage1[02-9ac-hj-np-z]{58}\b", "<AGE KEY>"),
+                rule(r"\b[0-9a-f]{16}\b", "<FINGERPRINT>"),
                 rule(r"\b\d{8}-\d{6}-[0-9a-z]{4}\b", "<RUN>"),
                 rule(&format!(r"\bhmco-boot {version}\b"), "hmco-boot <VERSION>"),
                 rule(r"\b\d{4}-\d\d-\d\d\b", "<DATE>"),

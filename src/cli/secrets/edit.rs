@@ -250,9 +250,11 @@ impl Changes {
         place: &Place,
         context: &mut Context<'_>,
     ) -> Result<ExitCode, CliError> {
-        let readers = opened.tree.recipients().all().to_vec();
-        place::approve(&readers, &mut opened.approved, place, context)?;
         let Self { set, new, removed } = self;
+        let recipients = opened.tree.recipients();
+        let readers = set.keys().flat_map(|name| recipients.readers_of(name));
+        let readers: Vec<_> = readers.cloned().collect();
+        place::approve(&readers, &mut opened.approved, place, context)?;
         let set_names: Vec<SecretName> = set.keys().cloned().collect();
         let short: Vec<SecretName> = set
             .iter()

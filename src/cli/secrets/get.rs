@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::identity::IdentityArgs;
@@ -13,6 +13,7 @@ use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{Format, JSON_VERSION};
 use crate::model::outcome::ExitCode;
+use crate::report::json::to_json;
 use crate::secrets::store::Mode;
 
 /// Arguments of `secrets get`.
@@ -31,6 +32,18 @@ pub struct Args {
     /// Print it on a terminal, where others may see it and it stays in the scrollback
     #[arg(long)]
     pub show: bool,
+}
+
+/// A value as JSON: text, or bytes as base64.
+#[derive(Serialize)]
+struct Row<'a> {
+    v: u32,
+    r#type: &'static str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
 }
 
 /// Prints it.
@@ -53,15 +66,17 @@ pub fn run(
     place::expect(&name, opened.tree.entries())?;
     let value = opened.tree.get(&name).map_err(|failure| failed(&failure))?;
     if context.output.format() == Format::Json {
-        let mut row = json!({ "v": JSON_VERSION, "type": "secret", "name": name.as_str() });
-        let (key, text) = match value.text() {
-            Some(text) => ("value", text.to_owned()),
-            None => ("base64", STANDARD.encode(value.expose())),
+        let row = Row {
+            v: JSON_VERSION,
+            r#type: "secret",
+            name: name.as_str(),
+            value: value.text(),
+            base64: (!value.is_text()).then(|| STANDARD.encode(value.expose())),
         };
-        if let Some(row) = row.as_object_mut() {
-            row.insert(key.to_owned(), text.into());
-        }
-        let text = Zeroizing::new(format!("{row}\n"));
+        let text = to_json(&row).map_err(|error| {
+            CliError::failed("cannot write the answer as JSON").caused_by(&error)
+        })?;
+        let text = Zeroizing::new(format!("{text}\n"));
         context.output.data_secret(text.as_bytes())?;
         return Ok(ExitCode::Done);
     }
