@@ -39,6 +39,9 @@ pub fn create(
             .hint("make room, or give the folder above it to this user")
     };
     location.files.make_folder(tree, 0o755).map_err(trouble)?;
+    if let Some(above) = tree.parent().filter(|above| !above.as_os_str().is_empty()) {
+        location.files.sync_folder(above).map_err(trouble)?;
+    }
     let held = lock(location)?;
     staging::recover(&*location.files, tree)?;
     let there = staging::read(&*location.files, tree)?.files;

@@ -31,8 +31,9 @@ pub struct Incoming {
     pub name: SecretName,
     /// What happened to it.
     pub change: Coming,
-    /// Whether a holder of the store key wrote it: its own line in the manifest proves that. `false` for what was pasted
-    /// in, and for what was written under a store key that is not in use any more.
+    /// Whether a holder of the store key wrote it: its own line in the manifest proves that, under the key this machine has
+    /// seen or one that followed it. `false` for what was pasted in, for what was written before the key was last changed,
+    /// and for what is under a key that somebody else brought.
     pub proven: bool,
 }
 
@@ -153,11 +154,11 @@ impl Inspection {
         changes
     }
 
-    /// The line of a value that a holder of a store key in use wrote.
+    /// The line of a value that a holder of the store key wrote: of the one this machine knows, or one that followed it.
     fn proven_line(&self, value: &Placed) -> Option<&Line> {
         let line = self.loaded.line(value)?;
         let store = &self.loaded.manifest.store;
-        let mut keys = self.loaded.keys.iter();
+        let mut keys = self.loaded.trusted.iter();
         keys.any(|key| line.is_by(store, key)).then_some(line)
     }
 
@@ -251,3 +252,6 @@ impl Inspection {
         Err(first)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,15 @@
 //! Everything of a store read and held against each other: what a [`super::store::Tree`] and an inspection are made of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::cipher::{self, OpenError, Opened};
-use super::document::{Document, Placed};
+use super::cipher::OpenError;
+use super::document::Document;
 use super::files::Held;
 use super::identity::Identities;
 use super::keys::{self, StoreKey};
 use super::manifest::{self, Line, Manifest};
-use super::name::{SecretName, is_segment, unknown};
+use super::name::is_segment;
 use super::recipients::{self, Recipients};
 use super::seen::Seen;
 use super::staging::{self, Batch, Contents, Recovered};
@@ -33,6 +33,8 @@ pub(super) struct Loaded {
     /// The store keys of the manifest that open; the first is the one in use.
     pub keys: Vec<StoreKey>,
     pub key: StoreKey,
+    /// Those of the keys that followed the one this machine has seen. Where it has seen none: the only one.
+    pub trusted: Vec<StoreKey>,
     pub entries: Vec<Entry>,
     pub findings: Vec<Finding>,
     pub seen: Option<Seen>,
@@ -207,6 +209,7 @@ pub(super) fn load(
         manifest,
         documents: parts.documents,
         recipients,
+        trusted: Vec::new(),
         keys,
         key,
         findings: Vec::new(),
@@ -294,12 +297,12 @@ impl Loaded {
         let memory = self.location.memory();
         let place = memory.place_path(&self.location.tree);
         let here = memory.store_at(&self.location.tree)?;
-        let key_ids = self.key_ids();
+        self.trusted = self.trusted();
         let facts = Facts {
             tree: &self.location.tree,
             manifest: &self.manifest,
             keys: &self.keys,
-            key_ids: &key_ids,
+            trusted: &self.trusted,
             documents: &self.documents,
             recipients: &self.recipients,
             recipients_digest: &recipients_digest(&self.recipients),
@@ -310,15 +313,20 @@ impl Loaded {
         Ok(())
     }
 
-    /// The ids of the keys in use and of all that led to them.
-    fn key_ids(&self) -> BTreeSet<String> {
-        let mut ids = BTreeSet::new();
-        for key in &self.keys {
-            ids.insert(key.id());
+    /// See [`Loaded::trusted`].
+    fn trusted(&self) -> Vec<StoreKey> {
+        let Some(seen) = &self.seen else {
+            // Of two keys, one may have been put in by anybody.
+            return match self.manifest.keys.as_slice() {
+                [_] => self.keys.clone(),
+                _ => Vec::new(),
+            };
+        };
+        let followed = |key: &&StoreKey| {
             let line = key.line_of(&self.manifest.store, &self.manifest.heirs);
-            ids.extend(line.iter().map(StoreKey::id));
-        }
-        ids
+            key.id() == seen.key || line.iter().any(|one| one.id() == seen.key)
+        };
+        self.keys.iter().filter(followed).cloned().collect()
     }
 
     /// A sound tree is what the next one is held against.
@@ -347,105 +355,5 @@ impl Loaded {
             ));
         }
         self.seen = Some(seen);
-    }
-
-    /// The failure for a name that is not there.
-    pub fn unknown(&self, name: &SecretName) -> Failure {
-        let names = self.entries.iter().map(|entry| entry.name.as_str());
-        unknown(name.as_str(), names)
-    }
-
-    /// The place of a value.
-    pub fn placed(&self, name: &SecretName) -> Option<(&Document, &Placed)> {
-        let document = self.documents.get(name.file())?;
-        Some((document, document.value(name)?))
-    }
-
-    /// The sealed line of a value, where one line is the one.
-    pub fn line(&self, value: &Placed) -> Option<&Line> {
-        let mut lines = self.manifest.lines.iter();
-        lines.find(|line| line.name == value.name && line.digest == value.digest)
-    }
-
-    /// Opens a value and holds it to its header.
-    pub fn open(&self, document: &Document, value: &Placed) -> Result<Opened, Failure> {
-        let refused = |why: &str, hint: String| {
-            Failure::new(format!("{}: {why}", value.name))
-                .evidence(format!("{}, line {}", document.shown(), value.line))
-                .hint(hint)
-        };
-        let back = format!(
-            "take it back from git (git log -- {0}), or set it again: hmco-boot secrets set {1}",
-            document.shown(),
-            value.name
-        );
-        let opened = match cipher::decrypt(&value.armored, &self.identities) {
-            Ok(opened) => opened,
-            Err(OpenError::NotOurs) => {
-                return Err(refused(
-                    &OpenError::NotOurs.to_string(),
-                    self.who_reads(value),
-                ));
-            }
-            Err(error) => return Err(refused(&error.to_string(), back)),
-        };
-        let header = &opened.header;
-        let name = value.name.as_str();
-        if header.store != self.manifest.store {
-            let why = format!("it was encrypted for another store ({})", header.store);
-            return Err(refused(&why, back));
-        }
-        if header.name != name {
-            let why = format!(
-                "it was encrypted as {}, and put here under another name",
-                header.name
-            );
-            return Err(refused(&why, back));
-        }
-        if header.readers.len() != opened.keys {
-            let why = format!(
-                "its header names {} readers, and {} keys open it",
-                header.readers.len(),
-                opened.keys
-            );
-            return Err(refused(
-                &why,
-                format!("encrypt it anew: hmco-boot secrets set {name}"),
-            ));
-        }
-        match self.line(value) {
-            Some(line) if line.readers != header.readers => Err(refused(
-                "its header names other readers than the list of secrets",
-                format!("encrypt it anew: hmco-boot secrets set {name}"),
-            )),
-            _ => Ok(opened),
-        }
-    }
-
-    /// What to do where none of the identities opens a value.
-    fn who_reads(&self, value: &Placed) -> String {
-        let readers = self
-            .line(value)
-            .map(|line| line.readers.as_slice())
-            .unwrap_or_default();
-        let names: Vec<String> = readers.iter().map(|one| self.reader_name(*one)).collect();
-        if names.is_empty() {
-            "use the identity of a reader: --identity FILE".into()
-        } else {
-            format!(
-                "its readers are {}: use the identity of one of them (--identity FILE), or ask one to re-key it",
-                names.join(", ")
-            )
-        }
-    }
-
-    /// The name of a reader, where it is known.
-    pub fn reader_name(&self, fingerprint: recipients::Fingerprint) -> String {
-        let listed = self.recipients.by_fingerprint(fingerprint);
-        let seen = self.seen.as_ref().and_then(|seen| seen.reader(fingerprint));
-        match listed.map(|one| one.name.as_str()).or(seen) {
-            Some(name) => name.to_owned(),
-            None => fingerprint.to_string(),
-        }
     }
 }

@@ -1,10 +1,12 @@
 //! The `SecretStore` seam: names of secrets, and their values when a step needs them.
 //!
 //! Who does what below: [`name`] names; [`recipients`], [`identity`] and [`approved`] who may read; [`format`] the header
-//! bound into every ciphertext; [`cipher`] age; [`document`] one file of values as text; [`manifest`] the sealed list;
-//! [`files`] file operations as a seam of their own, so that every one of them can be the last; [`staging`] several files
-//! replaced as one; [`store`] the tree; [`verify`] what is wrong with a tree; [`rekey`] all values for new readers;
-//! [`memory`] a store for tests.
+//! bound into every ciphertext; [`cipher`] age; [`document`] one file of values as text; [`manifest`] the sealed list, `keys`
+//! the key of its seals, `seen` what this machine remembers of them; [`files`] file operations as a seam of their own, so
+//! that every one of them can be the last; [`staging`] several files replaced as one; `load` reads all of it, `open` one
+//! value, [`verify`] says what is wrong, `write` puts a change together; [`store`] is what others use: the tree, an
+//! inspection of one, the store that a run opens; [`rekey`] all values for new readers; [`memory`] a store for tests;
+//! [`generate`] new values, [`scan`] plaintext that looks like one.
 //!
 //! # What is zeroed
 //!
@@ -27,6 +29,7 @@ mod load;
 pub mod manifest;
 pub mod memory;
 pub mod name;
+mod open;
 pub mod recipients;
 pub mod rekey;
 pub mod scan;

@@ -70,8 +70,8 @@ pub(super) struct Facts<'a> {
     pub manifest: &'a Manifest,
     /// The store keys in the manifest that open.
     pub keys: &'a [StoreKey],
-    /// The ids of these and of all that led to them.
-    pub key_ids: &'a BTreeSet<String>,
+    /// Those of them that followed the one this machine has seen.
+    pub trusted: &'a [StoreKey],
     pub documents: &'a BTreeMap<String, Document>,
     pub recipients: &'a Recipients,
     pub recipients_digest: &'a str,
@@ -94,7 +94,7 @@ pub(super) fn examine(facts: &Facts<'_>) -> Vec<Finding> {
     }
     facts.values(&mut found);
     facts.recipients(&mut found);
-    found.sort_by(|a, b| a.what.cmp(&b.what));
+    found.sort_by_key(|one| one.what);
     found
 }
 
@@ -132,7 +132,7 @@ impl Facts<'_> {
         let Some(seen) = self.seen else {
             return;
         };
-        if !self.key_ids.contains(&seen.key) {
+        if self.trusted.is_empty() {
             let failure = Failure::new(
                 "the store key was replaced by somebody who did not hold the one this machine has seen",
             )

@@ -209,7 +209,7 @@ impl<'a> Write<'a> {
         let key = if self.new_key {
             let key = StoreKey::generate()?;
             let readers: Vec<&Recipient> = self.recipients.all().iter().collect();
-            manifest.keys = vec![encrypted(&key, &manifest.store, &readers, &self.loaded)?];
+            manifest.keys = vec![encrypted(&key, &manifest.store, &readers, self.loaded)?];
             for old in &self.loaded.keys {
                 manifest.heirs.push(old.heir(&manifest.store, &key));
             }

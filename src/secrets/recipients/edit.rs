@@ -66,11 +66,34 @@ pub(super) fn remove(text: &str, name: &str) -> Result<String, Failure> {
     {
         for (_, item) in rules.iter_mut() {
             if let Some(array) = item.as_array_mut() {
-                array.retain(|value| value.as_str() != Some(name));
+                take_out(array, name);
             }
         }
     }
     Ok(with_line_ends(text, document.to_string()))
+}
+
+/// Takes a word out of a list. What stands before it may be a comment on the word before, so it stays.
+fn take_out(array: &mut Array, name: &str) {
+    let Some(place) = array.iter().position(|value| value.as_str() == Some(name)) else {
+        return;
+    };
+    let removed = array.remove(place);
+    let before = removed.decor().prefix().and_then(|prefix| prefix.as_str());
+    let Some((comment, _)) = before.and_then(|before| before.rsplit_once('\n')) else {
+        return;
+    };
+    if !comment.contains('#') {
+        return;
+    }
+    if let Some(next) = array.get_mut(place) {
+        let own = next.decor().prefix().and_then(|prefix| prefix.as_str());
+        let joined = format!("{comment}{}", own.unwrap_or("\n"));
+        next.decor_mut().set_prefix(joined);
+    } else {
+        let trailing = array.trailing().as_str().unwrap_or("\n").to_owned();
+        array.set_trailing(format!("{comment}{trailing}"));
+    }
 }
 
 fn parse(text: &str) -> Result<DocumentMut, Failure> {
