@@ -63,7 +63,8 @@ pub fn run(
     if context.output.format() == Format::Json {
         let findings: Vec<_> = inspection.findings().iter().map(finding_json).collect();
         let closed: Vec<_> = closed.iter().map(failure_json).collect();
-        let warnings: Vec<_> = warnings.iter().map(|(what, _)| what).collect();
+        let own = warnings.iter().map(|(what, _)| what);
+        let warnings: Vec<_> = inspection.warnings().iter().chain(own).collect();
         let row = json!({ "values": values, "ok": wrong.is_empty(), "findings": findings, "closed": closed, "warnings": warnings });
         context.output.json("secrets_check", &row)?;
         return Ok(if wrong.is_empty() {
@@ -77,6 +78,7 @@ pub fn run(
             .output
             .report(&CliError::from_failure(Kind::Failed, failure));
     }
+    place::remark(inspection.warnings(), context);
     for (what, hint) in &warnings {
         context.output.warn(what, hint);
     }
@@ -111,12 +113,7 @@ fn warnings(
 ) -> Result<Vec<(String, String)>, CliError> {
     let recipients = inspection.recipients();
     let mut warnings = Vec::new();
-    if recipients.all().len() == 1 {
-        warnings.push((
-            "only one key reads the secrets: when it is lost, so are they".to_owned(),
-            "add a second reader or a recovery key: hmco-boot secrets recipients add".to_owned(),
-        ));
-    } else if !recipients.all().iter().any(|reader| reader.recovery) {
+    if recipients.all().len() > 1 && !recipients.all().iter().any(|reader| reader.recovery) {
         warnings.push((
             "no recovery key reads the secrets".to_owned(),
             "make one (age-keygen), and add it with `recovery = true` in secrets/recipients.toml"

@@ -164,10 +164,9 @@ async fn edit(
         (!value.trim().is_empty()).then_some(value)
     });
     let editor = editor.unwrap_or_else(|| "vi".to_owned());
-    // Through a shell, as everybody does: `code --wait` is a valid $EDITOR.
     let args: [OsString; 4] = [
         "-c".into(),
-        format!("{editor} \"$@\"").into(),
+        in_shell(&editor).into(),
         "editor".into(),
         path.into(),
     ];
@@ -196,6 +195,18 @@ async fn edit(
             .hint("write binary values as { base64 = \"...\" }")
     })?;
     Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// The line that starts an editor: through a shell, as everybody does (`code --wait` is a valid $EDITOR); one of plain
+/// words takes the shell's place, so that what we pass on reaches it.
+fn in_shell(editor: &str) -> String {
+    let plain = |one: char| one.is_ascii_alphanumeric() || "_./ -+".contains(one);
+    let exec = if editor.chars().all(plain) {
+        "exec "
+    } else {
+        ""
+    };
+    format!("{exec}{editor} \"$@\"")
 }
 
 /// What an edit means.

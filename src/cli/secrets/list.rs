@@ -62,11 +62,7 @@ pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError>
             age: entry
                 .set_on
                 .and_then(|then| Some(i64::from(today.since(then).ok()?.get_days()))),
-            readers: entry
-                .readers
-                .iter()
-                .map(|reader| reader_name(*reader, &recipients))
-                .collect(),
+            readers: reader_names(&entry.readers, &recipients),
             used: uses.get(entry.name.as_str()).cloned().unwrap_or_default(),
         })
         .collect();
@@ -96,10 +92,16 @@ fn begins_with(name: &str, prefix: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A reader by the name it has now; by its fingerprint where it is none any more.
-pub fn reader_name(reader: Fingerprint, recipients: &Recipients) -> String {
-    let found = recipients.by_fingerprint(reader);
-    found.map_or_else(|| reader.to_string(), |reader| reader.name.clone())
+/// Readers by the names they have now, in the order of the file; those that are none any more, by their fingerprints.
+fn reader_names(readers: &[Fingerprint], recipients: &Recipients) -> Vec<String> {
+    let now = recipients.all().iter();
+    let now = now.filter(|one| readers.contains(&one.fingerprint()));
+    let gone = readers
+        .iter()
+        .filter(|one| recipients.by_fingerprint(**one).is_none());
+    now.map(|one| one.name.clone())
+        .chain(gone.map(ToString::to_string))
+        .collect()
 }
 
 fn show(rows: &[Row<'_>], context: &mut Context<'_>) -> Result<(), CliError> {
@@ -122,7 +124,7 @@ fn show(rows: &[Row<'_>], context: &mut Context<'_>) -> Result<(), CliError> {
         cells.push([
             (Ink::Strong, row.entry.name.to_string()),
             age,
-            (Ink::Plain, some_of(&row.readers, 4)),
+            (Ink::Plain, row.readers.join(", ")),
             used,
         ]);
     }

@@ -8,7 +8,7 @@ use jiff::Zoned;
 use jiff::civil::Date;
 
 use super::identity::{IdentityArgs, config_env, refused};
-use crate::cli::error::{CliError, Kind};
+use crate::cli::error::{CliError, Kind, WARNING, painted};
 use crate::cli::{Context, files, project};
 use crate::model::outcome::Failure;
 use crate::secrets::approved::Approved;
@@ -113,11 +113,7 @@ impl Place {
         let identities = self.identities(args, context)?;
         let tree = Tree::open(&self.location, Arc::clone(&identities), mode)
             .map_err(|failure| failed(&failure))?;
-        for warning in tree.warnings() {
-            context
-                .output
-                .warn(warning, "hmco-boot secrets check says more");
-        }
+        remark(tree.warnings(), context);
         let mut approved = self.approved()?;
         approve_own(&mut approved, tree.recipients(), &identities);
         Ok(Opened { tree, approved })
@@ -158,6 +154,14 @@ pub fn location(context: &Context<'_>, root: &std::path::Path) -> Result<Locatio
         .stores()
         .map_err(|failure| refused(&failure))?;
     Ok(Location::new(root.join(FOLDER), state))
+}
+
+/// Says what is no failure of the store, and should be known.
+pub fn remark(warnings: &[String], context: &mut Context<'_>) {
+    let word = painted("warning:", WARNING, context.output.error_colour());
+    for warning in warnings {
+        context.output.talk(&format!("{word} {warning}\n"));
+    }
 }
 
 /// A failure of the store: somebody else who writes holds a lock, the rest did not work.

@@ -104,7 +104,28 @@ fn list(place: &Place, context: &mut Context<'_>) -> Result<ExitCode, CliError> 
     let recipients = place.recipients()?;
     let approved = place.approved()?;
     let outline = place.outline()?;
-    let entries = outline.entries();
+    let rows = recipients.all().iter().map(|reader| {
+        let fingerprint = reader.fingerprint();
+        let entries = outline.entries().iter();
+        Row {
+            reader,
+            approved: approved.is_approved(fingerprint),
+            reads: entries
+                .clone()
+                .filter(|entry| entry.readers.contains(&fingerprint))
+                .count(),
+            may_read: entries
+                .filter(|entry| may_read(reader, entry, &recipients))
+                .count(),
+            of: outline.entries().len(),
+        }
+    });
+    if context.output.format() == Format::Json {
+        for row in rows {
+            context.output.json("recipient", &row.json())?;
+        }
+        return Ok(ExitCode::Done);
+    }
     let head = [
         "READER",
         "KEY",
@@ -114,58 +135,66 @@ fn list(place: &Place, context: &mut Context<'_>) -> Result<ExitCode, CliError> 
         "APPROVED",
         "READS",
     ];
-    let mut rows = vec![head.map(|head| (Ink::Soft, head.to_owned()))];
-    for reader in recipients.all() {
-        let fingerprint = reader.fingerprint();
-        let reads = entries
-            .iter()
-            .filter(|entry| entry.readers.contains(&fingerprint))
-            .count();
-        let may = entries
-            .iter()
-            .filter(|entry| may_read(reader, entry, &recipients))
-            .count();
-        let is_approved = approved.is_approved(fingerprint);
-        if context.output.format() == Format::Json {
-            let row = json!({
-                "name": reader.name, "key": reader.key.text(), "fingerprint": fingerprint.to_string(),
-                "since": reader.since, "groups": reader.groups, "recovery": reader.recovery,
-                "approved": is_approved, "reads": reads, "may_read": may,
-            });
-            context.output.json("recipient", &row)?;
-            continue;
-        }
+    let head = head.map(|head| (Ink::Soft, head.to_owned()));
+    let cells: Vec<_> = [head]
+        .into_iter()
+        .chain(rows.map(|row| row.cells()))
+        .collect();
+    context.output.lines(&table(&cells))?;
+    Ok(ExitCode::Done)
+}
+
+/// A reader in the list.
+struct Row<'a> {
+    reader: &'a Recipient,
+    approved: bool,
+    /// Values that are encrypted to it, of so many.
+    reads: usize,
+    /// Values that it may read by the rules.
+    may_read: usize,
+    of: usize,
+}
+
+impl Row<'_> {
+    fn json(&self) -> serde_json::Value {
+        let reader = self.reader;
+        json!({
+            "name": reader.name, "key": reader.key.text(), "fingerprint": reader.fingerprint().to_string(),
+            "since": reader.since, "groups": reader.groups, "recovery": reader.recovery,
+            "approved": self.approved, "reads": self.reads, "may_read": self.may_read,
+        })
+    }
+
+    fn cells(&self) -> [(Ink, String); 7] {
+        let reader = self.reader;
         let plain = |text: &str| (Ink::Plain, text.to_owned());
         let name = if reader.recovery {
             format!("{} (recovery)", reader.name)
         } else {
             reader.name.clone()
         };
-        rows.push([
+        let reads = format!("{} of {}", self.reads, self.of);
+        [
             (Ink::Strong, name),
             plain(reader.key.sort()),
-            plain(&fingerprint.to_string()),
+            plain(&reader.fingerprint().to_string()),
             plain(&reader.since),
             plain(&reader.groups.join(", ")),
-            if is_approved {
+            if self.approved {
                 plain("here")
             } else {
                 (Ink::Warn, "not here".to_owned())
             },
-            if reads == may {
-                plain(&format!("{reads} of {}", entries.len()))
+            if self.reads == self.may_read {
+                plain(&reads)
             } else {
                 (
                     Ink::Warn,
-                    format!("{reads} of {}, {may} after `secrets rotate`", entries.len()),
+                    format!("{reads}, {} after `secrets rotate`", self.may_read),
                 )
             },
-        ]);
+        ]
     }
-    if context.output.format() != Format::Json {
-        context.output.lines(&table(&rows))?;
-    }
-    Ok(ExitCode::Done)
 }
 
 fn may_read(reader: &Recipient, entry: &Entry, recipients: &Recipients) -> bool {
@@ -181,19 +210,7 @@ fn add(
     who: &IdentityArgs,
     context: &mut Context<'_>,
 ) -> Result<ExitCode, CliError> {
-    if !is_name(&args.name) {
-        return Err(
-            CliError::usage(format!("{:?} cannot name a reader", args.name))
-                .hint("use letters, digits and ._@-"),
-        );
-    }
-    let reader = Recipient {
-        name: args.name.clone(),
-        key: key(args, context)?,
-        since: place::today().to_string(),
-        groups: args.group.clone(),
-        recovery: false,
-    };
+    let reader = reader(args, context)?;
     let Opened {
         mut tree,
         mut approved,
@@ -244,6 +261,23 @@ fn add(
         ));
     }
     Ok(ExitCode::Done)
+}
+
+/// The reader that the arguments describe.
+fn reader(args: &Add, context: &Context<'_>) -> Result<Recipient, CliError> {
+    if !is_name(&args.name) {
+        return Err(
+            CliError::usage(format!("{:?} cannot name a reader", args.name))
+                .hint("use letters, digits and ._@-"),
+        );
+    }
+    Ok(Recipient {
+        name: args.name.clone(),
+        key: key(args, context)?,
+        since: place::today().to_string(),
+        groups: args.group.clone(),
+        recovery: false,
+    })
 }
 
 fn key(args: &Add, context: &Context<'_>) -> Result<RecipientKey, CliError> {

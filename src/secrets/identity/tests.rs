@@ -222,7 +222,7 @@ fn an_identity_under_a_passphrase_opens_and_decrypts() {
     let one = Identities::find(&home.env(), Some(&all), &mut answers).unwrap();
     assert_eq!(answers.asked.len(), 2);
     let value = age::encrypt(
-        &age::x25519::Recipient::from(public.text().parse::<age::x25519::Recipient>().unwrap()),
+        &public.text().parse::<age::x25519::Recipient>().unwrap(),
         b"hello",
     )
     .unwrap();

@@ -163,18 +163,18 @@ impl Recipients {
     /// Without a reader; rules that named it do not any more.
     pub fn without(&self, name: &str) -> Result<Self, Failure> {
         self.expect(name)?;
-        let after = Self::parse(&edit::remove(&self.text, name)?).map_err(|failure| Failure {
-            message: format!("`{name}` cannot be removed: a rule of [readers] would name nobody"),
-            hint: Some("change the rule in secrets/recipients.toml first".into()),
-            ..failure
-        })?;
-        if after.list.iter().all(|reader| reader.recovery) {
+        let mut others = self.list.iter().filter(|reader| reader.name != name);
+        if others.all(|reader| reader.recovery) {
             return Err(Failure::new(format!(
                 "without `{name}` nobody but the recovery key could read the secrets"
             ))
             .hint("add another reader first: hmco-boot secrets recipients add NAME KEY"));
         }
-        Ok(after)
+        Self::parse(&edit::remove(&self.text, name)?).map_err(|failure| Failure {
+            message: format!("`{name}` cannot be removed: a rule of [readers] would name nobody"),
+            hint: Some("change the rule in secrets/recipients.toml first".into()),
+            ..failure
+        })
     }
 
     /// The names of all groups.
