@@ -98,6 +98,11 @@
 //!   by somebody else, or at boot, is proven to be one with the same inputs where none was written since. It holds
 //!   salted digests, because an input may be a token.
 //! - `resume` goes on with runs of this machine's own record. `--take-over` comes with staged procedures.
+//! - A plan that needs secrets is built twice: first with values that mean nothing, which tells the names (templates put
+//!   some together), then with those values and no others. Meanwhile connections are made.
+//! - The redactor ([`model::redact`]) stands where an event becomes final and at the process's streams. What jobs print goes
+//!   through it in the transport already, stream by stream: only there it is known what belongs together.
+//! - `exec` opens every secret that opens without a question, to hide it: nobody can tell what a command prints.
 //! - A lab is below `/var/lib/hmco-boot-lab`, not `/var/lib/hmco-boot/lab`: that would be the state folder of a cluster
 //!   called `lab`. The lab uses no `transport`: it looks at its nodes with the system's own ssh.
 //! - The directory kind's touches end at the folder itself ([`steps::Touches`] tells paths from trees), so a first plan

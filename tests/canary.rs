@@ -12,6 +12,7 @@
 #[path = "support/canary.rs"]
 mod canary;
 #[path = "support/project.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
 mod project;
 #[path = "support/secrets.rs"]
 mod secrets;
@@ -70,6 +71,18 @@ fn no_canary_shows_in_any_output_record_plan_or_process_list() {
     run(&["plan", "main", "--out", "canary.plan"], 0);
     run(&["run", "main", "--plan", "canary.plan", "-vvv"], 1);
     run(&["resume", "--output", "json"], 1);
+    // What a command prints nobody can tell before.
+    let cat = [
+        "exec",
+        "all",
+        "--",
+        "sh",
+        "-c",
+        "cat \"$HMCO_BOOT_ROOT/srv/app.conf\"",
+    ];
+    let told = run(&cat, 0);
+    assert!(told.contains("plain = <secret canary/plain>"), "{told}");
+    run(&["runs", "show"], 0);
     let file = project.root(0).join("srv/app.conf").display().to_string();
     std::fs::write(
         project.path().join("canary.copy"),

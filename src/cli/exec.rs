@@ -40,7 +40,8 @@ const LABEL: usize = 60;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 The command is run as it is given, without a shell, by root (see `become`), under the locks that `run` takes, as a job that \
-goes on where a connection is lost. It is on record: never put a secret among its arguments.
+goes on where a connection is lost. It is on record: never put a secret among its arguments. Secrets of the project that can be opened here without a \
+question are taken out of what it prints.
 
 Examples:
   hmco-boot exec all --read-only -- uptime -p
@@ -99,6 +100,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         ..How::default()
     };
     let ready = Ready::new(&mut session, how, context).await?;
+    session.know_secrets().await;
     let words = args
         .command
         .iter()

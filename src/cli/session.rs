@@ -143,7 +143,10 @@ impl Session {
             .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
         let fingerprinter = Fingerprinter::new(key);
         let plan = plan(&inventory, &fingerprinter)?;
-        let vault = Vault::of(&root, &how.identity, context);
+        let mut vault = Vault::of(&root, &how.identity, context);
+        if how.secrets(&inventory, &plan.targets).is_empty() {
+            vault.ask_nobody();
+        }
         Ok(Self {
             plan: Arc::new(plan),
             arguments: RunArguments {
@@ -200,6 +203,11 @@ impl Session {
                 .with_artifacts(artifacts::store(context)?)
                 .with_redactor(context.output.redactor().clone()),
         ))
+    }
+
+    /// Makes all secrets that can be opened known to the redactor: nobody can tell which a command prints.
+    pub async fn know_secrets(&mut self) {
+        self.vault.know_all().await;
     }
 
     /// Keeps what the machines know of their files now.

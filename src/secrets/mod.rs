@@ -12,8 +12,9 @@
 //!
 //! [`SecretValue`], the store key and every buffer of this module that held a plaintext. Not zeroed, because other
 //! crates own them: the chunk buffers of the age crate (it zeroes its keys, not each 64 KiB of plaintext), the pages of
-//! a pipe or file the value came through, and what rendering makes of a value ([`crate::model::sensitive::Text`]). Core
-//! dumps are off while the program runs; swap is the machine's own matter.
+//! a pipe or file the value came through, what rendering makes of a value (the strings of templates and JSON; a wish's own
+//! [`crate::model::sensitive::Text`] is zeroed), the script that carries it to a machine, and the automaton of
+//! [`crate::model::redact`]. Core dumps are off while the program runs; swap is the machine's own matter.
 
 pub mod approved;
 pub mod cipher;

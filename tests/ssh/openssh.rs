@@ -41,6 +41,30 @@ async fn a_machine_that_is_read_costs_one_connection_and_one_execution() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_begun_before_anybody_needed_it_is_the_one_that_is_used() {
+    let Some(server) = Sshd::start("LogLevel DEBUG1") else {
+        return;
+    };
+    let access = impatient();
+    access.connect_ahead(&server.route("root"));
+    access.connect_ahead(&server.route("root"));
+    let limit = Instant::now() + Duration::from_secs(30);
+    while server.count("Accepted publickey") == 0 {
+        assert!(Instant::now() < limit, "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let sh = SshShell::new(server.route("root"), Sudo::None, access.clone());
+    let node = machine(sh, &root);
+    assert_eq!(look(&node).await.unwrap().len(), 1);
+    assert_eq!(server.count("Connection from"), 1);
+    // Somebody else gets one of their own.
+    let sh = SshShell::new(server.route("root"), Sudo::None, access);
+    assert_eq!(look(&machine(sh, &root)).await.unwrap().len(), 1);
+    assert_eq!(server.count("Connection from"), 2);
+}
+
+#[tokio::test]
 async fn exit_statuses_and_signals_come_as_a_shell_would_tell_them() {
     let Some(server) = Sshd::start("") else {
         return;
