@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::graph::NodeIndex;
 
-use super::{Awaited, Busy, Command, Phase, Scheduler, Stop};
+use super::{Awaited, Busy, Cause, Command, Phase, Scheduler, Stop};
 use crate::model::event::{CancelLevel, Event};
-use crate::model::id::{PairId, StepAddr, Target};
+use crate::model::id::PairId;
 use crate::model::outcome::{ExitCode, Failure, Outcome};
-use crate::plan::{Pair, Vertex};
-
-/// The pair that a blocked one is blocked by in the end.
-type Cause = (StepAddr, Target);
+use crate::plan::{Pair, Vertex, Work};
 
 impl Scheduler {
     /// A pair ended: record it, and let those that wait for it know. What it blocks ends with it.
@@ -21,33 +18,32 @@ impl Scheduler {
 
     /// Ends several pairs that end for one reason, before what they block.
     pub(super) fn finish_all(&mut self, pairs: Vec<(PairId, Outcome)>) {
-        let mut ended = pairs;
-        ended.retain(|(pair, outcome)| self.end(*pair, outcome.clone()));
-        while let Some((pair, outcome)) = ended.pop() {
-            let plan = self.plan.clone();
+        let plan = self.plan.clone();
+        let mut ended = Vec::new();
+        for (pair, outcome) in pairs {
             let Some(info) = plan.pair(pair) else {
                 continue;
             };
-            let failed = !outcome.satisfies();
-            let cause = match outcome {
-                Outcome::Blocked { step, target } => (step, target),
-                _ => (info.step.clone(), info.target.clone()),
-            };
-            let mut blocked = self.propagate(info.vertex, failed.then_some(&cause));
+            let cause = passed_on(info, &outcome);
+            if self.end(pair, outcome.clone()) {
+                ended.push((info, outcome, cause));
+            }
+        }
+        while let Some((info, outcome, cause)) = ended.pop() {
+            let mut blocked = self.propagate(info.vertex, cause.as_ref());
             if info.serial.is_some() {
-                if failed {
-                    blocked.extend(
-                        self.later_in_series(info)
-                            .into_iter()
-                            .map(|pair| (pair, cause.clone())),
-                    );
+                if let Some(cause) = cause.filter(|_| !outcome.satisfies()) {
+                    blocked.extend(self.stopped_in_series(info, &cause));
                 }
                 self.wake_parked();
             }
-            for (pair, (step, target)) in blocked {
-                let outcome = Outcome::Blocked { step, target };
+            for (pair, cause) in blocked {
+                let Some(info) = plan.pair(pair) else {
+                    continue;
+                };
+                let outcome = blocked_by(info, &cause);
                 if self.end(pair, outcome.clone()) {
-                    ended.push((pair, outcome));
+                    ended.push((info, outcome, Some(cause)));
                 }
             }
         }
@@ -130,16 +126,30 @@ impl Scheduler {
     }
 
     /// With `serial`, a target that did not end well stops those after it: a rollout must not eat a cluster. One that
-    /// has been started goes on to its own end.
-    fn later_in_series(&self, failed: &Pair) -> Vec<PairId> {
-        let unstarted = |pair: &PairId| {
-            self.pairs.get(pair.index()).is_some_and(|state| {
-                state.attempts == 0 && matches!(state.phase, Phase::Waiting | Phase::Ready)
-            })
-        };
+    /// has been started goes on to its own end. Gives those that are stopped now; one whose conditions have not been looked
+    /// at yet is stopped when they have, for nothing stops what is not to be done.
+    fn stopped_in_series(&mut self, failed: &Pair, cause: &Cause) -> Vec<(PairId, Cause)> {
+        let plan = self.plan.clone();
         let series = self.series.get(&failed.series).into_iter();
         let later = series.flat_map(|series| series.open.range(failed.id..));
-        later.copied().filter(unstarted).collect()
+        let later: Vec<PairId> = later.copied().collect();
+        let mut stopped = Vec::new();
+        for pair in later {
+            let (Some(info), Some(state)) = (plan.pair(pair), self.pairs.get_mut(pair.index()))
+            else {
+                continue;
+            };
+            if state.attempts > 0 || !matches!(state.phase, Phase::Waiting | Phase::Ready) {
+                continue;
+            }
+            let open = !info.whens.is_empty() && !state.conditions_hold;
+            if open || matches!(info.work, Work::Skip(_)) {
+                state.doomed.get_or_insert_with(|| cause.clone());
+            } else {
+                stopped.push((pair, cause.clone()));
+            }
+        }
+        stopped
     }
 
     /// Nothing new starts. What is between apply and verdict goes on; all else ends as interrupted for `reason`.
@@ -275,6 +285,27 @@ impl Scheduler {
             (Outcome::Interrupted(_), Some(Stop::Journal | Stop::StalePlan)) => ExitCode::Failed,
             _ => ExitCode::of(outcome),
         }
+    }
+}
+
+/// What a pair's end means for those that wait for it.
+fn passed_on(info: &Pair, outcome: &Outcome) -> Option<Cause> {
+    match outcome {
+        outcome if outcome.satisfies() => None,
+        Outcome::Blocked { step, target } => Some((step.clone(), target.clone())),
+        _ => Some((info.step.clone(), info.target.clone())),
+    }
+}
+
+/// How a pair ends that may not go on. One that is not to be done in any case is not said to be blocked; what waits for it
+/// is, all the same: leaving something out never lets others run.
+fn blocked_by(info: &Pair, (step, target): &Cause) -> Outcome {
+    match &info.work {
+        Work::Skip(reason) => Outcome::Skipped(reason.clone()),
+        Work::Wish(_) => Outcome::Blocked {
+            step: step.clone(),
+            target: target.clone(),
+        },
     }
 }
 

@@ -31,7 +31,7 @@ use crate::plan::Plan;
 use crate::plan::saved::Expectation;
 
 use state::{
-    Awaited, Busy, Lock, PairState, Phase, Purpose, Series, Stop, TargetState, VertexState,
+    Awaited, Busy, Cause, Lock, PairState, Phase, Purpose, Series, Stop, TargetState, VertexState,
 };
 
 pub use protocol::{Command, Consent, Input, Mode, Options, Preview, TimerId};

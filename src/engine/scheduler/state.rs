@@ -8,6 +8,9 @@ use crate::model::id::{JobId, PairId, StepAddr, Target};
 use crate::model::outcome::{Failure, Outcome};
 use crate::steps::Touches;
 
+/// The pair that a blocked one is blocked by in the end.
+pub(super) type Cause = (StepAddr, Target);
+
 #[derive(Debug)]
 pub(super) struct PairState {
     pub(super) phase: Phase,
@@ -36,6 +39,9 @@ pub(super) struct PairState {
     pub(super) fenced: u32,
     /// What is awaited was waited for as long as it may be.
     pub(super) time_is_up: bool,
+    /// A target before it in its series did not end well: it is not to be applied, but it may turn out that its
+    /// conditions never wanted it to be.
+    pub(super) doomed: Option<Cause>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -77,7 +83,7 @@ pub(super) enum Awaited {
 pub(super) struct VertexState {
     pub(super) remaining: usize,
     pub(super) failed: u32,
-    pub(super) cause: Option<(StepAddr, Target)>,
+    pub(super) cause: Option<Cause>,
 }
 
 #[derive(Debug)]
@@ -187,6 +193,7 @@ impl PairState {
             collisions: 0,
             fenced: 0,
             time_is_up: false,
+            doomed: None,
         }
     }
 }
