@@ -142,6 +142,10 @@ impl Scheduler {
 
     /// Tells what a person should know of a pair that is as wished.
     pub(super) fn warn(&mut self, info: &Pair, wish: &dyn Wish) {
+        let state = self.pairs.get_mut(info.id.index());
+        if state.is_some_and(|state| std::mem::replace(&mut state.warned, true)) {
+            return;
+        }
         if let Some(mut failure) = wish.warning(&self.store.view(&info.target)) {
             failure.message = format!("{}: {}", self.plan.label(info.id), failure.message);
             self.emit(Event::Warning { failure });

@@ -25,7 +25,7 @@ impl Scheduler {
                 continue;
             };
             let cause = passed_on(info, &outcome);
-            if self.end(pair, outcome.clone()) {
+            if self.end_with(pair, outcome.clone(), cause.clone()) {
                 ended.push((info, outcome, cause));
             }
         }
@@ -42,15 +42,20 @@ impl Scheduler {
                     continue;
                 };
                 let outcome = blocked_by(info, &cause);
-                if self.end(pair, outcome.clone()) {
+                if self.end_with(pair, outcome.clone(), Some(cause.clone())) {
                     ended.push((info, outcome, Some(cause)));
                 }
             }
         }
     }
 
-    /// Marks a pair as done. False where it already was.
+    /// Marks a pair as done that nobody need wait for any more. False where it already was.
     fn end(&mut self, pair: PairId, outcome: Outcome) -> bool {
+        self.end_with(pair, outcome, None)
+    }
+
+    /// Marks a pair as done. `cause`: what those that wait for it are blocked by. False where it already was.
+    fn end_with(&mut self, pair: PairId, outcome: Outcome, cause: Option<Cause>) -> bool {
         let Some(state) = self.pairs.get_mut(pair.index()) else {
             return false;
         };
@@ -58,6 +63,7 @@ impl Scheduler {
             return false;
         }
         state.phase = Phase::Done(outcome.clone());
+        state.passed_on = cause;
         let target = state.target;
         if let Some(state) = self.targets.get_mut(target) {
             state.active.remove(&pair);
@@ -70,13 +76,26 @@ impl Scheduler {
             series.open.remove(&pair);
         }
         self.open -= 1;
-        // The runner knows the time.
+        if self.is_provisional(pair, target, &outcome) {
+            if let Some(state) = self.targets.get_mut(target) {
+                state.provisional.push(pair);
+            }
+            return true;
+        }
+        if !self.looks_again(target) {
+            self.tell_provisional(target);
+        }
+        self.tell(pair, outcome);
+        true
+    }
+
+    /// Says that a pair has ended; the runner knows the time.
+    pub(super) fn tell(&mut self, pair: PairId, outcome: Outcome) {
         self.emit(Event::StepFinished {
             pair,
             outcome,
             took_ms: 0,
         });
-        true
     }
 
     /// Counts an ended vertex at those that wait for it. Gives the pairs that it blocks.
@@ -89,6 +108,9 @@ impl Scheduler {
         let mut queue = vec![(vertex, failed.cloned())];
         let mut blocked = Vec::new();
         while let Some((vertex, failed)) = queue.pop() {
+            if let Some(state) = self.vertices.get_mut(vertex.index()) {
+                state.passed = true;
+            }
             for next in plan.graph.neighbors(vertex) {
                 let Some(state) = self.vertices.get_mut(next.index()) else {
                     continue;
@@ -103,12 +125,22 @@ impl Scheduler {
                 }
                 match self.resolve(next) {
                     Some((Vertex::Join { .. }, cause)) => queue.push((next, cause)),
-                    Some((Vertex::Pair(pair), Some(cause))) => blocked.push((pair, cause)),
-                    Some((Vertex::Pair(_), None)) | None => {}
+                    Some((Vertex::Pair(pair), cause)) => match self.ended_before(pair, next) {
+                        Some(passed_on) => queue.push((next, cause.or(passed_on))),
+                        None => blocked.extend(cause.map(|cause| (pair, cause))),
+                    },
+                    None => {}
                 }
             }
         }
         blocked
+    }
+
+    /// What a pair has to pass on that ended before what it waits for was open again, and has told nobody since.
+    fn ended_before(&self, pair: PairId, vertex: NodeIndex) -> Option<Option<Cause>> {
+        let state = self.pairs.get(pair.index())?;
+        let open = !self.vertices.get(vertex.index())?.passed;
+        (open && matches!(state.phase, Phase::Done(_))).then(|| state.passed_on.clone())
     }
 
     /// A vertex has all it waited for, and this is what it may not go on for. A pair that may go on becomes ready.
@@ -245,6 +277,9 @@ impl Scheduler {
 
     pub(super) fn finish_run(&mut self) {
         self.over = true;
+        for target in 0..self.targets.len() {
+            self.tell_provisional(target);
+        }
         let mut counts = BTreeMap::new();
         let mut codes = BTreeSet::new();
         for pair in &self.pairs {

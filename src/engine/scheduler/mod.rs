@@ -13,6 +13,7 @@ mod finish;
 mod lock;
 mod poll;
 mod protocol;
+mod provisional;
 mod reach;
 mod recover;
 mod state;
@@ -200,6 +201,12 @@ impl Scheduler {
     }
 
     fn start(&mut self) {
+        self.begin_at_roots();
+        self.dirty.extend(0..self.targets.len());
+    }
+
+    /// Lets those go that wait for nothing.
+    fn begin_at_roots(&mut self) {
         let roots: Vec<_> = self
             .plan
             .graph
@@ -211,7 +218,6 @@ impl Scheduler {
                 self.propagate(vertex, None);
             }
         }
-        self.dirty.extend(0..self.targets.len());
     }
 
     fn timer(&mut self, timer: TimerId) {

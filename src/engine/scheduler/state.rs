@@ -42,6 +42,10 @@ pub(super) struct PairState {
     /// A target before it in its series did not end well: it is not to be applied, but it may turn out that its
     /// conditions never wanted it to be.
     pub(super) doomed: Option<Cause>,
+    /// What those that wait for it were told of its end, where that is no good one.
+    pub(super) passed_on: Option<Cause>,
+    /// It has told what a person should know of it.
+    pub(super) warned: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -84,6 +88,8 @@ pub(super) struct VertexState {
     pub(super) remaining: usize,
     pub(super) failed: u32,
     pub(super) cause: Option<Cause>,
+    /// Those that wait for it were told of its end.
+    pub(super) passed: bool,
 }
 
 #[derive(Debug)]
@@ -113,6 +119,9 @@ pub(super) struct TargetState {
     pub(super) unlocked: Option<Failure>,
     /// Preview only: what drifting steps would have touched, and which.
     pub(super) touched: Vec<(Touches, PairId)>,
+    /// Its pairs that are as wished by what was read before the lock, while it may still be changed: decided again under the
+    /// lock, and only then said to have ended.
+    pub(super) provisional: Vec<PairId>,
     pub(super) tries: u32,
     pub(super) round: u32,
     pub(super) unreachable: Option<Failure>,
@@ -194,6 +203,8 @@ impl PairState {
             fenced: 0,
             time_is_up: false,
             doomed: None,
+            passed_on: None,
+            warned: false,
         }
     }
 }
@@ -215,6 +226,7 @@ impl TargetState {
             unsure: None,
             unlocked: None,
             touched: Vec::new(),
+            provisional: Vec::new(),
             tries: 0,
             round: 0,
             unreachable: None,
