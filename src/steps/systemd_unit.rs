@@ -205,21 +205,41 @@ impl SystemdUnit {
             }
             Verb::Mask => vec!["systemctl", "mask", "--", name],
             Verb::Stop => vec!["systemctl", "stop", "--", name],
-            Verb::Start => return self.begin("start"),
-            Verb::Restart => return self.begin("restart"),
-            Verb::Reload => return self.begin("reload"),
+            Verb::Start => return self.begin("start", verb),
+            Verb::Restart => return self.begin("restart", verb),
+            Verb::Reload => return self.begin("reload", verb),
         };
-        program(words.into_iter().map(str::to_owned).collect(), None)
+        program(
+            words.into_iter().map(str::to_owned).collect(),
+            None,
+            self.purpose(verb),
+        )
+    }
+
+    /// What a verb is for, as it goes on after "could not".
+    fn purpose(&self, verb: Verb) -> String {
+        let word = match verb {
+            Verb::DaemonReload => return "let systemd read its unit files again".to_owned(),
+            Verb::Unmask { .. } => "unmask",
+            Verb::Enable | Verb::Reenable => "enable",
+            Verb::Disable { .. } => "disable",
+            Verb::Mask => "mask",
+            Verb::Stop => "stop",
+            Verb::Start => "start",
+            Verb::Restart => "restart",
+            Verb::Reload => "reload",
+        };
+        format!("{word} {}", self.name)
     }
 
     /// The script that starts it and records what it was started with.
-    fn begin(&self, verb: &str) -> Program {
+    fn begin(&self, word: &str, verb: Verb) -> Program {
         let hundredths = |span: TimeSpan| span.0.as_millis().div_ceil(10).to_string();
         let settle = match self.is_service() {
             true => hundredths(self.settle),
             false => "0".to_owned(),
         };
-        let mut argv: Vec<String> = ["sh", "-s", "--", verb, &self.name]
+        let mut argv: Vec<String> = ["sh", "-s", "--", word, &self.name]
             .map(str::to_owned)
             .to_vec();
         argv.push(hundredths(self.start_timeout));
@@ -228,11 +248,12 @@ impl SystemdUnit {
         argv.extend(self.inputs().iter().map(|path| path.as_str().to_owned()));
         // The shell has read all of it before it runs the first line.
         let script = include_str!("systemd_unit/start.sh");
-        program(argv, Some(format!("{{ :; {script}\n}} </dev/null\n")))
+        let stdin = format!("{{ :; {script}\n}} </dev/null\n");
+        program(argv, Some(stdin), self.purpose(verb))
     }
 }
 
-fn program(argv: Vec<String>, stdin: Option<String>) -> Program {
+fn program(argv: Vec<String>, stdin: Option<String>, purpose: String) -> Program {
     Program {
         argv,
         cwd: None,
@@ -240,6 +261,7 @@ fn program(argv: Vec<String>, stdin: Option<String>) -> Program {
         stdin: stdin.map(Text::plain),
         ok_exit: vec![0],
         retry_exit: Vec::new(),
+        purpose: Some(purpose),
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct PairState {
     pub(super) lost_once: bool,
     /// Actions of its present job that write a file only while it is the one they were decided on.
     pub(super) edits: BTreeSet<u32>,
+    /// What the actions of its present job are for.
+    pub(super) purposes: Vec<Option<String>>,
     /// Jobs that ended because such a file was another one by then.
     pub(super) collisions: u32,
     /// Applies that were refused because the lock was gone.
@@ -199,6 +201,7 @@ impl PairState {
             credited: false,
             lost_once: false,
             edits: BTreeSet::new(),
+            purposes: Vec::new(),
             collisions: 0,
             fenced: 0,
             time_is_up: false,
