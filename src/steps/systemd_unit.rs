@@ -25,6 +25,7 @@ use crate::facts::known::{Known, Unreadable};
 use crate::model::action::{Action, Program};
 use crate::model::path::AbsPath;
 use crate::model::sensitive::Text;
+use crate::model::shell::quote;
 use crate::model::units::{Mode, TimeSpan};
 
 /// Where an administrator's unit files are.
@@ -38,7 +39,8 @@ pub struct SystemdUnit {
     /// Full name: `app.service`, `backup.timer`, `wg-quick@wg0.service`. For a template (`app@.service`) only `content`
     /// and `drop_in` make sense.
     pub name: String,
-    /// The unit file, `/etc/systemd/system/NAME`. Anybody on the machine may read it: nothing secret.
+    /// The unit file, `/etc/systemd/system/NAME`. Anybody on the machine may read it: nothing secret. One that systemd would
+    /// not load is not put in place.
     #[serde(default)]
     pub content: Option<String>,
     /// Drop-ins by name: `drop_in = { limits = "[Service]\nMemoryMax=1G\n" }` is
@@ -232,6 +234,25 @@ impl SystemdUnit {
         format!("{word} {}", self.name)
     }
 
+    /// The script that asks systemd whether it would load the unit with these files.
+    fn verification(&self) -> Program {
+        let folder = format!("{FOLDER}/");
+        let puts: String = self
+            .files()
+            .iter()
+            .filter_map(|file| {
+                let name = file.path.as_str().strip_prefix(&folder)?;
+                let content = file.content.as_ref()?.expose();
+                Some(format!("put {} {}\n", quote(name), quote(content)))
+            })
+            .collect();
+        let argv = ["sh", "-s", "--", "verify", &self.name].map(str::to_owned);
+        let script = include_str!("systemd_unit/verify.sh");
+        let stdin = format!("{{ :; files() {{ :\n{puts}}}\n{script}\n}} </dev/null\n");
+        let purpose = format!("put the files of {} in place", self.name);
+        program(argv.to_vec(), Some(stdin), purpose)
+    }
+
     /// The script that starts it and records what it was started with.
     fn begin(&self, word: &str, verb: Verb) -> Program {
         let hundredths = |span: TimeSpan| span.0.as_millis().div_ceil(10).to_string();
@@ -304,7 +325,11 @@ impl Kind for SystemdUnit {
     }
 
     fn apply(&self, drift: &Self::Drift) -> Vec<Action> {
-        let mut actions = drift.files.clone();
+        let mut actions = Vec::new();
+        if !drift.files.is_empty() {
+            actions.push(Action::Run(self.verification()));
+        }
+        actions.extend(drift.files.iter().cloned());
         let programs = drift.verbs.iter().map(|verb| self.program(*verb));
         actions.extend(programs.map(Action::Run));
         actions

@@ -243,6 +243,7 @@ fn a_new_unit_is_written_read_enabled_and_started() {
     +[Service]
     +no unit file -> enabled
     +not there -> running
+    $ sh -s -- verify app.service
     $ write /etc/systemd/system/app.service
     $ folder /etc/systemd/system/app.service.d
     $ write /etc/systemd/system/app.service.d/a.conf
@@ -271,6 +272,7 @@ fn a_changed_unit_file_is_read_linked_anew_and_taken_into_use() {
     +[Install]
     +WantedBy=multi-user.target
     +restart: its unit file changes
+    $ sh -s -- verify app.service
     $ write /etc/systemd/system/app.service
     $ systemctl daemon-reload
     $ systemctl reenable -- app.service
