@@ -27,13 +27,13 @@ pub mod run;
 pub mod runs;
 pub mod schema;
 pub mod session;
+pub mod trace;
 pub mod unlock;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::model::outcome::ExitCode;
 use crate::report;
@@ -265,16 +265,16 @@ pub async fn dispatch(
 
 /// Diagnostics of the program itself, for `-v`: never part of what a command says.
 fn trace_to_stderr(verbose: u8, colour: bool) {
-    let level = match verbose {
-        0 => return,
-        1 => LevelFilter::INFO,
-        2 => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
+    let Some(filter) = trace::filter(verbose) else {
+        return;
     };
+    if verbose > 2 {
+        trace::listen_to_library();
+    }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(colour)
-        .with_max_level(level)
+        .with_env_filter(filter)
         .with_target(false)
         .try_init()
         // A second subscriber in one process is a test's; the first one stays.
