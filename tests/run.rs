@@ -436,3 +436,30 @@ fn a_run_that_has_no_step_here_says_so() {
         assert!(said.contains(told), "{said}");
     }
 }
+
+#[test]
+fn commands_that_are_shown_name_the_inventory_that_was_given() {
+    let project = Project::new(
+        1,
+        "[[step]]\nid = \"fails\"\non = \"all\"\n[step.command]\nargv = [\"false\"]\nalways = true\n",
+    );
+    let second = std::fs::read_to_string(project.path().join("inventory/test.toml")).unwrap();
+    project.write("inventory/second.toml", &second);
+    let file = "inventory/test.toml";
+    let shown = project.expect(1, &["run", "main", "-i", file]);
+    assert!(
+        shown.contains(&format!("hmco-boot -i {file} resume ")),
+        "{shown}"
+    );
+    let recorded = project.expect(0, &["runs", "show", "-i", file]);
+    assert!(
+        recorded.contains(&format!("hmco-boot -i {file} resume ")),
+        "{recorded}"
+    );
+    let wrong = project.run(&["runs", "show", "nothing", "-i", file]);
+    let words = String::from_utf8_lossy(&wrong.stderr);
+    assert!(
+        words.contains(&format!("hmco-boot -i {file} runs list")),
+        "{words}"
+    );
+}

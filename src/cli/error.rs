@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::journal::{JournalError, JournalErrorKind};
 use crate::model::outcome::{ExitCode, Failure};
+use crate::report::commands::Commands;
 use crate::report::text::harmless_lines;
 
 /// What sort of failure it is.
@@ -118,6 +119,18 @@ impl CliError {
     pub fn below(mut self, text: impl Into<String>) -> Self {
         self.before = text.into();
         self
+    }
+
+    /// With the commands in its hints as they would be typed here.
+    #[must_use]
+    pub fn completed(&self, commands: &Commands) -> Self {
+        let hints = self.hints.iter();
+        Self {
+            hints: hints
+                .map(|hint| commands.complete(hint).into_owned())
+                .collect(),
+            ..self.clone()
+        }
     }
 
     /// What sort of failure it is.

@@ -37,6 +37,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::model::outcome::ExitCode;
 use crate::report;
+use crate::report::commands::Commands;
 
 use environment::Environment;
 use error::{CliError, Kind};
@@ -190,6 +191,7 @@ impl Context<'_> {
             unicode: self.output.unicode(),
             verbose: self.globals.verbose > 0,
             zone: jiff::tz::TimeZone::system(),
+            commands: self.output.commands().clone(),
         };
         (format, options)
     }
@@ -233,6 +235,12 @@ pub async fn dispatch(
     output: &mut Output,
 ) -> Result<ExitCode, CliError> {
     output.set_format(cli.globals.output);
+    let globals = &cli.globals;
+    output.set_commands(Commands::new(
+        globals.inventory.as_deref(),
+        globals.project.as_deref(),
+        globals.state_dir.as_deref(),
+    ));
     trace_to_stderr(cli.globals.verbose, output.error_colour());
     let mut context = Context {
         env,

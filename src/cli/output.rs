@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::environment::Environment;
 use super::error::{CliError, HINT, WARNING, painted};
 use crate::model::outcome::ExitCode;
+use crate::report::commands::Commands;
 use crate::report::json::to_json;
 use crate::report::style::{ColourMode, Line};
 
@@ -48,6 +49,7 @@ pub struct Output {
     /// The locale can show more than ASCII.
     unicode: bool,
     format: Format,
+    commands: Commands,
 }
 
 impl Output {
@@ -72,6 +74,7 @@ impl Output {
             interactive: io::stdin().is_terminal() && err_tty,
             unicode: unicode(env),
             format: Format::default(),
+            commands: Commands::default(),
         }
     }
 
@@ -90,6 +93,7 @@ impl Output {
             interactive: false,
             unicode: false,
             format: Format::default(),
+            commands: Commands::default(),
         }
     }
 
@@ -99,6 +103,16 @@ impl Output {
         if format == Format::Json {
             self.stdout.colour = false;
         }
+    }
+
+    /// Takes into account what commands that are shown have to name.
+    pub fn set_commands(&mut self, commands: Commands) {
+        self.commands = commands;
+    }
+
+    /// What commands that are shown have to name.
+    pub fn commands(&self) -> &Commands {
+        &self.commands
     }
 
     /// How to show things: never [`Format::Auto`].
@@ -205,6 +219,7 @@ impl Output {
     /// Warns: what is wrong, and what to do.
     pub fn warn(&mut self, what: &str, hint: &str) {
         let colour = self.stderr.colour;
+        let hint = self.commands.complete(hint);
         let text = format!(
             "{} {what}\n{} {hint}\n",
             painted("warning:", WARNING, colour),
@@ -215,7 +230,7 @@ impl Output {
 
     /// Shows the error that ended the command; gives the exit code.
     pub fn report(&mut self, error: &CliError) -> ExitCode {
-        let text = error.render(self.stderr.colour);
+        let text = error.completed(&self.commands).render(self.stderr.colour);
         self.talk(&text);
         error.exit()
     }
