@@ -438,6 +438,37 @@ fn a_run_that_has_no_step_here_says_so() {
 }
 
 #[test]
+fn lints_of_the_inventory_are_told_where_playbooks_are_looked_at_and_nowhere_else() {
+    let project = Project::new(
+        1,
+        "[[step]]\nid = \"file\"\non = \"all\"\n[step.file]\npath = \"/x\"\ncontent = \"x\"\n",
+    );
+    let node = |name: &str| {
+        format!("[node.{name}]\nconnection = \"local\"\nroot = \"{name}\"\nroles = [\"server\"]\n")
+    };
+    let inventory = format!("[cluster]\nname = \"test\"\n{}{}", node("a"), node("b"));
+    project.write("inventory/test.toml", &inventory);
+    for root in ["a", "b"] {
+        std::fs::create_dir_all(project.path().join(root)).unwrap();
+    }
+    let cases: [(&[&str], bool); 7] = [
+        (&["check"], true),
+        (&["plan", "main"], true),
+        (&["run", "main"], true),
+        (&["exec", "all", "--read-only", "--", "true"], false),
+        (&["hosts", "facts"], false),
+        (&["runs", "list"], false),
+        (&["runs", "unlock"], false),
+    ];
+    for (args, told) in cases {
+        let output = project.run(args);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {words}");
+        assert_eq!(words.contains("an even number"), told, "{args:?}: {words}");
+    }
+}
+
+#[test]
 fn commands_that_are_shown_name_the_inventory_that_was_given() {
     let project = Project::new(
         1,
