@@ -95,12 +95,11 @@ impl Commands {
         }
         let mut record = record.clone();
         let failure = match &mut record.event {
-            Event::StepFinished { outcome, .. } => match outcome {
-                Outcome::Failed(failure)
-                | Outcome::Unreachable(failure)
-                | Outcome::Unknown(failure) => Some(failure),
-                _ => None,
-            },
+            Event::StepFinished {
+                outcome:
+                    Outcome::Failed(failure) | Outcome::Unreachable(failure) | Outcome::Unknown(failure),
+                ..
+            } => Some(failure),
             Event::Warning { failure }
             | Event::LockRefused { failure }
             | Event::StepRetry { failure, .. }
