@@ -136,6 +136,40 @@ fn the_second_of_two_operators_is_told_who_the_first_is_and_changes_nothing() {
 }
 
 #[test]
+fn a_resume_gives_back_what_the_dead_run_had_locked_where_nothing_is_left_to_do() {
+    let project = blocking();
+    let slow = std::fs::read_to_string(project.path().join("playbooks/main.toml")).unwrap();
+    let quick = r#"
+[[step]]
+id = "quick"
+on = "all"
+[step.file]
+path = "/quick"
+content = "x"
+"#;
+    let playbook = slow.replacen("[[step]]", &format!("{quick}\n[[step]]"), 1);
+    project.write("playbooks/main.toml", &playbook);
+    let (mut first, _) = under_way(&project);
+    // `quick` has ended on both.
+    first.until("step_finished");
+    first.until("step_finished");
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    let holder = |node| {
+        let text = std::fs::read_to_string(lock_file(&project, node)).unwrap();
+        let run = text.lines().find_map(|line| line.strip_prefix("run "));
+        run.unwrap_or_default().to_owned()
+    };
+    assert_ne!(holder(1), "", "the dead run has it");
+    let_go(&project);
+    let resumed = project.command(&["resume"]).output().unwrap();
+    assert_eq!(resumed.status.code(), Some(0), "{}", told(&resumed));
+    assert_eq!((holder(0), holder(1)), (String::new(), String::new()));
+    let elsewhere = other(&project, &["exec", "n1", "--", "echo", "done"]);
+    assert_eq!(elsewhere.status.code(), Some(0), "{}", told(&elsewhere));
+}
+
+#[test]
 fn a_killed_run_is_taken_over_at_once_by_its_own_resume_and_not_by_others() {
     let project = blocking();
     let (first, run) = under_way(&project);

@@ -49,8 +49,16 @@ fn program(wish: serde_json::Value) -> (String, String) {
 }
 
 fn start(shell: &Shell, root: &Path, wish: serde_json::Value) -> Child {
+    start_with(shell, root, wish, None)
+}
+
+/// With programs that are found before the machine's own.
+fn start_with(shell: &Shell, root: &Path, wish: serde_json::Value, own: Option<&Path>) -> Child {
     let (text, key) = program(wish);
     let mut path = std::env::var("PATH").unwrap();
+    if let Some(own) = own {
+        path = format!("{}:{path}", own.display());
+    }
     if let Some(tools) = &shell.tools {
         path = format!("{}:{path}", tools.display());
     }
@@ -174,4 +182,60 @@ fn a_measuring_that_is_ended_by_force_takes_its_file_with_it_and_leaves_no_resul
             assert_eq!(files(root.path()), Vec::<String>::new(), "{}", shell.name);
         }
     }
+}
+
+/// The results of a measuring on a machine whose programs are these instead.
+fn results_with(wish: serde_json::Value, programs: &[(&str, &str)]) -> String {
+    let root = tempfile::tempdir().unwrap();
+    let own = root.path().join("own");
+    fs::create_dir_all(&own).unwrap();
+    fs::create_dir_all(root.path().join("var/lib")).unwrap();
+    for (name, text) in programs {
+        let path = own.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let shell = &shells()[0];
+    let out = start_with(shell, root.path(), wish, Some(&own))
+        .wait_with_output()
+        .unwrap();
+    assert!(out.status.success(), "{out:?}");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+#[test]
+fn a_disk_of_which_nothing_is_told_is_not_said_to_be_fast_and_one_that_hangs_is_said_to_be_slow() {
+    let server = || serde_json::json!({ "role": "server" });
+    let silent = results_with(server(), &[("dd", "echo 25+0 records out >&2")]);
+    assert!(
+        silent.contains("\nuntested sync-write dd does not tell"),
+        "{silent}"
+    );
+    assert!(!silent.contains("\nsync-write "), "{silent}");
+    // One batch of 25 writes that is not done within its 30 s.
+    let hangs = results_with(server(), &[("timeout", "exit 124")]);
+    let line = hangs
+        .lines()
+        .find(|line| line.starts_with("sync-write "))
+        .unwrap();
+    assert!(line.ends_with(" 1 25 1200000 1200000"), "{hangs}");
+    let tiny = "echo '57500 bytes (58 kB, 56 KiB) copied, 5.6e-05 s, 1.0 GB/s' >&2";
+    let fast = results_with(server(), &[("dd", tiny)]);
+    assert!(fast.contains(" 0 0\n"), "{fast}");
+}
+
+#[test]
+fn an_address_is_not_said_to_be_free_where_nobody_could_be_asked() {
+    let wish = || serde_json::json!({ "role": "server", "virtual_address": "192.0.2.9" });
+    let route = "case $* in *get*) echo '192.0.2.9 dev eth0 src 192.0.2.1' ;; esac";
+    let dd = ("dd", "exit 1");
+    let broken = results_with(wish(), &[("ip", route), ("ping", "exit 2"), dd]);
+    assert!(broken.contains("\naddress 192.0.2.9 untested "), "{broken}");
+    let silent = results_with(wish(), &[("ip", route), ("ping", "exit 1"), dd]);
+    assert!(silent.contains("\naddress 192.0.2.9 free "), "{silent}");
+    let none = results_with(wish(), &[("ip", "exit 2"), ("ping", "exit 2"), dd]);
+    assert!(
+        none.contains("\naddress 192.0.2.9 free no answer (there is no route"),
+        "{none}"
+    );
 }

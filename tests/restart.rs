@@ -223,6 +223,7 @@ fn cut(rig: &Rig, id: &str, then: &str) -> Action {
         stdin: None,
         ok_exit: vec![0],
         retry_exit: Vec::new(),
+        purpose: None,
     })
 }
 

@@ -436,3 +436,61 @@ fn a_run_that_has_no_step_here_says_so() {
         assert!(said.contains(told), "{said}");
     }
 }
+
+#[test]
+fn lints_of_the_inventory_are_told_where_playbooks_are_looked_at_and_nowhere_else() {
+    let project = Project::new(
+        1,
+        "[[step]]\nid = \"file\"\non = \"all\"\n[step.file]\npath = \"/x\"\ncontent = \"x\"\n",
+    );
+    let node = |name: &str| {
+        format!("[node.{name}]\nconnection = \"local\"\nroot = \"{name}\"\nroles = [\"server\"]\n")
+    };
+    let inventory = format!("[cluster]\nname = \"test\"\n{}{}", node("a"), node("b"));
+    project.write("inventory/test.toml", &inventory);
+    for root in ["a", "b"] {
+        std::fs::create_dir_all(project.path().join(root)).unwrap();
+    }
+    let cases: [(&[&str], bool); 7] = [
+        (&["check"], true),
+        (&["plan", "main"], true),
+        (&["run", "main"], true),
+        (&["exec", "all", "--read-only", "--", "true"], false),
+        (&["hosts", "facts"], false),
+        (&["runs", "list"], false),
+        (&["runs", "unlock"], false),
+    ];
+    for (args, told) in cases {
+        let output = project.run(args);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {words}");
+        assert_eq!(words.contains("an even number"), told, "{args:?}: {words}");
+    }
+}
+
+#[test]
+fn commands_that_are_shown_name_the_inventory_that_was_given() {
+    let project = Project::new(
+        1,
+        "[[step]]\nid = \"fails\"\non = \"all\"\n[step.command]\nargv = [\"false\"]\nalways = true\n",
+    );
+    let second = std::fs::read_to_string(project.path().join("inventory/test.toml")).unwrap();
+    project.write("inventory/second.toml", &second);
+    let file = "inventory/test.toml";
+    let shown = project.expect(1, &["run", "main", "-i", file]);
+    assert!(
+        shown.contains(&format!("hmco-boot -i {file} resume ")),
+        "{shown}"
+    );
+    let recorded = project.expect(0, &["runs", "show", "-i", file]);
+    assert!(
+        recorded.contains(&format!("hmco-boot -i {file} resume ")),
+        "{recorded}"
+    );
+    let wrong = project.run(&["runs", "show", "nothing", "-i", file]);
+    let words = String::from_utf8_lossy(&wrong.stderr);
+    assert!(
+        words.contains(&format!("hmco-boot -i {file} runs list")),
+        "{words}"
+    );
+}

@@ -21,5 +21,7 @@ mod ssh_server;
 mod sshd;
 #[path = "ssh/support.rs"]
 mod support;
+#[path = "ssh/traces.rs"]
+mod traces;
 #[path = "ssh/users.rs"]
 mod users;

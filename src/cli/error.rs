@@ -10,6 +10,7 @@ use anstyle::{AnsiColor, Style};
 use crate::journal::{JournalError, JournalErrorKind};
 use crate::model::outcome::{ExitCode, Failure};
 use crate::model::redact::Redactor;
+use crate::report::commands::Commands;
 use crate::report::text::harmless_lines;
 
 /// What sort of failure it is.
@@ -138,6 +139,18 @@ impl CliError {
         let others = clean.causes.iter_mut().chain(&mut clean.hints);
         others.for_each(|text| redactor.string(text));
         clean
+    }
+
+    /// With the commands in its hints as they would be typed here.
+    #[must_use]
+    pub fn completed(&self, commands: &Commands) -> Self {
+        let hints = self.hints.iter();
+        Self {
+            hints: hints
+                .map(|hint| commands.complete(hint).into_owned())
+                .collect(),
+            ..self.clone()
+        }
     }
 
     /// What sort of failure it is.

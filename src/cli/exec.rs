@@ -363,7 +363,9 @@ fn tell(
     if exit.is_none()
         && let Some(failure) = outcome.failure()
     {
-        let hint = failure.hint.iter().map(|hint| format!("hint: {hint}"));
+        let commands = output.commands();
+        let hint = failure.hint.iter();
+        let hint = hint.map(|hint| format!("hint: {}", commands.complete(hint)));
         let below = failure.evidence.iter().cloned().chain(hint);
         lines.extend(below.map(|line| Line::new().plain("   ").with(Ink::Soft, line)));
     }

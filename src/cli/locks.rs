@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Context;
 use crate::engine::clock::{Clock, SystemClock};
-use crate::engine::locks::{LEASE, LocalLock, RunLocks};
+use crate::engine::locks::{LEASE, LeftBehind, LocalLock, RunLocks};
 use crate::journal::local_lock::{LockHolder, LockMode};
 use crate::journal::state_dir::StateDir;
 use crate::model::fingerprint::Fingerprinter;
@@ -28,16 +28,17 @@ impl LocalLock for ClusterLock {
     }
 }
 
-/// The locks of a run.
+/// The locks of a run; `left`: those of dead runs that it goes on with.
 pub fn run_locks(
     state: Arc<StateDir>,
     fingerprinter: &Fingerprinter,
     hosts: Arc<dyn Hosts>,
     holder: LockHolder,
     run: &RunId,
+    left: LeftBehind,
 ) -> RunLocks {
     let claim = claim(&state, fingerprinter, &holder, run);
-    RunLocks::new(Box::new(ClusterLock { state, holder }), hosts, claim)
+    RunLocks::new(Box::new(ClusterLock { state, holder }), hosts, claim).clearing_away(left)
 }
 
 /// What a run says of itself to the machines that it locks.

@@ -29,6 +29,7 @@ pub mod runs;
 pub mod schema;
 pub mod secrets;
 pub mod session;
+pub mod trace;
 pub mod unlock;
 pub mod vault;
 
@@ -36,11 +37,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::model::outcome::ExitCode;
 use crate::model::redact::Redactor;
 use crate::report;
+use crate::report::commands::Commands;
 
 use environment::Environment;
 use error::{CliError, Kind};
@@ -198,6 +199,7 @@ impl Context<'_> {
             unicode: self.output.unicode(),
             verbose: self.globals.verbose > 0,
             zone: jiff::tz::TimeZone::system(),
+            commands: self.output.commands().clone(),
         };
         (format, options)
     }
@@ -241,6 +243,12 @@ pub async fn dispatch(
     output: &mut Output,
 ) -> Result<ExitCode, CliError> {
     output.set_format(cli.globals.output);
+    let globals = &cli.globals;
+    output.set_commands(Commands::new(
+        globals.inventory.as_deref(),
+        globals.project.as_deref(),
+        globals.state_dir.as_deref(),
+    ));
     trace_to_stderr(
         cli.globals.verbose,
         output.error_colour(),
@@ -279,17 +287,17 @@ pub async fn dispatch(
 
 /// Diagnostics of the program itself, for `-v`: never part of what a command says.
 fn trace_to_stderr(verbose: u8, colour: bool, redactor: &Redactor) {
-    let level = match verbose {
-        0 => return,
-        1 => LevelFilter::INFO,
-        2 => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
+    let Some(filter) = trace::filter(verbose) else {
+        return;
     };
+    if verbose > 2 {
+        trace::listen_to_library();
+    }
     let redactor = redactor.clone();
     tracing_subscriber::fmt()
         .with_writer(move || Guarded::new(Box::new(std::io::stderr()), &redactor))
         .with_ansi(colour)
-        .with_max_level(level)
+        .with_env_filter(filter)
         .with_target(false)
         .try_init()
         // A second subscriber in one process is a test's; the first one stays.

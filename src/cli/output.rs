@@ -10,6 +10,7 @@ use super::error::{CliError, HINT, WARNING, painted};
 use super::guard::Guarded;
 use crate::model::outcome::ExitCode;
 use crate::model::redact::Redactor;
+use crate::report::commands::Commands;
 use crate::report::json::to_json;
 use crate::report::style::{ColourMode, Line};
 
@@ -51,6 +52,7 @@ pub struct Output {
     unicode: bool,
     format: Format,
     redactor: Redactor,
+    commands: Commands,
 }
 
 impl Output {
@@ -76,6 +78,7 @@ impl Output {
             unicode: unicode(env),
             format: Format::default(),
             redactor: redactor.clone(),
+            commands: Commands::default(),
         }
     }
 
@@ -96,6 +99,7 @@ impl Output {
             unicode: false,
             format: Format::default(),
             redactor: redactor.clone(),
+            commands: Commands::default(),
         }
     }
 
@@ -111,6 +115,16 @@ impl Output {
         if format == Format::Json {
             self.stdout.colour = false;
         }
+    }
+
+    /// Takes into account what commands that are shown have to name.
+    pub fn set_commands(&mut self, commands: Commands) {
+        self.commands = commands;
+    }
+
+    /// What commands that are shown have to name.
+    pub fn commands(&self) -> &Commands {
+        &self.commands
     }
 
     /// How to show things: never [`Format::Auto`].
@@ -236,6 +250,7 @@ impl Output {
     /// Warns: what is wrong, and what to do.
     pub fn warn(&mut self, what: &str, hint: &str) {
         let colour = self.stderr.colour;
+        let hint = self.commands.complete(hint);
         let text = format!(
             "{} {what}\n{} {hint}\n",
             painted("warning:", WARNING, colour),
@@ -246,7 +261,8 @@ impl Output {
 
     /// Shows the error that ended the command; gives the exit code.
     pub fn report(&mut self, error: &CliError) -> ExitCode {
-        let text = error.without(&self.redactor).render(self.stderr.colour);
+        let error = error.without(&self.redactor).completed(&self.commands);
+        let text = error.render(self.stderr.colour);
         self.talk(&text);
         error.exit()
     }

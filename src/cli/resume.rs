@@ -8,6 +8,7 @@ use super::run::{How, PlanArgs, execute};
 use super::runs::named;
 use super::session::Session;
 use super::{Context, paths, project};
+use crate::engine::locks::LeftBehind;
 use crate::engine::resume;
 use crate::journal::fold::RunFold;
 use crate::journal::sqlite::SqliteJournal;
@@ -41,7 +42,12 @@ pub struct Args {
 /// Goes on with the run.
 pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
     let cluster = project::cluster(context)?;
-    let Some((then, fold)) = recorded(args, &cluster, context)? else {
+    let Some(Recorded {
+        then,
+        fold,
+        left_locks,
+    }) = recorded(args, &cluster, context)?
+    else {
         context
             .output
             .talk("nothing to go on with: the newest run ended well\n");
@@ -75,6 +81,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         command,
         resumes: Some(then.run),
         prior_jobs,
+        left_locks,
         become_root: args.become_root.clone(),
         expectation: None,
     };
@@ -108,12 +115,19 @@ fn not_a_command(chosen: &RunSummary) -> Result<(), CliError> {
         )))
 }
 
+/// What is on record of the run to go on with.
+struct Recorded {
+    then: RunStarted,
+    fold: RunFold,
+    left_locks: LeftBehind,
+}
+
 /// How the run began, and how far its record goes. `None`: the newest run needs nothing more.
 fn recorded(
     args: &Args,
     cluster: &str,
     context: &mut Context<'_>,
-) -> Result<Option<(RunStarted, RunFold)>, CliError> {
+) -> Result<Option<Recorded>, CliError> {
     let nothing = || {
         CliError::usage(format!(
             "no run of the cluster `{cluster}` is recorded here"
@@ -167,5 +181,31 @@ fn recorded(
             .caused_by(&error)
             .hint("begin a new run with `hmco-boot run`: it reads everything again")
     })?;
-    Ok(Some((chosen.started.clone(), fold)))
+    let left_locks = left_locks(&journal, &chosen.started, &fold);
+    Ok(Some(Recorded {
+        then: chosen.started.clone(),
+        fold,
+        left_locks,
+    }))
+}
+
+/// Where a dead run, and the dead ones that it went on with, may have left their locks. What cannot be read of those
+/// before it is left to the end of their leases.
+fn left_locks(journal: &SqliteJournal, started: &RunStarted, fold: &RunFold) -> LeftBehind {
+    let mut left = vec![(started.run.clone(), resume::left_locked(fold))];
+    let mut before = started.resumes.clone();
+    while let Some(run) = before.filter(|run| left.iter().all(|(seen, _)| seen != run)) {
+        let Ok(records) = journal.read(&run) else {
+            break;
+        };
+        let Ok(fold) = RunFold::of(&records) else {
+            break;
+        };
+        before = records.first().and_then(|record| match &record.event {
+            Event::RunStarted(started) => started.resumes.clone(),
+            _ => None,
+        });
+        left.push((run, resume::left_locked(&fold)));
+    }
+    left
 }

@@ -11,6 +11,7 @@ use super::reach::BecomeArgs;
 use super::session::{self, Session};
 use super::{Context, locks, plan};
 use crate::engine::clock::SystemClock;
+use crate::engine::locks::LeftBehind;
 use crate::engine::runner::{self, Ended, Observer, Seams};
 use crate::engine::scheduler::{Consent, Options};
 use crate::journal::sqlite::SqliteJournal;
@@ -121,6 +122,8 @@ pub struct How {
     pub resumes: Option<RunId>,
     /// Jobs that run had started.
     pub prior_jobs: BTreeMap<JobId, PairId>,
+    /// Where that run, and those it went on with, may have left their locks.
+    pub left_locks: LeftBehind,
     /// How to become root.
     pub become_root: BecomeArgs,
     /// What a saved plan was made from.
@@ -175,6 +178,7 @@ impl Ready {
             machines.clone(),
             holder,
             &run,
+            how.left_locks,
         );
         let seams = Seams {
             hosts: machines.clone(),

@@ -160,9 +160,10 @@ fn show(
     if context.output.format() == Format::Json {
         return tell(&records, context);
     }
-    let mut shown = State::new();
+    let commands = context.output.commands().clone();
+    let mut shown = State::shown_with(commands.clone());
     for record in &records {
-        shown.apply(record);
+        shown.apply(&commands.record(record));
     }
     shown.alive = state.and_then(StateDir::live_run).as_ref() == Some(&run);
     let width = usize::from(context.output.width());

@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::model::id::Target;
+use crate::facts::fact::{Fact, FactValue, LeftoverJob};
+use crate::model::id::{RunId, Target};
 use crate::model::lock::{LockAnswer, LockClaim};
 use crate::model::outcome::Failure;
 use crate::model::units::TimeSpan;
@@ -84,7 +85,11 @@ pub struct RunLocks {
     hosts: Arc<dyn Hosts>,
     claim: Arc<LockClaim>,
     held: Mutex<Held>,
+    left: Mutex<LeftBehind>,
 }
+
+/// Locks of dead runs: which run's, and where.
+pub type LeftBehind = Vec<(RunId, Vec<Target>)>;
 
 #[derive(Default)]
 struct Held {
@@ -102,7 +107,15 @@ impl RunLocks {
             hosts,
             claim: Arc::new(claim),
             held: Mutex::default(),
+            left: Mutex::default(),
         }
+    }
+
+    /// Gives back, with its own, what these runs left behind; they must be dead.
+    #[must_use]
+    pub fn clearing_away(mut self, left: LeftBehind) -> Self {
+        self.left = Mutex::new(left);
+        self
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -188,15 +201,20 @@ impl RunLocks {
 
     async fn give_back(&self) {
         let held = std::mem::take(&mut *self.held());
-        let targets: BTreeSet<Target> = held.targets.into_iter().chain(held.perhaps).collect();
-        let each = targets.into_iter().map(|target| {
-            let (hosts, claim) = (self.hosts.clone(), self.claim.clone());
+        let own: BTreeSet<Target> = held.targets.into_iter().chain(held.perhaps).collect();
+        let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut locks: Vec<(RunId, Target, bool)> = Vec::new();
+        for (run, targets) in left {
+            // What this run has locked is no longer the dead one's.
+            let targets = targets.into_iter().filter(|target| !own.contains(target));
+            locks.extend(targets.map(|target| (run.clone(), target, true)));
+        }
+        let run = &self.claim.run;
+        locks.extend(own.into_iter().map(|target| (run.clone(), target, false)));
+        let each = locks.into_iter().map(|(run, target, dead)| {
+            let hosts = self.hosts.clone();
             async move {
-                let result = match hosts.host(&target).await {
-                    Ok(host) => host.unlock(&claim.run).await,
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = result {
+                if let Err(error) = give_back(hosts.as_ref(), &run, &target, dead).await {
                     tracing::debug!(%target, %error, "its lock was not given back");
                 }
             }
@@ -266,6 +284,28 @@ async fn ask(
         })
     });
     (target, result)
+}
+
+/// Gives the lock of a run back; that of a dead one only where nothing of it works any more, which its lock tells others.
+async fn give_back(
+    hosts: &dyn Hosts,
+    run: &RunId,
+    target: &Target,
+    dead: bool,
+) -> Result<(), HostError> {
+    let host = hosts.host(target).await?;
+    if dead {
+        let answers = host.read(&[Fact::RunState]).await?;
+        let Some((_, Ok(FactValue::RunState(state)))) = answers.into_iter().next() else {
+            return Ok(());
+        };
+        let of_run = format!("{run}-");
+        let works = |job: &LeftoverJob| job.running && job.id.as_str().starts_with(&of_run);
+        if state.jobs.iter().any(works) {
+            return Ok(());
+        }
+    }
+    host.unlock(run).await
 }
 
 /// Carries all out, so many at once; the results in any order.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::journal::RunSummary;
 use crate::journal::fold::RunFold;
 use crate::model::event::{Event, Record, RunStarted};
-use crate::model::id::{JobId, PairId};
+use crate::model::id::{JobId, PairId, Target};
 use crate::model::outcome::{ExitCode, Failure};
 use crate::plan::{Pair, Plan};
 
@@ -35,6 +35,14 @@ pub fn prior_jobs(fold: &RunFold) -> BTreeMap<JobId, PairId> {
         .into_iter()
         .map(|(pair, _, job)| (job, pair))
         .collect()
+}
+
+/// Where a run that died may have left its lock behind.
+pub fn left_locked(fold: &RunFold) -> Vec<Target> {
+    match fold.finished() {
+        Some(_) => Vec::new(),
+        None => fold.locked_on().to_vec(),
+    }
 }
 
 /// Why there is nothing to go on with: the run was to do what a saved plan shows, and did nothing of it. Going on without

@@ -22,6 +22,7 @@ pub struct RunFold {
     next_seq: u64,
     pairs: BTreeMap<PairId, Pair>,
     locked: bool,
+    locked_on: Vec<Target>,
     refused: bool,
     /// Targets on which a job of an earlier run was awaited.
     awaited: BTreeSet<Target>,
@@ -139,6 +140,11 @@ impl RunFold {
         self.locked
     }
 
+    /// The targets on which the run came to hold a lock.
+    pub fn locked_on(&self) -> &[Target] {
+        &self.locked_on
+    }
+
     /// The hardest cancel that was asked for.
     pub fn cancel(&self) -> Option<CancelLevel> {
         self.cancel
@@ -164,7 +170,10 @@ impl RunFold {
         }
         match &record.event {
             Event::Locked { .. } if self.refused => return Err("a lock was refused".into()),
-            Event::Locked { .. } => self.locked = true,
+            Event::Locked { targets } => {
+                self.locked = true;
+                self.locked_on.extend_from_slice(targets);
+            }
             Event::LockRefused { .. } => self.refused = true,
             Event::CancelRequested { level } => self.cancel = self.cancel.max(Some(*level)),
             Event::LeftoverJob { target, .. } => drop(self.awaited.insert(target.clone())),

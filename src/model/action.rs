@@ -123,6 +123,25 @@ pub struct Program {
     pub ok_exit: Vec<i32>,
     /// Exit statuses that mean "try again later" to the retry policy.
     pub retry_exit: Vec<i32>,
+    /// What it is for, as it goes on after "could not": `install jq with apt-get`. Nothing secret. `None` for a person's own
+    /// program, of which nothing is known but its exit status.
+    pub purpose: Option<String>,
+}
+
+impl Action {
+    /// What it is for, as it goes on after "could not"; `None` where nobody said.
+    pub fn purpose(&self) -> Option<String> {
+        Some(match self {
+            Self::WriteFile { path, .. } => format!("write {path}"),
+            Self::MakeDirectory { path, .. } => format!("make the folder {path}"),
+            Self::SetAttributes { path, .. } => format!("set the mode or owner of {path}"),
+            Self::Symlink { path, to } => format!("make {path} a link to {to}"),
+            Self::Remove { path, .. } => format!("remove {path}"),
+            Self::Run(program) => return program.purpose.clone(),
+            Self::Place { pin, path, .. } => format!("put {} in its place {path}", pin.name),
+            Self::Reboot => "restart the machine".to_owned(),
+        })
+    }
 }
 
 /// All that one apply of one step does to one target, carried out as one detached execution under an id.

@@ -9,9 +9,11 @@
 //! | [`plain`], [`lines`], [`details`] | one line per event that matters |
 //! | [`json`] | one JSON object per event |
 //! | [`summary`] | what is said at the end |
+//! | [`commands`] | commands in hints, as they would be typed here |
 //! | [`graph`], [`plan`], [`list`] | plans as graphs, dry runs, lists of runs: from small view types of their own |
 //! | [`style`], [`text`] | looks and words; the place where foreign text is made harmless |
 
+pub mod commands;
 pub mod details;
 pub mod frame;
 pub mod graph;
@@ -64,6 +66,8 @@ pub struct Options {
     pub verbose: bool,
     /// The zone that times of day are shown in.
     pub zone: TimeZone,
+    /// What commands that are shown have to name.
+    pub commands: commands::Commands,
 }
 
 impl Default for Options {
@@ -75,6 +79,7 @@ impl Default for Options {
             unicode: true,
             verbose: false,
             zone: TimeZone::UTC,
+            commands: commands::Commands::default(),
         }
     }
 }

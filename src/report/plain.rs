@@ -38,8 +38,8 @@ impl<W: Write> Plain<W> {
         };
         Self {
             out,
+            state: State::shown_with(options.commands.clone()),
             options,
-            state: State::new(),
             narrator: Narrator::new(detail),
             told_ms: 0,
             targets_told: Vec::new(),
@@ -85,6 +85,7 @@ impl<W: Write> Plain<W> {
 
 impl<W: Write + Send> Reporter for Plain<W> {
     fn record(&mut self, record: &Record) -> io::Result<()> {
+        let record = &*self.options.commands.record(record);
         self.state.apply(record);
         if matches!(record.event, Event::RunStarted(_)) {
             self.targets_told.clear();

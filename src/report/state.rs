@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub use super::pair::{PairState, Phase};
 
+use super::commands::Commands;
 use super::text;
 use crate::model::event::{CancelLevel, Event, Record, RunStarted};
 use crate::model::id::{JobId, PairId, RunId, StepAddr, Target};
@@ -36,6 +37,8 @@ pub struct State {
     pub alive: bool,
     /// Time of the last record, in milliseconds since 1970.
     pub last_ms: i64,
+    /// What commands that are shown have to name.
+    pub commands: Commands,
     pub(super) cells: BTreeMap<(usize, usize), usize>,
     pub(super) step_index: BTreeMap<StepAddr, usize>,
 }
@@ -109,6 +112,14 @@ impl State {
     /// A run of which nothing is known yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, shown where commands have to name these.
+    pub fn shown_with(commands: Commands) -> Self {
+        Self {
+            commands,
+            ..Self::default()
+        }
     }
 
     /// Takes in what happened.
@@ -197,6 +208,7 @@ impl State {
     fn start(&mut self, started: &RunStarted, at: i64) {
         *self = Self {
             last_ms: at,
+            commands: std::mem::take(&mut self.commands),
             run: Some(RunView {
                 id: started.run.clone(),
                 resumes: started.resumes.clone(),

@@ -325,9 +325,12 @@ fn next(state: &State, shown: bool, lines: &mut Vec<Line>, width: usize) {
     }
     lines.push(Line::new());
     lines.push(Line::new().plain("next:"));
+    let complete =
+        |(command, what): (String, _)| (state.commands.complete(&command).into_owned(), what);
+    let rows: Vec<_> = rows.into_iter().map(complete).collect();
     let wide = rows.iter().map(|(c, _)| text::width(c)).max().unwrap_or(0);
     for (command, what) in rows {
-        let mut line = Line::of(Ink::Strong, &command);
+        let mut line = Line::of(Ink::Strong, command);
         line.pad_to(wide + 2);
         lines.extend(line.with(Ink::Soft, what).wrap(2, width));
     }

@@ -40,8 +40,8 @@ impl<W: Write> Tty<W> {
         };
         Self {
             painter: Painter::new(out, options.colour, options.width, options.height),
+            state: State::shown_with(options.commands.clone()),
             options,
-            state: State::new(),
             narrator: Narrator::new(detail),
             kept: Vec::new(),
             painted_ms: None,
@@ -77,6 +77,7 @@ impl<W: Write> Tty<W> {
 
 impl<W: Write + Send> Reporter for Tty<W> {
     fn record(&mut self, record: &Record) -> io::Result<()> {
+        let record = &*self.options.commands.record(record);
         self.state.apply(record);
         self.now_ms = record.at_ms;
         if !matches!(record.event, Event::RunStarted(_)) {

@@ -251,6 +251,7 @@ impl Command {
             stdin,
             ok_exit: self.ok_exit.iter().copied().map(i32::from).collect(),
             retry_exit: self.retry_exit.iter().copied().map(i32::from).collect(),
+            purpose: None,
         }
     }
 }

@@ -1,19 +1,18 @@
 //! `dns_check`: a DNS server answers as it should, seen from the controller.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::http_check::is_address;
 use super::shared::diff::shown;
 use super::shared::list::OneOrMany;
 use super::shared::service::{
-    default_interval, default_request_timeout, no_answer, poll, time_mistakes,
+    default_interval, default_request_timeout, default_timeout, is_address, poll, time_mistakes,
+    verdict,
 };
 use super::{Class, Decision, Kind, Poll, Touches, Want};
-use crate::facts::fact::{DnsQuestion, DnsRecord, DnsReply, Fact, FactValue, NetAnswer};
+use crate::facts::fact::{DnsQuestion, DnsRecord, DnsReply, Fact, FactValue};
 use crate::facts::known::{Known, Unreadable};
 use crate::model::action::Action;
 use crate::model::event::DiffLine;
@@ -50,10 +49,6 @@ pub struct DnsCheck {
     /// Pause between two looks.
     #[serde(default = "default_interval")]
     pub interval: TimeSpan,
-}
-
-fn default_timeout() -> TimeSpan {
-    TimeSpan(Duration::from_secs(60))
 }
 
 impl DnsCheck {
@@ -188,14 +183,7 @@ impl Kind for DnsCheck {
     fn decide(&self, known: &Known<'_>) -> Result<Decision<Self::Drift>, Unreadable> {
         let fact = self.fact();
         match known.value(&fact)? {
-            Some(FactValue::Dns(NetAnswer::Answered(reply))) => {
-                let diff = self.differences(reply);
-                Ok(match diff.is_empty() {
-                    true => Decision::Unchanged,
-                    false => Decision::Drift { diff, drift: () },
-                })
-            }
-            Some(FactValue::Dns(NetAnswer::Trouble(trouble))) => Ok(no_answer(trouble, ())),
+            Some(FactValue::Dns(answer)) => Ok(verdict(answer, |reply| self.differences(reply))),
             _ => Err(known.odd_answer(&fact)),
         }
     }

@@ -1,17 +1,17 @@
 //! `http_check`: an HTTP server answers as it should, seen from the controller.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::diff::shown;
 use super::shared::service::{
-    default_interval, default_request_timeout, no_answer, poll, time_mistakes, url_mistakes,
+    default_interval, default_request_timeout, default_timeout, is_address, poll, time_mistakes,
+    url_mistakes, verdict,
 };
 use super::{Class, Decision, Kind, Poll, Touches, Want};
-use crate::facts::fact::{Fact, FactValue, HttpQuestion, HttpReply, NetAnswer, Trust};
+use crate::facts::fact::{Fact, FactValue, HttpQuestion, HttpReply, Trust};
 use crate::facts::known::{Known, Unreadable};
 use crate::model::action::Action;
 use crate::model::event::DiffLine;
@@ -111,10 +111,6 @@ impl Statuses {
 
 fn default_status() -> Statuses {
     Statuses::One(200)
-}
-
-fn default_timeout() -> TimeSpan {
-    TimeSpan(Duration::from_secs(60))
 }
 
 impl HttpCheck {
@@ -263,14 +259,7 @@ impl Kind for HttpCheck {
     fn decide(&self, known: &Known<'_>) -> Result<Decision<Self::Drift>, Unreadable> {
         let fact = self.fact();
         match known.value(&fact)? {
-            Some(FactValue::Http(NetAnswer::Answered(reply))) => {
-                let diff = self.differences(reply);
-                Ok(match diff.is_empty() {
-                    true => Decision::Unchanged,
-                    false => Decision::Drift { diff, drift: () },
-                })
-            }
-            Some(FactValue::Http(NetAnswer::Trouble(trouble))) => Ok(no_answer(trouble, ())),
+            Some(FactValue::Http(answer)) => Ok(verdict(answer, |reply| self.differences(reply))),
             _ => Err(known.odd_answer(&fact)),
         }
     }
@@ -286,12 +275,6 @@ impl Kind for HttpCheck {
     fn poll(&self) -> Option<Poll> {
         poll(self.timeout, self.interval)
     }
-}
-
-/// `IP` or `IP:PORT`.
-pub(super) fn is_address(text: &str) -> bool {
-    let bare = text.trim_matches(['[', ']']);
-    text.parse::<std::net::SocketAddr>().is_ok() || bare.parse::<std::net::IpAddr>().is_ok()
 }
 
 #[cfg(test)]

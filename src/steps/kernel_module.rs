@@ -33,7 +33,7 @@ fn own_name(name: &str) -> String {
     name.replace('-', "_")
 }
 
-fn program(argv: &[&str], names: &[String]) -> Action {
+fn program(verb: &str, argv: &[&str], names: &[String]) -> Action {
     let words = argv.iter().copied().chain(names.iter().map(String::as_str));
     Action::Run(Program {
         argv: words.map(str::to_owned).collect(),
@@ -42,6 +42,7 @@ fn program(argv: &[&str], names: &[String]) -> Action {
         stdin: None,
         ok_exit: vec![0],
         retry_exit: Vec::new(),
+        purpose: Some(format!("{verb} the kernel module {}", names.join(", "))),
     })
 }
 
@@ -183,7 +184,11 @@ impl Kind for KernelModule {
                 ),
             };
             changes.diff.insert(0, line);
-            let load = program(argv, &move_now);
+            let verb = match self.state {
+                Presence::Present => "load",
+                Presence::Absent => "unload",
+            };
+            let load = program(verb, argv, &move_now);
             match self.state {
                 // What cannot be loaded is not kept for the next boot.
                 Presence::Present => changes.actions.insert(0, load),

@@ -195,6 +195,7 @@ impl Kind for Reboot {
                 stdin: None,
                 ok_exit: vec![0],
                 retry_exit: Vec::new(),
+                purpose: Some("tell people who are logged in".to_owned()),
             })
         });
         tell.into_iter().chain([Action::Reboot]).collect()

@@ -25,6 +25,7 @@ use crate::facts::known::{Known, Unreadable};
 use crate::model::action::{Action, Program};
 use crate::model::path::AbsPath;
 use crate::model::sensitive::Text;
+use crate::model::shell::quote;
 use crate::model::units::{Mode, TimeSpan};
 
 /// Where an administrator's unit files are.
@@ -38,7 +39,8 @@ pub struct SystemdUnit {
     /// Full name: `app.service`, `backup.timer`, `wg-quick@wg0.service`. For a template (`app@.service`) only `content`
     /// and `drop_in` make sense.
     pub name: String,
-    /// The unit file, `/etc/systemd/system/NAME`. Anybody on the machine may read it: nothing secret.
+    /// The unit file, `/etc/systemd/system/NAME`. Anybody on the machine may read it: nothing secret. One that systemd would
+    /// not load is not put in place.
     #[serde(default)]
     pub content: Option<String>,
     /// Drop-ins by name: `drop_in = { limits = "[Service]\nMemoryMax=1G\n" }` is
@@ -205,21 +207,60 @@ impl SystemdUnit {
             }
             Verb::Mask => vec!["systemctl", "mask", "--", name],
             Verb::Stop => vec!["systemctl", "stop", "--", name],
-            Verb::Start => return self.begin("start"),
-            Verb::Restart => return self.begin("restart"),
-            Verb::Reload => return self.begin("reload"),
+            Verb::Start => return self.begin("start", verb),
+            Verb::Restart => return self.begin("restart", verb),
+            Verb::Reload => return self.begin("reload", verb),
         };
-        program(words.into_iter().map(str::to_owned).collect(), None)
+        program(
+            words.into_iter().map(str::to_owned).collect(),
+            None,
+            self.purpose(verb),
+        )
+    }
+
+    /// What a verb is for, as it goes on after "could not".
+    fn purpose(&self, verb: Verb) -> String {
+        let word = match verb {
+            Verb::DaemonReload => return "let systemd read its unit files again".to_owned(),
+            Verb::Unmask { .. } => "unmask",
+            Verb::Enable | Verb::Reenable => "enable",
+            Verb::Disable { .. } => "disable",
+            Verb::Mask => "mask",
+            Verb::Stop => "stop",
+            Verb::Start => "start",
+            Verb::Restart => "restart",
+            Verb::Reload => "reload",
+        };
+        format!("{word} {}", self.name)
+    }
+
+    /// The script that asks systemd whether it would load the unit with these files.
+    fn verification(&self) -> Program {
+        let folder = format!("{FOLDER}/");
+        let puts: String = self
+            .files()
+            .iter()
+            .filter_map(|file| {
+                let name = file.path.as_str().strip_prefix(&folder)?;
+                let content = file.content.as_ref()?.expose();
+                Some(format!("put {} {}\n", quote(name), quote(content)))
+            })
+            .collect();
+        let argv = ["sh", "-s", "--", "verify", &self.name].map(str::to_owned);
+        let script = include_str!("systemd_unit/verify.sh");
+        let stdin = format!("{{ :; files() {{ :\n{puts}}}\n{script}\n}} </dev/null\n");
+        let purpose = format!("put the files of {} in place", self.name);
+        program(argv.to_vec(), Some(stdin), purpose)
     }
 
     /// The script that starts it and records what it was started with.
-    fn begin(&self, verb: &str) -> Program {
+    fn begin(&self, word: &str, verb: Verb) -> Program {
         let hundredths = |span: TimeSpan| span.0.as_millis().div_ceil(10).to_string();
         let settle = match self.is_service() {
             true => hundredths(self.settle),
             false => "0".to_owned(),
         };
-        let mut argv: Vec<String> = ["sh", "-s", "--", verb, &self.name]
+        let mut argv: Vec<String> = ["sh", "-s", "--", word, &self.name]
             .map(str::to_owned)
             .to_vec();
         argv.push(hundredths(self.start_timeout));
@@ -228,11 +269,12 @@ impl SystemdUnit {
         argv.extend(self.inputs().iter().map(|path| path.as_str().to_owned()));
         // The shell has read all of it before it runs the first line.
         let script = include_str!("systemd_unit/start.sh");
-        program(argv, Some(format!("{{ :; {script}\n}} </dev/null\n")))
+        let stdin = format!("{{ :; {script}\n}} </dev/null\n");
+        program(argv, Some(stdin), self.purpose(verb))
     }
 }
 
-fn program(argv: Vec<String>, stdin: Option<String>) -> Program {
+fn program(argv: Vec<String>, stdin: Option<String>, purpose: String) -> Program {
     Program {
         argv,
         cwd: None,
@@ -240,6 +282,7 @@ fn program(argv: Vec<String>, stdin: Option<String>) -> Program {
         stdin: stdin.map(Text::plain),
         ok_exit: vec![0],
         retry_exit: Vec::new(),
+        purpose: Some(purpose),
     }
 }
 
@@ -282,7 +325,11 @@ impl Kind for SystemdUnit {
     }
 
     fn apply(&self, drift: &Self::Drift) -> Vec<Action> {
-        let mut actions = drift.files.clone();
+        let mut actions = Vec::new();
+        if !drift.files.is_empty() {
+            actions.push(Action::Run(self.verification()));
+        }
+        actions.extend(drift.files.iter().cloned());
         let programs = drift.verbs.iter().map(|verb| self.program(*verb));
         actions.extend(programs.map(Action::Run));
         actions

@@ -6,7 +6,7 @@ use hmco_boot::facts::fact::{
 use sha2::{Digest as _, Sha256};
 
 use crate::servers::{answered, ask, span, trouble};
-use crate::web::{page, plain, tls};
+use crate::web::{page, plain, tls, tls_with};
 
 fn question(url: &str) -> HttpQuestion {
     HttpQuestion {
@@ -263,4 +263,26 @@ async fn certificates_are_trusted_by_what_was_named_only() {
         assert_eq!(told.kind, TroubleKind::Question, "{told:?}");
         assert!(told.message.contains(words), "{told:?}");
     }
+}
+
+#[tokio::test]
+async fn a_redirect_that_leaves_tls_is_not_followed() {
+    let address = plain(|_| page("200 OK", "", b"anybody")).await;
+    let location = format!("Location: http://{address}/\r\n");
+    let redirect = move |_: &str| page("302 Found", &location, b"");
+    let secure = tls_with("app.lab.invalid", (2020, 2120), redirect).await;
+    let reply = answered(
+        get(HttpQuestion {
+            redirects: 5,
+            address: Some(secure.address.to_string()),
+            trust: Trust::Ca(secure.ca.clone()),
+            ..question("https://app.lab.invalid/")
+        })
+        .await,
+    );
+    assert_eq!(
+        reply.status, 302,
+        "what answers without TLS is proven by nothing"
+    );
+    assert_eq!(reply.location, Some(format!("http://{address}/")));
 }

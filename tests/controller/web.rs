@@ -67,6 +67,15 @@ pub struct Tls {
 
 /// A TLS server whose certificate is for this name; `years` from when to when it counts.
 pub async fn tls(name: &str, years: (i32, i32)) -> Tls {
+    tls_with(name, years, |head| page("200 OK", "", head.as_bytes())).await
+}
+
+/// The same, with answers of one's own.
+pub async fn tls_with(
+    name: &str,
+    years: (i32, i32),
+    answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static,
+) -> Tls {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params
         .distinguished_name
@@ -89,7 +98,7 @@ pub async fn tls(name: &str, years: (i32, i32)) -> Tls {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let answer: Answer = Arc::new(|head: &str| page("200 OK", "", head.as_bytes()));
+    let answer: Answer = Arc::new(answer);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let (acceptor, answer) = (acceptor.clone(), answer.clone());

@@ -1,6 +1,6 @@
 //! Packages whose installation is cut off: by a power cut, a lost connection, or the end of hmco-boot.
 
-use crate::rig::{World, is_torture, told};
+use crate::rig::{Running, World, told};
 
 const PLAYBOOK: &str = r#"
 [[step]]
@@ -182,28 +182,40 @@ fn after_a_lost_connection_the_installation_is_found_and_awaited() {
     let Some(world) = World::with(1, PLAYBOOK) else {
         return;
     };
-    add_repository(&world, 0);
+    lose_connection(&world, |run| {
+        // The server's end of it dies.
+        let ended = world.try_on(0, "sudo pkill -KILL -f '^sshd: pi@notty'");
+        assert!(!ended.status.success(), "{}", told(&ended));
+        run.until(&["leftover_job", "\"waiting\":true"]);
+    });
+}
+
+#[test]
+fn after_silence_that_only_a_keepalive_finds_out_the_installation_is_found_and_awaited() {
+    let Some(world) = World::for_torture("silence in packages", 1, PLAYBOOK) else {
+        return;
+    };
+    lose_connection(&world, |run| {
+        world.cut(0);
+        // Noticed; and healed before it is given up.
+        run.until(&["leftover_job", "\"waiting\":true"]);
+        world.heal(0);
+    });
+}
+
+/// An installation whose connection is lost while it waits.
+fn lose_connection(world: &World, lose: impl FnOnce(&mut Running)) {
+    add_repository(world, 0);
     let mut run = world.start(&["run", "main"]);
     run.until(&["step_started"]);
-    await_script(&world, 0, "preinst");
-    if is_torture() {
-        // Silence: only a keepalive finds out. Healed before it is given up.
-        world.cut(0);
-        std::thread::sleep(std::time::Duration::from_secs(20));
-        let status = run.child.try_wait().unwrap();
-        assert!(status.is_none(), "it ended while the network was cut");
-        world.heal(0);
-    }
-    // The server's end of it dies.
-    let ended = world.try_on(0, "sudo pkill -KILL -f '^sshd: pi@notty'");
-    assert!(!ended.status.success(), "{}", told(&ended));
-    run.until(&["leftover_job", "\"waiting\":true"]);
+    await_script(world, 0, "preinst");
+    lose(&mut run);
     world.on(0, "sudo touch /srv/go");
     let (code, said) = run.end();
     assert_eq!(code, Some(0), "{said}");
-    is_whole(&world, 0);
-    assert_eq!(installations(&world, 0), 1);
-    assert_eq!(begun(&world, 0), "preinst postinst ");
+    is_whole(world, 0);
+    assert_eq!(installations(world, 0), 1);
+    assert_eq!(begun(world, 0), "preinst postinst ");
 }
 
 #[test]

@@ -481,3 +481,59 @@ log = { log = { unit = "hm-log.service", lines = 3 } }
     nothing_to_do(&world, &[]);
     world.on(0, "sudo systemctl stop hm-log");
 }
+
+#[test]
+fn a_unit_that_systemd_would_not_load_is_not_put_in_place_and_what_runs_stays() {
+    let Some(world) = app("hm-bad") else { return };
+    run(&world, &[]);
+    let file = "/etc/systemd/system/hm-bad.service";
+    let (before, invoked) = (
+        world.on(0, &format!("cat {file}")),
+        invocation(&world, "hm-bad"),
+    );
+    let service = |lines: &str| {
+        unit(&format!(
+            "name = \"hm-bad.service\"\nrunning = true\ncontent = \"\"\"\n{lines}\n\"\"\"\n"
+        ))
+    };
+    for bad in [
+        "[Service]\nType=simple",
+        "[Servic]\nExecStart=/bin/sleep 1",
+        "[Service]\nExecStart=sleep/x",
+    ] {
+        world.write_playbook(&service(bad));
+        let told = world.expect(1, &["run", "main", "--output", "plain"]);
+        for words in [
+            "could not put the files of hm-bad.service in place",
+            "bad unit file setting",
+            "nothing was changed",
+        ] {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+        assert_eq!(world.on(0, &format!("cat {file}")), before);
+        assert_eq!(invocation(&world, "hm-bad"), invoked);
+    }
+    assert_eq!(
+        world.on(
+            0,
+            "sudo sh -c 'ls -d /run/hmco-boot/verify.* 2>/dev/null || true'"
+        ),
+        ""
+    );
+    // What does no harm is no reason to refuse: a unit that is not there yet, a key of a later systemd.
+    world.write_playbook(&service(
+        "[Unit]\nAfter=hm-later.service\n[Service]\nOfTomorrow=yes\nExecStart=/bin/sleep infinity",
+    ));
+    run(&world, &[]);
+    // A drop-in is tried together with the unit that is there.
+    let drop_in = |text: &str| {
+        unit(&format!(
+            "name = \"hm-bad.service\"\n[step.systemd_unit.drop_in]\nx = {text:?}\n"
+        ))
+    };
+    world.write_playbook(&drop_in("[Service]\nExecStart=\n"));
+    let told = world.expect(1, &["run", "main", "--output", "plain"]);
+    assert!(told.contains("nothing was changed"), "{told}");
+    world.write_playbook(&drop_in("[Service]\nNice=5\n"));
+    run(&world, &[]);
+}

@@ -159,7 +159,7 @@ path = "/srv/tool"
         text.trim().parse::<u64>().unwrap()
     };
     let before = received();
-    let run = world.start(&["run", "main", "--mirror", "mirror"]);
+    let mut run = world.start(&["run", "main", "--mirror", "mirror"]);
     let part = world
         .root(0)
         .join(format!("var/lib/hmco-boot/upload/{sha256}.part"));
@@ -168,8 +168,8 @@ path = "/srv/tool"
     let broken_at = size();
     if is_torture() {
         world.cut(0);
-        // Until the silence was noticed: its own time limit is longer than a test wants to be.
-        std::thread::sleep(Duration::from_secs(50));
+        // Silence: only a keepalive finds out.
+        run.until(&["step_output", "trying again"]);
         world.heal(0);
     } else {
         let ended = world.try_on(0, "sudo pkill -KILL -f '^sshd: pi@notty'");

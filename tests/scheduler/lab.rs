@@ -15,8 +15,10 @@ use hmco_boot::model::outcome::{ExitCode, Failure, Outcome};
 use hmco_boot::model::path::AbsPath;
 use hmco_boot::model::playbook::Retry;
 use hmco_boot::model::sensitive::Text;
+use hmco_boot::model::template::Scope;
 use hmco_boot::model::units::{Mode, TimeSpan};
-use hmco_boot::plan::{DEFAULT_TIMEOUT, Gate, Pair, Plan, Vertex, Work};
+use hmco_boot::model::value::{FileId, Span};
+use hmco_boot::plan::{DEFAULT_TIMEOUT, Gate, Pair, Plan, Vertex, When, Work};
 use hmco_boot::steps::registry::{KindInfo, kind};
 use hmco_boot::steps::{Decision, Poll, Touches, Want, Wish};
 use hmco_boot::transport::{Applied, HostError, HostErrorKind};
@@ -163,6 +165,8 @@ pub struct Step {
     serial: Option<u32>,
     retry: Option<Retry>,
     gate: Option<Gate>,
+    whens: Vec<When>,
+    skip: Option<String>,
 }
 
 pub fn step(name: &str, target: &str) -> Step {
@@ -175,6 +179,8 @@ pub fn step(name: &str, target: &str) -> Step {
         serial: None,
         retry: None,
         gate: None,
+        whens: Vec::new(),
+        skip: None,
     }
 }
 
@@ -210,6 +216,22 @@ impl Step {
             timeout: seconds(most),
             interval: seconds(1),
         });
+        self
+    }
+
+    /// A condition over facts; `facts.os` is what `set(TARGET, "os", ..)` says.
+    pub fn when(mut self, expression: &str) -> Self {
+        self.whens.push(When {
+            expression: expression.to_owned(),
+            span: Span::new(FileId(0), 0..0),
+            scope: Scope::default(),
+        });
+        self
+    }
+
+    /// It is known from the start that it is not to be done.
+    pub fn skipped(mut self) -> Self {
+        self.skip = Some("not today".to_owned());
         self
     }
 
@@ -264,8 +286,11 @@ pub fn plan(steps: Vec<Step>) -> Plan {
             series: address,
             target: step.target,
             kind: step.kind,
-            work: Work::Wish(Arc::new(step.wish)),
-            whens: Vec::new(),
+            work: match step.skip {
+                Some(reason) => Work::Skip(reason),
+                None => Work::Wish(Arc::new(step.wish)),
+            },
+            whens: step.whens,
             serial: step.serial,
             retry: step.retry,
             timeout: DEFAULT_TIMEOUT,
@@ -372,6 +397,12 @@ impl Lab {
                 is.cloned()
                     .unwrap_or(Err(FactError::NotFound))
                     .map(FactValue::Digest)
+            }
+            Fact::Os => {
+                let is = self.world.get(&(target.clone(), "os".to_owned()));
+                is.cloned()
+                    .unwrap_or(Err(FactError::NotFound))
+                    .map(FactValue::Text)
             }
             _ => Err(FactError::NotFound),
         };

@@ -293,3 +293,77 @@ fn without_consent_a_disruptive_step_is_refused_and_others_go_on() {
     lab.works(1);
     assert_eq!(lab.words(), ["failed", "changed"]);
 }
+
+#[test]
+fn a_dead_target_of_a_series_blocks_only_what_its_conditions_want_to_be_done() {
+    // Whoever answers first: before the others have been read, and after.
+    for dead_first in [true, false] {
+        let rollout = |target| step("a", target).serial(1).when("facts.os == 'pi'");
+        let mut lab = Lab::new(plan(vec![
+            rollout("dead"),
+            rollout("guest"),
+            rollout("pi"),
+            step("a", "left-out").serial(1).skipped(),
+            step("a", "always").serial(1),
+        ]));
+        lab.set("guest", "os", "lxc").set("pi", "os", "pi");
+        lab.feed(Input::Start);
+        if dead_first {
+            lab.read_fails("dead", GONE);
+            lab.reads();
+        } else {
+            for target in ["guest", "pi", "always"] {
+                lab.read(target);
+            }
+            lab.read_fails("dead", GONE);
+        }
+        assert_eq!(
+            lab.words(),
+            ["unreachable", "skipped", "blocked", "skipped", "blocked"]
+        );
+        assert_eq!(lab.text(1), "when: facts.os == 'pi'");
+    }
+}
+
+#[test]
+fn a_series_in_which_only_the_dead_target_was_to_be_changed_ends_with_3() {
+    let rollout = |target| step("a", target).serial(1).when("facts.os == 'pi'");
+    let mut lab = Lab::new(plan(vec![rollout("dead"), rollout("guest")]));
+    lab.set("guest", "os", "lxc").feed(Input::Start);
+    lab.read_fails("dead", GONE).reads();
+    assert_eq!(lab.words(), ["unreachable", "skipped"]);
+    assert_eq!(lab.exit, Some(ExitCode::Unreachable));
+}
+
+#[test]
+fn a_stopped_target_of_a_series_waits_for_what_comes_before_it_and_lets_nobody_past() {
+    // What its condition looks at may be made true by the step before it.
+    let mut lab = Lab::new(plan(vec![
+        step("b", "dead").serial(1),
+        step("a", "n"),
+        step("b", "n")
+            .needs(&[1])
+            .serial(1)
+            .when("facts.os == 'pi'"),
+        step("c", "n").needs(&[2]),
+    ]));
+    lab.set("n", "os", "lxc").feed(Input::Start);
+    lab.read_fails("dead", GONE).reads();
+    assert!(lab.is_open(2) && lab.is_open(3), "a is not done yet");
+    lab.lock().works(1).reads();
+    assert_eq!(lab.words()[..3], ["unreachable", "changed", "skipped"]);
+    lab.works(3);
+    assert_eq!(lab.exit, Some(ExitCode::Unreachable));
+}
+
+#[test]
+fn what_is_left_out_is_not_said_to_be_blocked_and_lets_nobody_past_a_failure() {
+    let mut lab = Lab::new(plan(vec![
+        step("a", "n"),
+        step("b", "n").needs(&[0]).skipped(),
+        step("c", "n").needs(&[1]),
+    ]));
+    lab.start().lock();
+    lab.applied(0, BAD);
+    assert_eq!(lab.words(), ["failed", "skipped", "blocked"]);
+}

@@ -176,3 +176,13 @@ fn a_prior_job_is_credited_only_with_a_success_and_only_where_nothing_else_can_t
         assert_eq!(lab.words(), ["changed"]);
     }
 }
+
+#[test]
+fn a_failed_action_is_told_by_what_it_was_for_with_its_exit_status_as_evidence() {
+    let mut lab = Lab::new(plan(vec![step("a", "n")]));
+    lab.start().lock();
+    lab.applied(0, BAD);
+    assert_eq!(lab.text(0), "could not write /a");
+    let failure = lab.outcome(0).failure().unwrap();
+    assert_eq!(failure.evidence, ["it ended with exit status 1"]);
+}

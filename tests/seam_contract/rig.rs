@@ -433,6 +433,7 @@ pub fn program(argv: &[&str]) -> Program {
         stdin: None,
         ok_exit: vec![0],
         retry_exit: Vec::new(),
+        purpose: None,
     }
 }
 

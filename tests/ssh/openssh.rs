@@ -219,6 +219,7 @@ async fn a_job_whose_connection_is_cut_goes_on_and_is_found_again() {
             stdin: None,
             ok_exit: vec![0],
             retry_exit: Vec::new(),
+            purpose: None,
         })],
         timeout: TimeSpan(Duration::from_secs(60)),
         fence: None,

@@ -313,8 +313,7 @@ fn tell(
         Err(error) => {
             let failure = super::about(node.as_str(), &error.failure);
             let shown = CliError::from_failure(Kind::Failed, &failure);
-            let text = shown.render(context.output.error_colour());
-            context.output.talk(&text);
+            context.output.report(&shown);
             Ok(())
         }
     }

@@ -95,8 +95,7 @@ fn unreachable(
             .json("unreachable", &json!({ "node": node, "failure": failure }));
     }
     let error = CliError::from_failure(Kind::Unreachable, &super::about(node.as_str(), failure));
-    let text = error.render(context.output.error_colour());
-    context.output.talk(&text);
+    context.output.report(&error);
     Ok(())
 }
 

@@ -186,8 +186,7 @@ fn show(report: &Report, context: &mut Context<'_>) -> Result<(), CliError> {
         Err(error) => {
             let failure = super::about(&name, &error.failure);
             let shown = CliError::from_failure(Kind::Failed, &failure);
-            let text = shown.render(context.output.error_colour());
-            context.output.talk(&text);
+            context.output.report(&shown);
             return Ok(());
         }
     };

@@ -1,37 +1,31 @@
 //! `hmco-boot hosts preflight`: whether nodes can carry K3s, every check with its value, limit and cure. Looks at all nodes
 //! of the inventory, since they are compared; shows those selected.
 
+mod measure;
+mod show;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{choose, machines};
 use crate::cli::Context;
-use crate::cli::error::{CliError, Kind};
-use crate::cli::output::Format;
+use crate::cli::error::CliError;
 use crate::cli::reach::BecomeArgs;
-use crate::cli::session::new_run_id;
-use crate::engine::clock::SystemClock;
 use crate::facts::fact::{Answer, Fact, FactError};
-use crate::facts::known::Store;
-use crate::model::action::{Job, JobStatus};
-use crate::model::id::{JobId, Target};
+use crate::facts::known::{Known, Store};
+use crate::model::id::Target;
 use crate::model::inventory::{Connection, Inventory};
 use crate::model::outcome::{ExitCode, Failure};
-use crate::model::units::TimeSpan;
-use crate::report::style::{Ink, Line};
-use crate::report::text::count;
-use crate::steps::preflight::finding::{Finding, Severity};
+use crate::steps::preflight::finding::Severity;
 use crate::steps::preflight::{FlannelBackend, Measuring, Peer, Preflight, Report};
 use crate::steps::{Kind as _, Want};
 use crate::transport::machines::Machines;
 use crate::transport::{HostError, Hosts};
-
-/// How long a measuring may take; it ends within a minute by itself.
-const LIMIT: Duration = Duration::from_secs(180);
+use measure::{answered, measure};
+use show::show;
 
 /// Arguments of `hosts preflight`.
 #[derive(Clone, Debug, clap::Args)]
@@ -97,17 +91,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         let known = store.view(&target);
         let (report, reached) = match failures.remove(&target) {
             Some((failure, reached)) => (Err(failure), reached),
-            None => {
-                let report = wish.full_report(&known, args.measure);
-                let failed = |error: crate::facts::known::Unreadable| {
-                    let failure = Failure::new(error.to_string());
-                    match error.source {
-                        Some(source) => failure.evidence(source.to_string()),
-                        None => failure,
-                    }
-                };
-                (report.map_err(failed), true)
-            }
+            None => (report_of(&wish, &known, args.measure), true),
         };
         let looked = Looked {
             target,
@@ -118,6 +102,25 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         show(&looked, context)?;
     }
     Ok(ExitCode::strongest(codes))
+}
+
+/// What the checks find. `measured`: that was asked for, so a report without it would not be what was wanted.
+fn report_of(wish: &Preflight, known: &Known<'_>, measured: bool) -> Result<Report, Failure> {
+    let report = wish.full_report(known, measured).map_err(|error| {
+        let failure = Failure::new(error.to_string());
+        match error.source {
+            Some(source) => failure.evidence(source.to_string()),
+            None => failure,
+        }
+    })?;
+    match &report.measuring {
+        Measuring::Needed(why) | Measuring::Left(why) if measured => {
+            Err(Failure::new("it was measured, but there is no result")
+                .evidence(*why)
+                .hint("see that /run/hmco-boot there can be read and is not full"))
+        }
+        _ => Ok(report),
+    }
 }
 
 fn code(looked: &Looked) -> ExitCode {
@@ -195,185 +198,18 @@ async fn read(
                 let missing = FactError::Failed(error.failure.message.clone());
                 let answers = facts.into_iter().map(|fact| (fact, Err(missing.clone())));
                 store.insert(&target, answers);
-                failures.insert(target, (error.failure, false));
+                let reached = answered(error.kind);
+                failures.insert(target, (error.failure, reached));
             }
         }
     }
     failures
 }
 
-/// Measures on all nodes at the same time, so that they can listen for each other.
-async fn measure(
-    wish: &Preflight,
-    targets: &[Target],
-    failures: &Failures,
-    machines: &Arc<Machines>,
-    store: &mut Store,
-) -> Result<Failures, CliError> {
-    let run = new_run_id(&SystemClock::new())?;
-    let mut found = Failures::new();
-    let mut measuring = JoinSet::new();
-    for target in targets.iter().filter(|t| !failures.contains_key(t)) {
-        let action = match wish.measuring(&store.view(target)) {
-            Ok(action) => action,
-            Err(error) => {
-                found.insert(target.clone(), (Failure::new(error.to_string()), true));
-                continue;
-            }
-        };
-        let job = Job {
-            id: JobId::new(format!("preflight-{run}-{target}")),
-            label: format!("preflight@{target}"),
-            actions: vec![action],
-            timeout: TimeSpan(LIMIT),
-            fence: None,
-        };
-        let (machines, target) = (machines.clone(), target.clone());
-        measuring.spawn(async move {
-            let facts = Preflight::facts_after_measuring();
-            let apply = async {
-                let host = machines.host(&target).await?;
-                host.apply(&job, &facts, &|_| {}).await
-            };
-            let applied = apply.await;
-            (target, applied)
-        });
-    }
-    while let Some(done) = measuring.join_next().await {
-        let Ok((target, applied)) = done else {
-            continue;
-        };
-        match applied {
-            Ok(applied) if applied.end.status == JobStatus::Succeeded => {
-                store.insert(&target, applied.answers);
-            }
-            Ok(applied) => {
-                let mut failure = Failure::new("the measuring did not succeed")
-                    .evidence(format!("{:?}", applied.end.status));
-                failure
-                    .evidence
-                    .extend(applied.end.stderr.lines().map(str::to_owned));
-                found.insert(target, (failure, true));
-            }
-            Err(error) => drop(found.insert(target, (error.failure, false))),
-        }
-    }
-    Ok(found)
-}
-
-fn show(looked: &Looked, context: &mut Context<'_>) -> Result<(), CliError> {
-    let json = context.output.format() == Format::Json;
-    match &looked.report {
-        Ok(report) if json => {
-            let findings: Vec<_> = report.findings.iter().map(finding_json).collect();
-            let measured = measuring_words(&report.measuring);
-            let value = json!({ "node": looked.target.to_string(), "measuring": measured, "findings": findings });
-            context.output.json("preflight", &value)
-        }
-        Ok(report) => {
-            let width = usize::from(context.output.width());
-            let lines = table(&looked.target.to_string(), report, width);
-            context.output.lines(&lines)
-        }
-        Err(failure) if json => {
-            let kind = if looked.reached {
-                "failed"
-            } else {
-                "unreachable"
-            };
-            let value = json!({ "node": looked.target.to_string(), "failure": failure });
-            context.output.json(kind, &value)
-        }
-        Err(failure) => {
-            let kind = if looked.reached {
-                Kind::Failed
-            } else {
-                Kind::Unreachable
-            };
-            let mut failure = failure.clone();
-            failure.message = format!("{}: {}", looked.target, failure.message);
-            let error = CliError::from_failure(kind, &failure);
-            let text = error.render(context.output.error_colour());
-            context.output.talk(&text);
-            Ok(())
-        }
-    }
-}
-
-fn finding_json(finding: &Finding) -> serde_json::Value {
-    json!({
-        "check": finding.check,
-        "severity": finding.severity.word(),
-        "measured": finding.measured,
-        "limit": finding.limit,
-        "cure": finding.cure,
-    })
-}
-
-fn measuring_words(measuring: &Measuring) -> String {
-    match measuring {
-        Measuring::Done { age_ms } => {
-            format!("measured {} ago", crate::report::text::duration(*age_ms))
-        }
-        Measuring::Needed(why) | Measuring::Left(why) => format!("not measured: {why}"),
-    }
-}
-
-/// A node's findings: the worst first; what is fine in one row each.
-fn table(name: &str, report: &Report, width: usize) -> Vec<Line> {
-    let number = |severity| report.of(severity).count();
-    let mut summary = vec![
-        count(number(Severity::Error), "error", "errors"),
-        count(number(Severity::Warning), "warning", "warnings"),
-    ];
-    summary.push(measuring_words(&report.measuring));
-    let mut lines = vec![
-        Line::of(Ink::Strong, name)
-            .plain("  ")
-            .with(Ink::Soft, summary.join(", ")),
-    ];
-    let column = report.findings.iter().map(|f| f.check.len()).max();
-    let column = 2 + 9 + column.unwrap_or_default() + 2;
-    let mut findings: Vec<&Finding> = report.findings.iter().collect();
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    for finding in findings {
-        let ink = match finding.severity {
-            Severity::Error => Ink::Bad,
-            Severity::Warning => Ink::Warn,
-            Severity::Note | Severity::Fine => Ink::Soft,
-        };
-        let mut line = Line::new().with(
-            ink,
-            format!("  {:<9}{}", finding.severity.word(), finding.check),
-        );
-        line.pad_to(column);
-        let rows = [
-            ("", &finding.measured),
-            ("limit: ", &finding.limit),
-            ("cure: ", &finding.cure),
-        ];
-        for (at, (label, text)) in rows.into_iter().enumerate() {
-            // What is fine needs no more words.
-            if text.is_empty() || (at > 0 && finding.severity == Severity::Fine) {
-                continue;
-            }
-            let ink = if at == 0 { Ink::Plain } else { Ink::Soft };
-            for part in
-                Line::of(ink, format!("{label}{text}")).wrap(0, width.saturating_sub(column))
-            {
-                line.pad_to(column);
-                line.append(part);
-                lines.push(std::mem::take(&mut line));
-            }
-        }
-    }
-    lines.push(Line::new());
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::preflight::finding::Finding;
 
     fn finding(check: &'static str, severity: Severity) -> Finding {
         Finding::new(
@@ -383,35 +219,6 @@ mod tests {
             "a limit",
             "a cure that is long enough to need a second line",
         )
-    }
-
-    #[test]
-    fn the_worst_comes_first_with_limit_and_cure_and_what_is_fine_takes_one_line() {
-        let report = Report {
-            findings: vec![
-                finding("cpus", Severity::Fine),
-                finding("disk", Severity::Warning),
-                finding("memory", Severity::Error),
-            ],
-            measuring: Measuring::Needed("there is no measuring of this boot"),
-        };
-        let text: Vec<String> = table("pi-1", &report, 60).iter().map(Line::text).collect();
-        assert_eq!(
-            text,
-            [
-                "pi-1  1 error, 1 warning, not measured: there is no measuring of this boot",
-                "  error    memory  value of memory",
-                "                   limit: a limit",
-                "                   cure: a cure that is long enough to",
-                "                     need a second line",
-                "  warning  disk    value of disk",
-                "                   limit: a limit",
-                "                   cure: a cure that is long enough to",
-                "                     need a second line",
-                "  fine     cpus    value of cpus",
-                "",
-            ]
-        );
     }
 
     #[test]
@@ -441,5 +248,17 @@ mod tests {
             code(&looked(Err(Failure::new("x")), false)),
             ExitCode::Unreachable
         );
+    }
+
+    #[test]
+    fn a_measuring_that_was_asked_for_and_left_no_result_is_no_good_report() {
+        let (target, wish) = (Target::Controller, Preflight::default());
+        let mut store = Store::default();
+        let nothing = crate::facts::fact::FactValue::K3sData(Default::default());
+        store.insert(&target, [(Fact::K3sData, Ok(nothing))]);
+        let known = store.view(&target);
+        assert!(report_of(&wish, &known, false).is_ok());
+        let failure = report_of(&wish, &known, true).unwrap_err();
+        assert_eq!(failure.evidence, ["there is no measuring of this boot"]);
     }
 }

@@ -31,6 +31,7 @@ impl Scheduler {
         };
         state.attempts += 1;
         state.edits = edits(&ready.actions);
+        state.purposes = ready.actions.iter().map(Action::purpose).collect();
         let attempt = state.attempts;
         let job = JobId::new(format!("{}-{}-{attempt}", self.options.run, ready.pair.0));
         self.set_phase(
@@ -199,9 +200,11 @@ impl Scheduler {
                 retryable: true,
             } if self.is_edit(pair, action) => self.changed_meanwhile(pair, &end),
             JobStatus::Failed {
-                exit, retryable, ..
+                action,
+                exit,
+                retryable,
             } => {
-                let failure = with_output(Failure::exited(exit), &end);
+                let failure = with_output(self.not_done(pair, action, exit), &end);
                 if !(retryable && self.retry(pair, &failure)) {
                     self.finish(pair, Outcome::Failed(failure));
                 }
@@ -222,6 +225,19 @@ impl Scheduler {
                 }
             }
             JobStatus::Lost => self.job_lost(pair),
+        }
+    }
+
+    /// An action that failed, by what it was for; where that is not known, by its exit status.
+    fn not_done(&self, pair: PairId, action: u32, exit: i32) -> Failure {
+        let exited = Failure::exited(exit);
+        let state = self.pairs.get(pair.index());
+        let purpose = usize::try_from(action)
+            .ok()
+            .and_then(|action| state?.purposes.get(action)?.as_ref());
+        match purpose {
+            Some(purpose) => Failure::new(format!("could not {purpose}")).evidence(exited.message),
+            None => exited,
         }
     }
 

@@ -72,21 +72,30 @@ impl Scheduler {
     }
 
     fn ready(&mut self, info: &Pair, wish: &dyn Wish) -> Step {
-        if !self.has_turn(info) {
+        let doomed = self.doomed(info.id);
+        if doomed.is_none() && !self.has_turn(info) {
             return Step::Parked;
         }
         if self.options.mode == Mode::Preview
             && let Some(reason) = self.undecidable(info, wish)
         {
+            if let Some(stopped) = doomed {
+                return self.end_step(info.id, stopped);
+            }
             self.previews
                 .insert(info.id, Preview::Later(reason.clone()));
             return self.end_step(info.id, Outcome::Skipped(reason));
         }
-        match self.conditions(info) {
-            Conditions::Hold => {}
-            Conditions::Need(facts) => return Step::Needs(facts),
-            Conditions::False(reason) => return self.end_step(info.id, Outcome::Skipped(reason)),
-            Conditions::Bad(failure) => return self.end_step(info.id, Outcome::Failed(failure)),
+        match (self.conditions(info), doomed) {
+            (Conditions::Need(facts), _) => return Step::Needs(facts),
+            (Conditions::False(reason), _) => {
+                return self.end_step(info.id, Outcome::Skipped(reason));
+            }
+            (_, Some(stopped)) => return self.end_step(info.id, stopped),
+            (Conditions::Bad(failure), None) => {
+                return self.end_step(info.id, Outcome::Failed(failure));
+            }
+            (Conditions::Hold, None) => {}
         }
         let waits = wish.poll().filter(|_| info.kind.class == Class::Check);
         if waits.is_some() && self.options.mode == Mode::Run {
@@ -125,8 +134,18 @@ impl Scheduler {
         }
     }
 
+    /// How a pair ends whose series has been stopped, unless its conditions say that it was not to be done anyway.
+    fn doomed(&self, pair: PairId) -> Option<Outcome> {
+        let (step, target) = self.pairs.get(pair.index())?.doomed.clone()?;
+        Some(Outcome::Blocked { step, target })
+    }
+
     /// Tells what a person should know of a pair that is as wished.
     pub(super) fn warn(&mut self, info: &Pair, wish: &dyn Wish) {
+        let state = self.pairs.get_mut(info.id.index());
+        if state.is_some_and(|state| std::mem::replace(&mut state.warned, true)) {
+            return;
+        }
         if let Some(mut failure) = wish.warning(&self.store.view(&info.target)) {
             failure.message = format!("{}: {}", self.plan.label(info.id), failure.message);
             self.emit(Event::Warning { failure });

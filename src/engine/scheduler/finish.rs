@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::graph::NodeIndex;
 
-use super::{Awaited, Busy, Command, Phase, Scheduler, Stop};
+use super::{Awaited, Busy, Cause, Command, Phase, Scheduler, Stop};
 use crate::model::event::{CancelLevel, Event};
-use crate::model::id::{PairId, StepAddr, Target};
+use crate::model::id::PairId;
 use crate::model::outcome::{ExitCode, Failure, Outcome};
-use crate::plan::{Pair, Vertex};
-
-/// The pair that a blocked one is blocked by in the end.
-type Cause = (StepAddr, Target);
+use crate::plan::{Pair, Vertex, Work};
 
 impl Scheduler {
     /// A pair ended: record it, and let those that wait for it know. What it blocks ends with it.
@@ -21,40 +18,44 @@ impl Scheduler {
 
     /// Ends several pairs that end for one reason, before what they block.
     pub(super) fn finish_all(&mut self, pairs: Vec<(PairId, Outcome)>) {
-        let mut ended = pairs;
-        ended.retain(|(pair, outcome)| self.end(*pair, outcome.clone()));
-        while let Some((pair, outcome)) = ended.pop() {
-            let plan = self.plan.clone();
+        let plan = self.plan.clone();
+        let mut ended = Vec::new();
+        for (pair, outcome) in pairs {
             let Some(info) = plan.pair(pair) else {
                 continue;
             };
-            let failed = !outcome.satisfies();
-            let cause = match outcome {
-                Outcome::Blocked { step, target } => (step, target),
-                _ => (info.step.clone(), info.target.clone()),
-            };
-            let mut blocked = self.propagate(info.vertex, failed.then_some(&cause));
+            let cause = passed_on(info, &outcome);
+            if self.end_with(pair, outcome.clone(), cause.clone()) {
+                ended.push((info, outcome, cause));
+            }
+        }
+        while let Some((info, outcome, cause)) = ended.pop() {
+            let mut blocked = self.propagate(info.vertex, cause.as_ref());
             if info.serial.is_some() {
-                if failed {
-                    blocked.extend(
-                        self.later_in_series(info)
-                            .into_iter()
-                            .map(|pair| (pair, cause.clone())),
-                    );
+                if let Some(cause) = cause.filter(|_| !outcome.satisfies()) {
+                    blocked.extend(self.stopped_in_series(info, &cause));
                 }
                 self.wake_parked();
             }
-            for (pair, (step, target)) in blocked {
-                let outcome = Outcome::Blocked { step, target };
-                if self.end(pair, outcome.clone()) {
-                    ended.push((pair, outcome));
+            for (pair, cause) in blocked {
+                let Some(info) = plan.pair(pair) else {
+                    continue;
+                };
+                let outcome = blocked_by(info, &cause);
+                if self.end_with(pair, outcome.clone(), Some(cause.clone())) {
+                    ended.push((info, outcome, Some(cause)));
                 }
             }
         }
     }
 
-    /// Marks a pair as done. False where it already was.
+    /// Marks a pair as done that nobody need wait for any more. False where it already was.
     fn end(&mut self, pair: PairId, outcome: Outcome) -> bool {
+        self.end_with(pair, outcome, None)
+    }
+
+    /// Marks a pair as done. `cause`: what those that wait for it are blocked by. False where it already was.
+    fn end_with(&mut self, pair: PairId, outcome: Outcome, cause: Option<Cause>) -> bool {
         let Some(state) = self.pairs.get_mut(pair.index()) else {
             return false;
         };
@@ -62,6 +63,7 @@ impl Scheduler {
             return false;
         }
         state.phase = Phase::Done(outcome.clone());
+        state.passed_on = cause;
         let target = state.target;
         if let Some(state) = self.targets.get_mut(target) {
             state.active.remove(&pair);
@@ -74,13 +76,26 @@ impl Scheduler {
             series.open.remove(&pair);
         }
         self.open -= 1;
-        // The runner knows the time.
+        if self.is_provisional(pair, target, &outcome) {
+            if let Some(state) = self.targets.get_mut(target) {
+                state.provisional.push(pair);
+            }
+            return true;
+        }
+        if !self.looks_again(target) {
+            self.tell_provisional(target);
+        }
+        self.tell(pair, outcome);
+        true
+    }
+
+    /// Says that a pair has ended; the runner knows the time.
+    pub(super) fn tell(&mut self, pair: PairId, outcome: Outcome) {
         self.emit(Event::StepFinished {
             pair,
             outcome,
             took_ms: 0,
         });
-        true
     }
 
     /// Counts an ended vertex at those that wait for it. Gives the pairs that it blocks.
@@ -93,6 +108,9 @@ impl Scheduler {
         let mut queue = vec![(vertex, failed.cloned())];
         let mut blocked = Vec::new();
         while let Some((vertex, failed)) = queue.pop() {
+            if let Some(state) = self.vertices.get_mut(vertex.index()) {
+                state.passed = true;
+            }
             for next in plan.graph.neighbors(vertex) {
                 let Some(state) = self.vertices.get_mut(next.index()) else {
                     continue;
@@ -107,12 +125,22 @@ impl Scheduler {
                 }
                 match self.resolve(next) {
                     Some((Vertex::Join { .. }, cause)) => queue.push((next, cause)),
-                    Some((Vertex::Pair(pair), Some(cause))) => blocked.push((pair, cause)),
-                    Some((Vertex::Pair(_), None)) | None => {}
+                    Some((Vertex::Pair(pair), cause)) => match self.ended_before(pair, next) {
+                        Some(passed_on) => queue.push((next, cause.or(passed_on))),
+                        None => blocked.extend(cause.map(|cause| (pair, cause))),
+                    },
+                    None => {}
                 }
             }
         }
         blocked
+    }
+
+    /// What a pair has to pass on that ended before what it waits for was open again, and has told nobody since.
+    fn ended_before(&self, pair: PairId, vertex: NodeIndex) -> Option<Option<Cause>> {
+        let state = self.pairs.get(pair.index())?;
+        let open = !self.vertices.get(vertex.index())?.passed;
+        (open && matches!(state.phase, Phase::Done(_))).then(|| state.passed_on.clone())
     }
 
     /// A vertex has all it waited for, and this is what it may not go on for. A pair that may go on becomes ready.
@@ -130,16 +158,30 @@ impl Scheduler {
     }
 
     /// With `serial`, a target that did not end well stops those after it: a rollout must not eat a cluster. One that
-    /// has been started goes on to its own end.
-    fn later_in_series(&self, failed: &Pair) -> Vec<PairId> {
-        let unstarted = |pair: &PairId| {
-            self.pairs.get(pair.index()).is_some_and(|state| {
-                state.attempts == 0 && matches!(state.phase, Phase::Waiting | Phase::Ready)
-            })
-        };
+    /// has been started goes on to its own end. Gives those that are stopped now; one whose conditions have not been looked
+    /// at yet is stopped when they have, for nothing stops what is not to be done.
+    fn stopped_in_series(&mut self, failed: &Pair, cause: &Cause) -> Vec<(PairId, Cause)> {
+        let plan = self.plan.clone();
         let series = self.series.get(&failed.series).into_iter();
         let later = series.flat_map(|series| series.open.range(failed.id..));
-        later.copied().filter(unstarted).collect()
+        let later: Vec<PairId> = later.copied().collect();
+        let mut stopped = Vec::new();
+        for pair in later {
+            let (Some(info), Some(state)) = (plan.pair(pair), self.pairs.get_mut(pair.index()))
+            else {
+                continue;
+            };
+            if state.attempts > 0 || !matches!(state.phase, Phase::Waiting | Phase::Ready) {
+                continue;
+            }
+            let open = !info.whens.is_empty() && !state.conditions_hold;
+            if open || matches!(info.work, Work::Skip(_)) {
+                state.doomed.get_or_insert_with(|| cause.clone());
+            } else {
+                stopped.push((pair, cause.clone()));
+            }
+        }
+        stopped
     }
 
     /// Nothing new starts. What is between apply and verdict goes on; all else ends as interrupted for `reason`.
@@ -235,6 +277,9 @@ impl Scheduler {
 
     pub(super) fn finish_run(&mut self) {
         self.over = true;
+        for target in 0..self.targets.len() {
+            self.tell_provisional(target);
+        }
         let mut counts = BTreeMap::new();
         let mut codes = BTreeSet::new();
         for pair in &self.pairs {
@@ -275,6 +320,27 @@ impl Scheduler {
             (Outcome::Interrupted(_), Some(Stop::Journal | Stop::StalePlan)) => ExitCode::Failed,
             _ => ExitCode::of(outcome),
         }
+    }
+}
+
+/// What a pair's end means for those that wait for it.
+fn passed_on(info: &Pair, outcome: &Outcome) -> Option<Cause> {
+    match outcome {
+        outcome if outcome.satisfies() => None,
+        Outcome::Blocked { step, target } => Some((step.clone(), target.clone())),
+        _ => Some((info.step.clone(), info.target.clone())),
+    }
+}
+
+/// How a pair ends that may not go on. One that is not to be done in any case is not said to be blocked; what waits for it
+/// is, all the same: leaving something out never lets others run.
+fn blocked_by(info: &Pair, (step, target): &Cause) -> Outcome {
+    match &info.work {
+        Work::Skip(reason) => Outcome::Skipped(reason.clone()),
+        Work::Wish(_) => Outcome::Blocked {
+            step: step.clone(),
+            target: target.clone(),
+        },
     }
 }
 

@@ -56,6 +56,7 @@ impl Scheduler {
         self.lock = Lock::Held;
         let mut targets = std::mem::take(&mut self.lock_targets);
         targets.retain(|target| missing.iter().all(|missing| missing.target != *target));
+        let locked: Vec<usize> = targets.iter().map(|target| self.index_of(target)).collect();
         self.emit_durable(Event::Locked { targets });
         // What was read before the lock may have been changed by whoever held it.
         self.store.clear();
@@ -66,6 +67,7 @@ impl Scheduler {
             state.leftovers.clear();
         }
         self.dirty.append(&mut self.awaiting);
+        self.decide_anew(&locked);
         for NotLocked { target, error } in missing {
             let index = self.index_of(&target);
             match error.kind {

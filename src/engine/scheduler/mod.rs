@@ -13,6 +13,7 @@ mod finish;
 mod lock;
 mod poll;
 mod protocol;
+mod provisional;
 mod reach;
 mod recover;
 mod state;
@@ -31,7 +32,7 @@ use crate::plan::Plan;
 use crate::plan::saved::Expectation;
 
 use state::{
-    Awaited, Busy, Lock, PairState, Phase, Purpose, Series, Stop, TargetState, VertexState,
+    Awaited, Busy, Cause, Lock, PairState, Phase, Purpose, Series, Stop, TargetState, VertexState,
 };
 
 pub use protocol::{Command, Consent, Input, Mode, Options, Preview, TimerId};
@@ -200,6 +201,12 @@ impl Scheduler {
     }
 
     fn start(&mut self) {
+        self.begin_at_roots();
+        self.dirty.extend(0..self.targets.len());
+    }
+
+    /// Lets those go that wait for nothing.
+    fn begin_at_roots(&mut self) {
         let roots: Vec<_> = self
             .plan
             .graph
@@ -211,7 +218,6 @@ impl Scheduler {
                 self.propagate(vertex, None);
             }
         }
-        self.dirty.extend(0..self.targets.len());
     }
 
     fn timer(&mut self, timer: TimerId) {

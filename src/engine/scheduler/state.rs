@@ -8,6 +8,9 @@ use crate::model::id::{JobId, PairId, StepAddr, Target};
 use crate::model::outcome::{Failure, Outcome};
 use crate::steps::Touches;
 
+/// The pair that a blocked one is blocked by in the end.
+pub(super) type Cause = (StepAddr, Target);
+
 #[derive(Debug)]
 pub(super) struct PairState {
     pub(super) phase: Phase,
@@ -30,12 +33,21 @@ pub(super) struct PairState {
     pub(super) lost_once: bool,
     /// Actions of its present job that write a file only while it is the one they were decided on.
     pub(super) edits: BTreeSet<u32>,
+    /// What the actions of its present job are for.
+    pub(super) purposes: Vec<Option<String>>,
     /// Jobs that ended because such a file was another one by then.
     pub(super) collisions: u32,
     /// Applies that were refused because the lock was gone.
     pub(super) fenced: u32,
     /// What is awaited was waited for as long as it may be.
     pub(super) time_is_up: bool,
+    /// A target before it in its series did not end well: it is not to be applied, but it may turn out that its
+    /// conditions never wanted it to be.
+    pub(super) doomed: Option<Cause>,
+    /// What those that wait for it were told of its end, where that is no good one.
+    pub(super) passed_on: Option<Cause>,
+    /// It has told what a person should know of it.
+    pub(super) warned: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -77,7 +89,9 @@ pub(super) enum Awaited {
 pub(super) struct VertexState {
     pub(super) remaining: usize,
     pub(super) failed: u32,
-    pub(super) cause: Option<(StepAddr, Target)>,
+    pub(super) cause: Option<Cause>,
+    /// Those that wait for it were told of its end.
+    pub(super) passed: bool,
 }
 
 #[derive(Debug)]
@@ -107,6 +121,9 @@ pub(super) struct TargetState {
     pub(super) unlocked: Option<Failure>,
     /// Preview only: what drifting steps would have touched, and which.
     pub(super) touched: Vec<(Touches, PairId)>,
+    /// Its pairs that are as wished by what was read before the lock, while it may still be changed: decided again under the
+    /// lock, and only then said to have ended.
+    pub(super) provisional: Vec<PairId>,
     pub(super) tries: u32,
     pub(super) round: u32,
     pub(super) unreachable: Option<Failure>,
@@ -184,9 +201,13 @@ impl PairState {
             credited: false,
             lost_once: false,
             edits: BTreeSet::new(),
+            purposes: Vec::new(),
             collisions: 0,
             fenced: 0,
             time_is_up: false,
+            doomed: None,
+            passed_on: None,
+            warned: false,
         }
     }
 }
@@ -208,6 +229,7 @@ impl TargetState {
             unsure: None,
             unlocked: None,
             touched: Vec::new(),
+            provisional: Vec::new(),
             tries: 0,
             round: 0,
             unreachable: None,

@@ -181,6 +181,7 @@ impl Scheduler {
     /// Everything that all open pairs want of a target, and what earlier runs left there.
     fn first_facts(&mut self, target: usize) -> BTreeSet<Fact> {
         let mut facts = self.facts_ahead(target, usize::MAX);
+        facts.extend(self.asked_before(target));
         if let Some(state) = self.targets.get_mut(target) {
             facts.append(&mut state.wanted);
         }

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::super::shared::testing::{drift, lines, mistakes, target, wish};
 use super::*;
+use crate::facts::fact::NetAnswer;
 use crate::facts::known::Store;
 use crate::model::id::Target;
 use crate::steps::Wish;

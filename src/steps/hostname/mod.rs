@@ -112,9 +112,13 @@ impl Hostname {
         changes
             .diff
             .push(DiffLine::new(format!("host name {}", self.name)));
-        changes
-            .actions
-            .push(script::run(Self::NAME, APPLY, [self.name.as_str()], &[]));
+        changes.actions.push(script::run(
+            Self::NAME,
+            format!("give the machine the name {}", self.name),
+            APPLY,
+            [self.name.as_str()],
+            &[],
+        ));
     }
 
     fn hosts(

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::super::shared::testing::{drift, lines, mistakes, refusal, target, wish};
 use super::*;
-use crate::facts::fact::{NetTrouble, TroubleKind};
+use crate::facts::fact::{NetAnswer, NetTrouble, TroubleKind};
 use crate::facts::known::Store;
 use crate::model::id::Target;
 use crate::steps::Wish;

@@ -75,8 +75,8 @@ struct Todo {
 }
 
 impl Todo {
-    fn run(&mut self, words: &[&str]) {
-        let action = script::run(Mount::NAME, APPLY, words.iter().copied(), &[]);
+    fn run(&mut self, purpose: String, words: &[&str]) {
+        let action = script::run(Mount::NAME, purpose, APPLY, words.iter().copied(), &[]);
         self.actions.push(action);
     }
 }
@@ -169,7 +169,8 @@ impl Mount {
             if let Some(top) = mounts.last() {
                 todo.diff
                     .push(DiffLine::old(format!("mounted: {}", live::shown(top))));
-                todo.run(&["unmount", self.path.as_str()]);
+                let purpose = format!("unmount {}", self.path);
+                todo.run(purpose, &["unmount", self.path.as_str()]);
             }
             return Ok(None);
         }
@@ -207,7 +208,8 @@ impl Mount {
                 "mount {} ({}, {options})",
                 words[0], words[2]
             )));
-            todo.run(&["mount", words[0], words[1], words[2], &options]);
+            let purpose = format!("mount {} at {}", words[0], words[1]);
+            todo.run(purpose, &["mount", words[0], words[1], words[2], &options]);
             return Ok(None);
         };
         let wished = self.options();
@@ -227,7 +229,11 @@ impl Mount {
             }
             todo.diff
                 .push(DiffLine::both(format!("mounted anew with {options}")));
-            todo.run(&["remount", words[0], words[1], words[2], &options]);
+            let purpose = format!("mount {} anew with {options}", words[1]);
+            todo.run(
+                purpose,
+                &["remount", words[0], words[1], words[2], &options],
+            );
         }
         Ok(None)
     }
@@ -360,7 +366,7 @@ impl Kind for Mount {
             todo.diff.push(DiffLine::both(fstab::PATH));
             todo.diff.extend(diff::text(text, &new));
             todo.actions.extend(fstab::write(known, new)?);
-            todo.run(&["reload"]);
+            todo.run("let systemd read /etc/fstab again".to_owned(), &["reload"]);
         }
         if todo.actions.is_empty() {
             return Ok(Decision::Unchanged);

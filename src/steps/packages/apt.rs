@@ -36,5 +36,9 @@ pub fn action(wish: &Packages, names: &[String]) -> Action {
     ];
     arguments.extend(names.iter().cloned());
     let words = arguments.iter().map(String::as_str);
-    script::run("packages", SCRIPT, words, &[AGAIN])
+    let purpose = match verb {
+        "repair" => "repair what an interrupted installation left, with dpkg".to_owned(),
+        verb => format!("{verb} {} with apt-get", names.join(", ")),
+    };
+    script::run("packages", purpose, SCRIPT, words, &[AGAIN])
 }

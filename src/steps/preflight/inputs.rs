@@ -140,6 +140,7 @@ impl Inputs {
             stdin: Some(Text::plain(text)),
             ok_exit: vec![0],
             retry_exit: Vec::new(),
+            purpose: Some("measure".to_owned()),
         })
     }
 }

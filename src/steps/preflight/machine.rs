@@ -36,7 +36,7 @@ pub fn root(seen: &Seen<'_>) -> Found {
         "root",
         measured,
         "root, directly or by sudo",
-        "`become = true` for this node in the inventory (with `become_password` where sudo asks)",
+        "`become = \"sudo\"` for this node in the inventory (with `become_password` where sudo asks)",
     )])
 }
 

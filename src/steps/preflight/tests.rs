@@ -631,3 +631,12 @@ fn a_check_that_cannot_look_is_an_error_and_does_not_hide_the_others() {
 }
 
 mod decisions;
+
+#[test]
+fn the_cure_for_a_missing_root_is_what_an_inventory_can_say() {
+    let mut node = pi(1);
+    node.sudo.is_root = false;
+    let told = report(&wish(json!({})), &[node, pi(2), pi(3)]);
+    let finding = told.findings.iter().find(|finding| finding.check == "root");
+    assert!(finding.unwrap().cure.contains("`become = \"sudo\"`"));
+}

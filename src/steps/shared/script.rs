@@ -10,9 +10,11 @@ has() { command -v "$1" >/dev/null 2>&1; }
 "#;
 
 /// Runs a script. Its first argument is the kind's name, which says in the target's process list what it is; `$1` of
-/// the script is what comes after that. Nothing of it may be secret. Messages of programs come in English.
+/// the script is what comes after that. `purpose` goes on after "could not" where it fails. Nothing of it may be secret.
+/// Messages of programs come in English.
 pub fn run<'a>(
     kind: &str,
+    purpose: String,
     text: &str,
     arguments: impl IntoIterator<Item = &'a str>,
     retry_exit: &[i32],
@@ -35,5 +37,6 @@ pub fn run<'a>(
         ))),
         ok_exit: vec![0],
         retry_exit: retry_exit.to_vec(),
+        purpose: Some(purpose),
     })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::diff::shown;
-use crate::facts::fact::{NetTrouble, TroubleKind};
+use crate::facts::fact::{NetAnswer, NetTrouble, TroubleKind};
 use crate::model::event::DiffLine;
 use crate::model::outcome::Failure;
 use crate::model::units::TimeSpan;
@@ -12,6 +12,11 @@ use crate::steps::{Decision, Poll};
 /// How often to look.
 pub fn default_interval() -> TimeSpan {
     TimeSpan(Duration::from_secs(2))
+}
+
+/// How long a check of a service looks again.
+pub fn default_timeout() -> TimeSpan {
+    TimeSpan(Duration::from_secs(60))
 }
 
 /// Limit of one look.
@@ -64,6 +69,27 @@ pub fn url_mistakes(key: &'static str, url: &str) -> Vec<(&'static str, String)>
         return Vec::new();
     };
     vec![(key, message)]
+}
+
+/// Whether a text is `IP` or `IP:PORT`.
+pub fn is_address(text: &str) -> bool {
+    let bare = text.trim_matches(['[', ']']);
+    text.parse::<std::net::SocketAddr>().is_ok() || bare.parse::<std::net::IpAddr>().is_ok()
+}
+
+/// What an answer means, by the lines that are not as wished.
+pub fn verdict<R>(
+    answer: &NetAnswer<R>,
+    differences: impl FnOnce(&R) -> Vec<DiffLine>,
+) -> Decision<()> {
+    let diff = match answer {
+        NetAnswer::Answered(reply) => differences(reply),
+        NetAnswer::Trouble(trouble) => return no_answer(trouble, ()),
+    };
+    match diff.is_empty() {
+        true => Decision::Unchanged,
+        false => Decision::Drift { diff, drift: () },
+    }
 }
 
 /// No answer: what a check waits to see end, unless the question itself is at fault.

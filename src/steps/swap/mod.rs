@@ -134,7 +134,8 @@ impl Kind for Swap {
         if lines.is_empty() {
             return Ok(Decision::Unchanged);
         }
-        actions.push(script::run(Self::NAME, APPLY, services, &[]));
+        let purpose = "turn swap off".to_owned();
+        actions.push(script::run(Self::NAME, purpose, APPLY, services, &[]));
         Ok(Decision::Drift {
             diff: lines,
             drift: actions,

@@ -243,7 +243,7 @@ impl Kind for Sysctl {
             if let Some(failure) = refused {
                 return Ok(Decision::Refused(failure));
             }
-            let mut arguments = Vec::new();
+            let (mut arguments, mut keys) = (Vec::new(), Vec::new());
             for value in &compared {
                 let Some(live) = value.live.as_ref().filter(|live| **live != value.wanted) else {
                     continue;
@@ -254,15 +254,17 @@ impl Kind for Sysctl {
                 changes
                     .diff
                     .push(DiffLine::new(format!("{} = {}", value.key, value.wanted)));
+                keys.push(value.key);
                 arguments.extend(sysctl_path(value.key));
                 arguments.push(value.wanted.clone());
             }
             if !arguments.is_empty() {
                 // Before the file: a value that the kernel refuses is not kept for the next boot.
                 let words = arguments.iter().map(String::as_str);
+                let purpose = format!("set {}", keys.join(", "));
                 changes
                     .actions
-                    .push(script::run(Self::NAME, APPLY, words, &[]));
+                    .push(script::run(Self::NAME, purpose, APPLY, words, &[]));
             }
         }
         if let Some(file) = self.file()

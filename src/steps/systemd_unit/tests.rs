@@ -243,6 +243,7 @@ fn a_new_unit_is_written_read_enabled_and_started() {
     +[Service]
     +no unit file -> enabled
     +not there -> running
+    $ sh -s -- verify app.service
     $ write /etc/systemd/system/app.service
     $ folder /etc/systemd/system/app.service.d
     $ write /etc/systemd/system/app.service.d/a.conf
@@ -271,6 +272,7 @@ fn a_changed_unit_file_is_read_linked_anew_and_taken_into_use() {
     +[Install]
     +WantedBy=multi-user.target
     +restart: its unit file changes
+    $ sh -s -- verify app.service
     $ write /etc/systemd/system/app.service
     $ systemctl daemon-reload
     $ systemctl reenable -- app.service
@@ -530,14 +532,16 @@ fn the_ssh_server_is_not_taken_away_from_under_hmco_boot() {
         json!({ "name": "ssh.service", "running": false }),
         json!({ "name": "sshd.service", "masked": true }),
         json!({ "name": "ssh.socket", "running": false, "masked": true }),
+        json!({ "name": "ssh.service", "enabled": false }),
         json!({ "name": "ssh.service", "running": true, "enabled": true }),
         json!({ "name": "ssh-agent.service", "masked": true }),
     ];
     let told: Vec<String> = cases.into_iter().map(mistakes::<SystemdUnit>).collect();
     insta::assert_snapshot!(told.join("\n"), @"
     running: this is how hmco-boot reaches its nodes: a node without ssh.service cannot be reached again
-    masked: this is how hmco-boot reaches its nodes: a node whose sshd.service is masked cannot be reached after its next start
+    masked: this is how hmco-boot reaches its nodes: a node whose sshd.service is masked cannot be reached after its next start; where something else starts its SSH server, do this by hand
     running: this is how hmco-boot reaches its nodes: a node without ssh.socket cannot be reached again
-    masked: this is how hmco-boot reaches its nodes: a node whose ssh.socket is masked cannot be reached after its next start
+    masked: this is how hmco-boot reaches its nodes: a node whose ssh.socket is masked cannot be reached after its next start; where something else starts its SSH server, do this by hand
+    enabled: this is how hmco-boot reaches its nodes: a node whose ssh.service is disabled cannot be reached after its next start; where something else starts its SSH server, do this by hand
     ");
 }

@@ -17,8 +17,15 @@ const TYPES: [&str; 11] = [
     "scope",
 ];
 
-/// Names of the SSH server: Debian's, its alias, that of others, and what starts it by its socket.
-const REACHED_BY: [&str; 4] = ["ssh.service", "sshd.service", "ssh.socket", "sshd.socket"];
+/// Names of the SSH server: Debian's, its alias, that of others, what starts it by its socket, and the small one.
+const REACHED_BY: [&str; 6] = [
+    "ssh.service",
+    "sshd.service",
+    "ssh.socket",
+    "sshd.socket",
+    "dropbear.service",
+    "dropbear.socket",
+];
 
 type Mistakes = Vec<(&'static str, String)>;
 
@@ -152,10 +159,15 @@ fn way_in(wish: &SystemdUnit) -> Mistakes {
         let message = format!("{by}: a node without {name} cannot be reached again");
         ("running", message)
     });
-    let masked = (wish.masked == Some(true)).then(|| {
-        let message =
-            format!("{by}: a node whose {name} is masked cannot be reached after its next start");
-        ("masked", message)
-    });
-    stopped.into_iter().chain(masked).collect()
+    let after_boot = |key, word| {
+        let message = format!(
+            "{by}: a node whose {name} is {word} cannot be reached after its next start; where something else starts its \
+             SSH server, do this by hand"
+        );
+        (key, message)
+    };
+    let disabled = (wish.enabled == Some(false)).then(|| after_boot("enabled", "disabled"));
+    let masked = (wish.masked == Some(true)).then(|| after_boot("masked", "masked"));
+    let all = [stopped, disabled, masked];
+    all.into_iter().flatten().collect()
 }

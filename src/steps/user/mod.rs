@@ -252,7 +252,9 @@ impl Kind for User {
 
     fn apply(&self, drift: &Self::Drift) -> Vec<Action> {
         let words = drift.0.iter().map(String::as_str);
-        vec![script::run(Self::NAME, APPLY, words, &[])]
+        let verb = drift.0.first().map_or("change", String::as_str);
+        let purpose = format!("{verb} the user {}", self.name);
+        vec![script::run(Self::NAME, purpose, APPLY, words, &[])]
     }
 
     fn touches(&self) -> Touches {

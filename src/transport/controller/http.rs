@@ -56,10 +56,7 @@ async fn client(question: &HttpQuestion, url: &Url) -> Result<Client, NetTrouble
     let mut builder = Client::builder()
         .user_agent(concat!("hmco-boot/", env!("CARGO_PKG_VERSION")))
         .pool_max_idle_per_host(0)
-        .redirect(match question.redirects {
-            0 => Policy::none(),
-            most => Policy::limited(most as usize),
-        });
+        .redirect(redirects(question.redirects as usize));
     builder = match &question.proxy {
         Some(proxy) => builder.proxy(
             Proxy::all(proxy).map_err(|error| bad(format!("{proxy} is no proxy: {error}")))?,
@@ -95,6 +92,23 @@ async fn client(question: &HttpQuestion, url: &Url) -> Result<Client, NetTrouble
     builder
         .build()
         .map_err(|error| bad(format!("no HTTP client could be made: {}", chain(&error))))
+}
+
+/// Follows so many redirects, and none that leaves TLS: what answers without it is proven by nothing. Such a redirect is the
+/// answer.
+fn redirects(most: usize) -> Policy {
+    Policy::custom(move |attempt| {
+        let before = attempt.previous();
+        let leaves_tls =
+            attempt.url().scheme() != "https" && before.iter().any(|url| url.scheme() == "https");
+        if most == 0 || leaves_tls {
+            attempt.stop()
+        } else if before.len() > most {
+            attempt.error("too many redirects")
+        } else {
+            attempt.follow()
+        }
+    })
 }
 
 /// reqwest takes the process' provider of cryptography; where nobody has set one, it is ring.

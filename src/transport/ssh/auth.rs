@@ -55,15 +55,25 @@ struct Session<'a> {
     asked: bool,
     /// The public key that was taken last.
     key: Option<PublicKey>,
+    /// What was taken last.
+    by: String,
 }
 
-/// Authenticates; [`AuthError`] names everything that was tried. Gives the key that was taken, where it was a bare key.
+/// What a server let us in by.
+pub(super) struct Taken {
+    /// The key, where it was a bare key.
+    pub key: Option<PublicKey>,
+    /// In words: where it is from and its fingerprint, or that it was a password.
+    pub by: String,
+}
+
+/// Authenticates; [`AuthError`] names everything that was tried.
 pub(super) async fn authenticate(
     handle: &mut Handle<Client>,
     hop: &Hop,
     access: &Access,
     ending: &Ending,
-) -> Result<Option<PublicKey>, AuthError> {
+) -> Result<Taken, AuthError> {
     let mut session = Session {
         handle,
         hop,
@@ -74,9 +84,13 @@ pub(super) async fn authenticate(
         partial: false,
         asked: false,
         key: None,
+        by: String::new(),
     };
     if session.all_methods().await? {
-        Ok(session.key)
+        Ok(Taken {
+            key: session.key,
+            by: session.by,
+        })
     } else {
         Err(session.refused())
     }
@@ -216,7 +230,10 @@ impl Session<'_> {
     /// Whether an attempt was a success; remembers what it was.
     fn went(&mut self, attempt: Result<(), Attempt>, what: &str) -> Result<bool, AuthError> {
         let how = match attempt {
-            Ok(()) => return Ok(true),
+            Ok(()) => {
+                what.clone_into(&mut self.by);
+                return Ok(true);
+            }
             Err(Attempt::Refused) if self.partial => "taken, but not enough",
             Err(Attempt::Refused) => "refused",
             Err(Attempt::Locked) => "locked",

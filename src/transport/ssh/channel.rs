@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -9,8 +10,9 @@ use russh::client::Msg;
 use russh::{Channel, ChannelWriteHalf, Sig};
 use tokio::io::AsyncWrite;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
-use super::client::no_way;
+use super::client::{millis, no_way};
 use super::pump::{Chunks, Pump};
 use super::shell::Lease;
 use super::sudo::{self, Gate, Sudo};
@@ -66,6 +68,37 @@ pub(super) struct SshControl {
     lease: Lease,
     sudo: Sudo,
     waited: bool,
+    tally: Arc<Tally>,
+}
+
+/// What is told of a started shell with `-vv`: when, how long, how many bytes; never which.
+pub(super) struct Tally {
+    machine: String,
+    number: u64,
+    began: Instant,
+    sent: AtomicU64,
+}
+
+/// Numbers what is started, over all machines.
+static STARTED: AtomicU64 = AtomicU64::new(1);
+
+impl Tally {
+    fn begin(machine: &str) -> Self {
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(machine, number, "exec begins");
+        Self {
+            machine: machine.to_owned(),
+            number,
+            began: Instant::now(),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn end(&self, exit: Option<i32>, received: u64) {
+        let (machine, number) = (&self.machine, self.number);
+        let (sent, ms) = (self.sent.load(Ordering::Relaxed), millis(self.began));
+        tracing::debug!(machine, number, exit, sent, received, ms, "exec ended");
+    }
 }
 
 /// The output of a started shell.
@@ -87,6 +120,7 @@ impl SshControl {
         sudo: Sudo,
     ) -> (Self, Streams) {
         let (read, write) = channel.split();
+        let tally = Arc::new(Tally::begin(lease.machine()));
         let began = gate.is_none();
         let story = Arc::new(Mutex::new(Story {
             began,
@@ -107,6 +141,8 @@ impl SshControl {
             progress: said,
             gate,
             talk: Vec::new(),
+            tally: tally.clone(),
+            received: 0,
         };
         tokio::spawn(pump.run());
         let control = Self {
@@ -116,6 +152,7 @@ impl SshControl {
             lease,
             sudo,
             waited: false,
+            tally,
         };
         let streams = Streams {
             stdout: Chunks::new(stdout),
@@ -142,6 +179,7 @@ impl SshControl {
                 .as_ref()
                 .map(|write| Box::pin(write.make_writer()) as Writer),
             ended: Some(Box::pin(ended)),
+            tally: self.tally.clone(),
         }
     }
 
@@ -266,6 +304,7 @@ pub(super) struct Input {
     writer: Option<Writer>,
     /// `None` once the shell has ended.
     ended: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
+    tally: Arc<Tally>,
 }
 
 impl Input {
@@ -292,7 +331,11 @@ impl AsyncWrite for Input {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_open(context)?.poll_write(context, bytes)
+        let taken = self.poll_open(context)?.poll_write(context, bytes);
+        if let Poll::Ready(Ok(count)) = &taken {
+            self.tally.sent.fetch_add(*count as u64, Ordering::Relaxed);
+        }
+        taken
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

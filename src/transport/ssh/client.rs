@@ -10,7 +10,7 @@ use russh::keys::PublicKey;
 use russh::{Channel, ChannelOpenFailure};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Access;
 use super::handshake::{Client, Greeted, dial, shake_hands};
@@ -249,7 +249,7 @@ async fn hop(
     before: Option<Arc<Connection>>,
     access: &Access,
 ) -> Result<Connection, HostError> {
-    let mut again = true;
+    let (mut again, began) = (true, Instant::now());
     loop {
         let opened = match &before {
             None => shake_hands(hop, dial(hop, &access.timeouts).await?, access).await,
@@ -263,13 +263,22 @@ async fn hop(
                 handle,
                 ending,
                 cut,
-                key,
+                taken,
             }) => {
+                tracing::info!(
+                    machine = hop.name,
+                    user = hop.user,
+                    address = hop.address,
+                    port = hop.port,
+                    by = taken.by,
+                    ms = millis(began),
+                    "connected"
+                );
                 return Ok(Connection {
                     handle,
                     name: hop.name.clone(),
                     channel_limit: access.timeouts.channel,
-                    key,
+                    key: taken.key,
                     ending,
                     _cut: cut,
                     _before: before,
@@ -285,6 +294,11 @@ async fn hop(
             }
         }
     }
+}
+
+/// Milliseconds since then, for traces.
+pub(super) fn millis(then: Instant) -> u64 {
+    u64::try_from(then.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn no_way(transient: bool, failure: Failure) -> HostError {

@@ -3,13 +3,13 @@
 use std::sync::{Arc, PoisonError};
 
 use russh::client::{self, DisconnectReason, Handle};
-use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use russh::keys::PublicKeyOrCertificate;
 use russh::{AlgorithmKind, ChannelId, ChannelOpenFailure};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::auth::{AuthError, authenticate};
+use super::auth::{AuthError, Taken, authenticate};
 use super::client::{Ending, no_way};
 use super::route::Hop;
 use super::wire::{Cut, Prompt, Wire};
@@ -83,8 +83,8 @@ pub(super) struct Greeted {
     pub handle: Handle<Client>,
     pub ending: Arc<Ending>,
     pub cut: Cut,
-    /// See [`authenticate`].
-    pub key: Option<PublicKey>,
+    /// What it let us in by.
+    pub taken: Taken,
 }
 
 /// The SSH handshake and the login. `None`: connect again, the passphrase is known now.
@@ -110,11 +110,11 @@ where
         Err(_) => return Err(silent(hop, &access.timeouts)),
     };
     match authenticate(&mut handle, hop, access, &ending).await {
-        Ok(key) => Ok(Some(Greeted {
+        Ok(taken) => Ok(Some(Greeted {
             handle,
             ending,
             cut,
-            key,
+            taken,
         })),
         Err(AuthError::Refused(failure)) => Err(no_way(false, failure)),
         Err(AuthError::Closed(failure)) => Err(no_way(true, failure)),

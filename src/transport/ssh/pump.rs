@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::channel::{Progress, Story, lock};
+use super::channel::{Progress, Story, Tally, lock};
 use super::sudo::Gate;
 
 /// After the exit status, so long may output still come before the channel counts as ended. Something left behind may
@@ -36,6 +36,9 @@ pub(super) struct Pump {
     /// Until the program began.
     pub gate: Option<Gate>,
     pub talk: Vec<u8>,
+    pub tally: Arc<Tally>,
+    /// Bytes of output and standard error.
+    pub received: u64,
 }
 
 impl Pump {
@@ -59,7 +62,12 @@ impl Pump {
                 Some(message) => exited |= self.take(message).await,
             }
         }
-        lock(&self.story).closed = true;
+        let exit = {
+            let mut story = lock(&self.story);
+            story.closed = true;
+            story.exit
+        };
+        self.tally.end(exit, self.received);
         self.progress.send_if_modified(|now| {
             let news = *now != Progress::Wrong;
             if news {
@@ -71,6 +79,9 @@ impl Pump {
 
     /// Whether the shell has exited.
     async fn take(&mut self, message: ChannelMsg) -> bool {
+        if let ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } = &message {
+            self.received += data.len() as u64;
+        }
         match message {
             ChannelMsg::Data { data } => give(&mut self.out, data).await,
             ChannelMsg::ExtendedData { data, ext: STDERR } => match self.gate.take() {

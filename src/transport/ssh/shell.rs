@@ -119,6 +119,10 @@ impl SshShell {
             Some(line) if !line.connection.is_closed() => return Ok(line.clone()),
             before => before.is_some(),
         };
+        let machine = &self.who.machine;
+        if before {
+            tracing::debug!(machine, "connecting again");
+        }
         let mut pauses = RECONNECT.iter().filter(|_| before);
         let connection = loop {
             let ahead = match before {
@@ -133,7 +137,10 @@ impl SshShell {
                 Ok(connection) => break connection,
                 Err(error) if error.kind == (HostErrorKind::Unreachable { transient: true }) => {
                     match pauses.next() {
-                        Some(pause) => sleep(*pause).await,
+                        Some(pause) => {
+                            tracing::debug!(machine, %error, "no connection; trying again");
+                            sleep(*pause).await;
+                        }
                         None => return Err(error),
                     }
                 }

@@ -60,36 +60,38 @@ fn argument(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Strin
 
 /// Whether a text matches a pattern of `*` (any characters) and `?` (one).
 pub fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
+    wild(pattern, text, |pattern, c| match pattern {
+        ['?', ..] => Some(1),
+        [first, ..] => (*first == c).then_some(1),
+        [] => None,
+    })
+}
+
+/// Whether a text matches a pattern in which `*` stands for any characters. `one` says how much of the rest of a pattern a
+/// character takes; `None` where it does not match.
+fn wild(pattern: &str, text: &str, one: impl Fn(&[char], char) -> Option<usize>) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let text: Vec<char> = text.chars().collect();
     let (mut p, mut t) = (0, 0);
     // Where to go on when the last `*` takes one character more.
     let mut back: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                back = Some((p + 1, t));
-                p += 1;
-            }
-            Some(c) if *c == '?' || text.get(t) == Some(c) => {
-                p += 1;
-                t += 1;
-            }
-            _ => match back {
-                Some((after, from)) => {
-                    back = Some((after, from + 1));
-                    p = after;
-                    t = from + 1;
-                }
-                None => return false,
-            },
+    while let Some(c) = text.get(t) {
+        let rest = pattern.get(p..).unwrap_or_default();
+        if rest.first() == Some(&'*') {
+            back = Some((p + 1, t));
+            p += 1;
+        } else if let Some(used) = one(rest, *c) {
+            p += used;
+            t += 1;
+        } else if let Some((after, from)) = back {
+            back = Some((after, from + 1));
+            (p, t) = (after, from + 1);
+        } else {
+            return false;
         }
     }
-    pattern
-        .get(p..)
-        .unwrap_or_default()
-        .iter()
-        .all(|c| *c == '*')
+    let rest = pattern.get(p..).unwrap_or_default();
+    rest.iter().all(|c| *c == '*')
 }
 
 /// Whether a text matches a list of patterns, of which none with `!` in front may match. `Some(false)`: one did.
@@ -110,39 +112,7 @@ pub fn glob_matches(pattern: &str, name: &str) -> bool {
     if name.starts_with('.') && !pattern.starts_with('.') {
         return false;
     }
-    let (pattern, name): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), name.chars().collect());
-    let (mut p, mut n) = (0, 0);
-    let mut back: Option<(usize, usize)> = None;
-    while n < name.len() {
-        let (Some(rest), Some(c)) = (pattern.get(p..), name.get(n)) else {
-            return false;
-        };
-        if rest.first() == Some(&'*') {
-            back = Some((p + 1, n));
-            p += 1;
-            continue;
-        }
-        match one(rest, *c) {
-            Some(used) => {
-                p += used;
-                n += 1;
-            }
-            None => match back {
-                Some((after, from)) => {
-                    back = Some((after, from + 1));
-                    p = after;
-                    n = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern
-        .get(p..)
-        .unwrap_or_default()
-        .iter()
-        .all(|c| *c == '*')
+    wild(pattern, name, one)
 }
 
 /// How much of a pattern one character takes; `None` where it does not match.
