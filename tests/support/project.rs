@@ -36,11 +36,11 @@ impl Project {
     }
 
     pub fn path(&self) -> PathBuf {
-        self.folder.path().join("project")
+        self.home().join("project")
     }
 
     pub fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+        self.home().join("state")
     }
 
     /// The home of the user who runs it.
