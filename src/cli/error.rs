@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::journal::{JournalError, JournalErrorKind};
 use crate::model::outcome::{ExitCode, Failure};
+use crate::model::redact::Redactor;
 use crate::report::text::harmless_lines;
 
 /// What sort of failure it is.
@@ -125,6 +126,18 @@ impl CliError {
     pub fn below(mut self, text: impl Into<String>) -> Self {
         self.before = text.into();
         self
+    }
+
+    /// Without secrets. Here, where values are still as they were: to show them makes other characters of some.
+    #[must_use]
+    pub fn without(&self, redactor: &Redactor) -> Self {
+        let mut clean = self.clone();
+        redactor.string(&mut clean.before);
+        redactor.string(&mut clean.what);
+        redactor.lines(&mut clean.evidence);
+        let others = clean.causes.iter_mut().chain(&mut clean.hints);
+        others.for_each(|text| redactor.string(text));
+        clean
     }
 
     /// What sort of failure it is.

@@ -9,6 +9,7 @@ pub mod error;
 pub mod exec;
 pub mod files;
 pub mod graph;
+pub mod guard;
 pub mod hosts;
 pub mod init;
 pub mod lab;
@@ -29,6 +30,7 @@ pub mod schema;
 pub mod secrets;
 pub mod session;
 pub mod unlock;
+pub mod vault;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -37,10 +39,12 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::model::outcome::ExitCode;
+use crate::model::redact::Redactor;
 use crate::report;
 
 use environment::Environment;
 use error::{CliError, Kind};
+use guard::Guarded;
 use output::{Format, Output};
 
 /// Bootstrap bare-metal nodes: a resumable graph of steps
@@ -92,7 +96,7 @@ When several hold, the first of 130, 5, 2, 1, 3, 4 counts.
 
 Environment:
   HMCO_BOOT_STATE_DIR   where runs are recorded (see --state-dir)
-  HMCO_BOOT_IDENTITY    file with the private key that opens secrets (see secrets --identity)
+  HMCO_BOOT_IDENTITY    your private key for secrets (see --identity)
   HMCO_MIRROR           folders with pinned files (see --mirror), with colons between
   HTTPS_PROXY, NO_PROXY  proxies for what this machine fetches itself
   NO_COLOR              no colour
@@ -237,7 +241,11 @@ pub async fn dispatch(
     output: &mut Output,
 ) -> Result<ExitCode, CliError> {
     output.set_format(cli.globals.output);
-    trace_to_stderr(cli.globals.verbose, output.error_colour());
+    trace_to_stderr(
+        cli.globals.verbose,
+        output.error_colour(),
+        output.redactor(),
+    );
     let mut context = Context {
         env,
         cwd,
@@ -253,7 +261,7 @@ pub async fn dispatch(
         Command::Init(args) => init::run(&args, context),
         Command::Check(args) => check::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),
-        Command::Graph(args) => graph::run(&args, context),
+        Command::Graph(args) => graph::run(&args, context).await,
         Command::Plan(args) => plan::run(&args, context).await,
         Command::Run(args) => run::run(&args, context).await,
         Command::Exec(args) => exec::run(&args, context).await,
@@ -270,15 +278,16 @@ pub async fn dispatch(
 }
 
 /// Diagnostics of the program itself, for `-v`: never part of what a command says.
-fn trace_to_stderr(verbose: u8, colour: bool) {
+fn trace_to_stderr(verbose: u8, colour: bool, redactor: &Redactor) {
     let level = match verbose {
         0 => return,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
+    let redactor = redactor.clone();
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(move || Guarded::new(Box::new(std::io::stderr()), &redactor))
         .with_ansi(colour)
         .with_max_level(level)
         .with_target(false)

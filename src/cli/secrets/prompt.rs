@@ -10,6 +10,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use age::secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -22,10 +23,12 @@ use crate::secrets::identity::Ask;
 const PATIENCE: u32 = 90;
 
 /// Asks whoever is there.
+#[derive(Clone)]
 pub struct Asking {
     way: Way,
 }
 
+#[derive(Clone, Copy)]
 enum Way {
     Terminal,
     Pinentry,
@@ -92,6 +95,9 @@ pub fn has_terminal() -> bool {
 
 /// Asks at the terminal, without echo.
 pub fn hidden(prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    /// One question at a time: identities are asked for while connections are made, which may ask for keys.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     match rpassword::prompt_password(prompt) {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(error) => Err(Failure::new("there is no answer at the terminal")
