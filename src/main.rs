@@ -6,13 +6,23 @@ use std::process::ExitCode;
 use hmco_boot::cli::environment::ProcessEnvironment;
 use hmco_boot::cli::error::CliError;
 use hmco_boot::cli::output::Output;
-use hmco_boot::cli::{dispatch, parse};
+use hmco_boot::cli::{dispatch, guard, parse};
 use hmco_boot::model::outcome;
+use hmco_boot::model::redact::Redactor;
 
 fn main() -> ExitCode {
-    let mut output = Output::process(&ProcessEnvironment);
-    let code = command(&mut output).unwrap_or_else(|error| output.report(&error));
-    ExitCode::from(code.number())
+    let redactor = Redactor::default();
+    guard::leave_no_dump();
+    guard::tame_panics(&redactor);
+    let mut output = Output::process(&ProcessEnvironment, &redactor);
+    let code = command(&mut output).map_or_else(
+        |error| {
+            output.report(&error);
+            error.number()
+        },
+        outcome::ExitCode::number,
+    );
+    ExitCode::from(code)
 }
 
 fn command(output: &mut Output) -> Result<outcome::ExitCode, CliError> {

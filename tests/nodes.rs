@@ -14,6 +14,10 @@
     reason = "a test may stop at the first surprise, starts processes, and looks at files"
 )]
 
+#[path = "support/canary.rs"]
+mod canary;
+#[path = "nodes/canary.rs"]
+mod canary_on_nodes;
 #[path = "nodes/disks.rs"]
 mod disks;
 #[path = "nodes/locks.rs"]
@@ -26,6 +30,8 @@ mod reach;
 mod restarts;
 #[path = "nodes/rig.rs"]
 mod rig;
+#[path = "support/secrets.rs"]
+mod secrets;
 #[path = "nodes/services.rs"]
 mod services;
 #[path = "nodes/stops.rs"]

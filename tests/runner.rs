@@ -213,6 +213,7 @@ impl Rig {
         };
         let locks = RunLocks::new((self.local)(), hosts.clone(), claim);
         let seams = Seams {
+            redactor: hmco_boot::model::redact::Redactor::default(),
             hosts,
             locks: Some(Arc::new(locks)),
             journal: Some(self.journal.clone()),

@@ -6,11 +6,17 @@ use serde_json::{Value as Json, json};
 
 use super::error::CliError;
 use super::output::Format;
+use super::reach::BecomeArgs;
+use super::secrets::identity::IdentityArgs;
+use super::vault::Vault;
 use super::{Context, project, session};
 use crate::config::diagnostic;
 use crate::config::project::{Loaded, Options, Origin};
+use crate::model::id::Target;
+use crate::model::inventory::Inventory;
 use crate::model::mistake::{Mistake, Severity};
 use crate::model::outcome::ExitCode;
+use crate::model::value::Span;
 use crate::report::text::count;
 
 /// Arguments of `check`.
@@ -27,7 +33,9 @@ pub struct Args {}
 /// Reports the mistakes.
 pub fn run(_args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
     let mut loaded = everything(context);
-    loaded.iter_mut().for_each(plan_all);
+    loaded
+        .iter_mut()
+        .for_each(|loaded| plan_all(loaded, context));
     let mut seen = BTreeSet::new();
     let (mut drawn, mut found, mut list) = (String::new(), Vec::new(), Vec::new());
     for loaded in &loaded {
@@ -100,23 +108,69 @@ fn everything(context: &Context<'_>) -> Vec<Loaded> {
 }
 
 /// Adds what only shows when the project's own playbooks are planned: `check` must not be content with what `plan` refuses.
-fn plan_all(loaded: &mut Loaded) {
+fn plan_all(loaded: &mut Loaded, context: &Context<'_>) {
     if loaded.has_errors() {
         return;
     }
     let read = loaded.as_far_as_read();
-    let Some(inventory) = &read.inventory else {
+    let (Some(inventory), Some(root)) = (&read.inventory, &read.root) else {
         return;
     };
+    // Only names are looked at.
+    let vault = Vault::of(root, &IdentityArgs::default(), context);
     let own = |path: &&String| read.origins.get(*path) != Some(&Origin::Shipped);
-    let found: Vec<Mistake> = read
+    let mut found = passwords(loaded, inventory, &vault);
+    let planned = read
         .playbooks
         .keys()
         .filter(own)
         .filter_map(|path| read.playbooks.get(path))
-        .flat_map(|playbook| session::mistakes_of_plan(read, inventory, playbook))
-        .collect();
+        .flat_map(|playbook| session::mistakes_of_plan(read, inventory, playbook, &vault));
+    found.extend(planned);
     loaded.mistakes.extend(found);
+}
+
+/// Secrets that an inventory names for sudo and that there are not.
+fn passwords(loaded: &Loaded, inventory: &Inventory, vault: &Vault) -> Vec<Mistake> {
+    let targets = inventory.nodes.iter();
+    let targets: Vec<Target> = targets
+        .map(|node| Target::Node(node.name.clone()))
+        .collect();
+    let wanted = BecomeArgs::default().secrets(inventory, &targets);
+    let mistake = |(name, node): (String, String)| {
+        let failure = vault.expect(&name).err()?;
+        let what = format!("the secret `{name}`, sudo's password on {node}, cannot be read");
+        let hint = failure.hint.unwrap_or(failure.message);
+        Some(match place(loaded, inventory, &name) {
+            Some(span) => Mistake::error("unknown-secret", span, what).hint(hint),
+            None => Mistake {
+                code: "unknown-secret",
+                severity: Severity::Error,
+                message: what,
+                span: None,
+                label: String::new(),
+                related: Vec::new(),
+                hint: Some(hint),
+            },
+        })
+    };
+    wanted.into_iter().filter_map(mistake).collect()
+}
+
+/// Where the inventory says so.
+fn place(loaded: &Loaded, inventory: &Inventory, name: &str) -> Option<Span> {
+    let mut sources = loaded.sources.iter();
+    let (file, source) = sources.find(|(_, source)| source.name() == inventory.file)?;
+    let mut start = 0;
+    for line in source.text().split_inclusive('\n') {
+        let quoted = [format!("\"{name}\""), format!("'{name}'")];
+        let found = quoted.iter().find_map(|quoted| line.find(quoted));
+        if let Some(at) = found.filter(|_| line.contains("become_password")) {
+            return Some(Span::new(file, start + at..start + at + name.len() + 2));
+        }
+        start += line.len();
+    }
+    None
 }
 
 fn as_json(loaded: &Loaded, mistake: &Mistake) -> Json {

@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::journal::{JournalError, JournalErrorKind};
 use crate::model::outcome::{ExitCode, Failure};
+use crate::model::redact::Redactor;
 use crate::report::commands::Commands;
 use crate::report::text::harmless_lines;
 
@@ -29,6 +30,8 @@ pub enum Kind {
     Told,
     /// Whoever read our standard output went away, as `head` does: the end of the work, not a failure.
     OutputClosed,
+    /// A command that was run for the user ended with this status, and said itself what there is to say.
+    Passed(u8),
 }
 
 /// A failure as a person meets it.
@@ -70,6 +73,11 @@ impl CliError {
     /// The command or the project's files are wrong.
     pub fn usage(what: impl Into<String>) -> Self {
         Self::new(Kind::Usage, what)
+    }
+
+    /// A command that was run for the user ended with this status.
+    pub fn passed(status: u8) -> Self {
+        Self::new(Kind::Passed(status), "the command failed")
     }
 
     /// A failure that a lower layer already put in words.
@@ -133,6 +141,18 @@ impl CliError {
         }
     }
 
+    /// Without secrets. Here, where values are still as they were: to show them makes other characters of some.
+    #[must_use]
+    pub fn without(&self, redactor: &Redactor) -> Self {
+        let mut clean = self.clone();
+        redactor.string(&mut clean.before);
+        redactor.string(&mut clean.what);
+        redactor.lines(&mut clean.evidence);
+        let others = clean.causes.iter_mut().chain(&mut clean.hints);
+        others.for_each(|text| redactor.string(text));
+        clean
+    }
+
     /// What sort of failure it is.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -141,7 +161,7 @@ impl CliError {
     /// The exit code it asks for.
     pub fn exit(&self) -> ExitCode {
         match self.kind {
-            Kind::Failed => ExitCode::Failed,
+            Kind::Failed | Kind::Passed(_) => ExitCode::Failed,
             Kind::Usage | Kind::Told => ExitCode::Usage,
             Kind::Unreachable => ExitCode::Unreachable,
             Kind::Locked => ExitCode::Locked,
@@ -150,9 +170,17 @@ impl CliError {
         }
     }
 
+    /// The number to exit with: that of [`CliError::exit`], or the one of a command that was run for the user.
+    pub fn number(&self) -> u8 {
+        match self.kind {
+            Kind::Passed(status) => status,
+            _ => self.exit().number(),
+        }
+    }
+
     /// The whole text to show; empty where there is nothing to say.
     pub fn render(&self, colour: bool) -> String {
-        if matches!(self.kind, Kind::OutputClosed | Kind::Told) {
+        if matches!(self.kind, Kind::OutputClosed | Kind::Told | Kind::Passed(_)) {
             return String::new();
         }
         let mut text = self.before.clone();

@@ -12,6 +12,7 @@ use super::output::{Format, Output};
 use super::reach::BecomeArgs;
 use super::run::{How, Ready};
 use super::session::{self, Session};
+use super::vault;
 use crate::engine::runner::{Ended, Observer};
 use crate::engine::scheduler::Scheduler;
 use crate::facts::fact::FactValue;
@@ -90,13 +91,19 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let plan = |inventory: &Inventory, fingerprinter: &Fingerprinter| {
         plan(&adhoc, &args.selector, inventory, fingerprinter)
     };
-    let session = Session::without_playbook(context, label.clone(), arguments, plan)?;
+    let mut session =
+        Session::without_playbook(context, &args.become_root, label.clone(), arguments, plan)?;
     let how = How {
         command: label,
         become_root: args.become_root.clone(),
         ..How::default()
     };
-    let ready = Ready::new(&session, how, context)?;
+    let ready = Ready::new(&mut session, how, context).await?;
+    let words = args
+        .command
+        .iter()
+        .map(|word| ("the command", word.as_str()));
+    vault::refuse_values(context.output.redactor(), words)?;
     let mut shown = Shown::new(&session.plan, context.output, args.read_only);
     let (ended, held) = ready.run(&session, &mut shown).await;
     let Shown { failed, locked, .. } = shown;

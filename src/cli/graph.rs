@@ -43,8 +43,8 @@ pub enum GraphFormat {
 }
 
 /// Draws the graph.
-pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
-    let session = Session::open(&args.plan, context)?;
+pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+    let session = Session::open(&args.plan, None, context).await?;
     let view = view(&session.plan);
     let text = match args.format {
         GraphFormat::Text if context.output.format() == Format::Json => {

@@ -9,6 +9,7 @@ pub mod error;
 pub mod exec;
 pub mod files;
 pub mod graph;
+pub mod guard;
 pub mod hosts;
 pub mod init;
 pub mod lab;
@@ -26,9 +27,11 @@ pub mod resume;
 pub mod run;
 pub mod runs;
 pub mod schema;
+pub mod secrets;
 pub mod session;
 pub mod trace;
 pub mod unlock;
+pub mod vault;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -36,11 +39,13 @@ use std::path::PathBuf;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::model::outcome::ExitCode;
+use crate::model::redact::Redactor;
 use crate::report;
 use crate::report::commands::Commands;
 
 use environment::Environment;
 use error::{CliError, Kind};
+use guard::Guarded;
 use output::{Format, Output};
 
 /// Bootstrap bare-metal nodes: a resumable graph of steps
@@ -92,6 +97,7 @@ When several hold, the first of 130, 5, 2, 1, 3, 4 counts.
 
 Environment:
   HMCO_BOOT_STATE_DIR   where runs are recorded (see --state-dir)
+  HMCO_BOOT_IDENTITY    your private key for secrets (see --identity)
   HMCO_MIRROR           folders with pinned files (see --mirror), with colons between
   HTTPS_PROXY, NO_PROXY  proxies for what this machine fetches itself
   NO_COLOR              no colour
@@ -158,6 +164,8 @@ pub enum Command {
     Lab(lab::Args),
     /// Look at what is fetched by URL, and pin what its bytes must be
     Pins(pins::Args),
+    /// Keep secrets encrypted in the project, and say who reads them
+    Secrets(secrets::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -241,7 +249,11 @@ pub async fn dispatch(
         globals.project.as_deref(),
         globals.state_dir.as_deref(),
     ));
-    trace_to_stderr(cli.globals.verbose, output.error_colour());
+    trace_to_stderr(
+        cli.globals.verbose,
+        output.error_colour(),
+        output.redactor(),
+    );
     let mut context = Context {
         env,
         cwd,
@@ -249,6 +261,7 @@ pub async fn dispatch(
         output,
     };
     let context = &mut context;
+    secrets::tmpfs::sweep(env);
     if !matches!(cli.command, Command::Init(_)) {
         project::expect_folder(context)?;
     }
@@ -256,7 +269,7 @@ pub async fn dispatch(
         Command::Init(args) => init::run(&args, context),
         Command::Check(args) => check::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),
-        Command::Graph(args) => graph::run(&args, context),
+        Command::Graph(args) => graph::run(&args, context).await,
         Command::Plan(args) => plan::run(&args, context).await,
         Command::Run(args) => run::run(&args, context).await,
         Command::Exec(args) => exec::run(&args, context).await,
@@ -266,21 +279,23 @@ pub async fn dispatch(
         Command::Playbooks(args) => playbooks::run(&args, context),
         Command::Lab(args) => lab::run(&args, context).await,
         Command::Pins(args) => pins::run(&args, context).await,
+        Command::Secrets(args) => secrets::run(&args, context).await,
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),
     }
 }
 
 /// Diagnostics of the program itself, for `-v`: never part of what a command says.
-fn trace_to_stderr(verbose: u8, colour: bool) {
+fn trace_to_stderr(verbose: u8, colour: bool, redactor: &Redactor) {
     let Some(filter) = trace::filter(verbose) else {
         return;
     };
     if verbose > 2 {
         trace::listen_to_library();
     }
+    let redactor = redactor.clone();
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(move || Guarded::new(Box::new(std::io::stderr()), &redactor))
         .with_ansi(colour)
         .with_env_filter(filter)
         .with_target(false)

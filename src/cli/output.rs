@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::environment::Environment;
 use super::error::{CliError, HINT, WARNING, painted};
+use super::guard::Guarded;
 use crate::model::outcome::ExitCode;
+use crate::model::redact::Redactor;
 use crate::report::commands::Commands;
 use crate::report::json::to_json;
 use crate::report::style::{ColourMode, Line};
@@ -31,7 +33,7 @@ pub enum Format {
 
 /// One of the two streams.
 struct Stream {
-    writer: Box<dyn Write + Send>,
+    writer: Guarded,
     /// It is a terminal that can draw over what it shows.
     terminal: bool,
     /// Colour may be used on it.
@@ -50,23 +52,24 @@ pub struct Output {
     unicode: bool,
     format: Format,
     commands: Commands,
+    redactor: Redactor,
 }
 
 impl Output {
-    /// The streams of this process.
-    pub fn process(env: &dyn Environment) -> Self {
+    /// The streams of this process; what the redactor knows does not show on them.
+    pub fn process(env: &dyn Environment, redactor: &Redactor) -> Self {
         let (out, err) = (io::stdout(), io::stderr());
         let (out_tty, err_tty) = (out.is_terminal(), err.is_terminal());
         let dumb = env.var("TERM").is_some_and(|term| term == "dumb");
         let size = (out_tty || err_tty).then(terminal_size::terminal_size);
         Self {
             stdout: Stream {
-                writer: Box::new(out),
+                writer: Guarded::new(Box::new(out), redactor),
                 terminal: out_tty && !dumb,
                 colour: colour(env, out_tty),
             },
             stderr: Stream {
-                writer: Box::new(err),
+                writer: Guarded::new(Box::new(err), redactor),
                 terminal: err_tty && !dumb,
                 colour: colour(env, err_tty),
             },
@@ -75,14 +78,16 @@ impl Output {
             unicode: unicode(env),
             format: Format::default(),
             commands: Commands::default(),
+            redactor: redactor.clone(),
         }
     }
 
     /// Two writers that are no terminals, for tests.
     #[doc(hidden)]
     pub fn to_writers(stdout: Box<dyn Write + Send>, stderr: Box<dyn Write + Send>) -> Self {
+        let redactor = Redactor::default();
         let stream = |writer| Stream {
-            writer,
+            writer: Guarded::new(writer, &redactor),
             terminal: false,
             colour: false,
         };
@@ -94,12 +99,19 @@ impl Output {
             unicode: false,
             format: Format::default(),
             commands: Commands::default(),
+            redactor: redactor.clone(),
         }
+    }
+
+    /// What takes secrets out of all that is said: one for the whole process.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// Takes `--output` into account.
     pub fn set_format(&mut self, format: Format) {
         self.format = format;
+        self.stdout.writer.set_json(format == Format::Json);
         if format == Format::Json {
             self.stdout.colour = false;
         }
@@ -176,7 +188,7 @@ impl Output {
 
     /// Standard output for a reporter. Errors are the reporter's to handle: [`CliError::from_output`].
     pub fn writer(&mut self) -> &mut (dyn Write + Send) {
-        &mut *self.stdout.writer
+        &mut self.stdout.writer
     }
 
     /// Writes what the command was asked for to standard output.
@@ -186,6 +198,25 @@ impl Output {
             .write_all(text.as_bytes())
             .and_then(|()| writer.flush())
             .map_err(|error| CliError::from_output(&error))
+    }
+
+    /// Writes a secret to standard output, as it is: for whoever asked for that very value. Nothing that hides secrets
+    /// in other outputs may stand in between.
+    pub fn data_secret(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        let writer = self.stdout.writer.unguarded();
+        writer
+            .write_all(bytes)
+            .and_then(|()| writer.flush())
+            .map_err(|error| CliError::from_output(&error))
+    }
+
+    /// Shows a secret that was made just now, as it is, on standard error: it is to be written down.
+    pub fn talk_secret(&mut self, text: &str) {
+        let writer = self.stderr.writer.unguarded();
+        writer
+            .write_all(text.as_bytes())
+            .and_then(|()| writer.flush())
+            .ok();
     }
 
     /// Writes a value as one line of JSON to standard output: `{"v":1,"type":KIND,...}`, as the lines of a run are.
@@ -230,7 +261,8 @@ impl Output {
 
     /// Shows the error that ended the command; gives the exit code.
     pub fn report(&mut self, error: &CliError) -> ExitCode {
-        let text = error.completed(&self.commands).render(self.stderr.colour);
+        let error = error.without(&self.redactor).completed(&self.commands);
+        let text = error.render(self.stderr.colour);
         self.talk(&text);
         error.exit()
     }

@@ -16,6 +16,7 @@ use crate::engine::runner::{self, Seams};
 use crate::engine::scheduler::{Mode, Options, Preview, Scheduler};
 use crate::model::id::KindName;
 use crate::model::outcome::{ExitCode, Failure, Outcome};
+use crate::model::redact::Redactor;
 use crate::plan::saved::{SAVED_VERSION, SavedDecision, SavedPlan, binding_facts};
 use crate::report::plan::{PlanDecision, PlanEntry, PlanView};
 
@@ -45,10 +46,10 @@ pub struct Args {
 
 /// Shows what a run would do.
 pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
-    let session = Session::open(&args.plan, context)?;
+    let mut session = Session::open(&args.plan, Some(&args.become_root), context).await?;
     let clock = SystemClock::new();
     let run = session::new_run_id(&clock)?;
-    let machines = session.machines(&args.become_root, context)?;
+    let machines = session.machines(&args.become_root, context).await?;
     let seams = Seams {
         hosts: machines.clone(),
         locks: None,
@@ -56,6 +57,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         confirm: Arc::new(live::Terminal),
         clock: Arc::new(clock),
         cancel: live::signals()?,
+        redactor: context.output.redactor().clone(),
     };
     let options = Options {
         mode: Mode::Preview,
@@ -72,7 +74,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     .await
     .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
     session.keep_digests(&machines, context);
-    let view = view(&session, &ended.scheduler);
+    let view = view(&session, &ended.scheduler, context.output.redactor());
     if let Some(path) = &args.out {
         save(&session, &ended.scheduler, &view, &context.cwd.join(path))?;
     }
@@ -108,21 +110,30 @@ fn show(view: &PlanView, context: &mut Context<'_>) -> Result<(), CliError> {
     context.output.lines(&lines)
 }
 
-fn view(session: &Session, scheduler: &Scheduler) -> PlanView {
+fn view(session: &Session, scheduler: &Scheduler, redactor: &Redactor) -> PlanView {
     let mut unreachable = BTreeMap::new();
     let mut entries = Vec::new();
     for pair in &session.plan.pairs {
         let outcome = scheduler.outcome(pair.id);
         if let Some(Outcome::Unreachable(failure)) = outcome {
-            unreachable.insert(pair.target.to_string(), failure.clone());
+            let mut failure = failure.clone();
+            redactor.failure(&mut failure);
+            unreachable.insert(pair.target.to_string(), failure);
         }
-        let decision = match (scheduler.preview(pair.id), outcome) {
+        let mut decision = match (scheduler.preview(pair.id), outcome) {
             (Some(Preview::Unchanged), _) => PlanDecision::Unchanged,
             (Some(Preview::Drift(diff)), _) => PlanDecision::Drift(diff.clone()),
             (Some(Preview::Later(reason)), _) => PlanDecision::Later(reason.clone()),
             (None, Some(Outcome::Skipped(reason))) => PlanDecision::Skipped(reason.clone()),
             (None, outcome) => PlanDecision::Error(undecided(outcome)),
         };
+        // A preview has no events: this is where what it found becomes final.
+        match &mut decision {
+            PlanDecision::Drift(diff) => redactor.diff(diff),
+            PlanDecision::Later(text) | PlanDecision::Skipped(text) => redactor.string(text),
+            PlanDecision::Error(failure) => redactor.failure(failure),
+            PlanDecision::Unchanged => {}
+        }
         let (step, target, kind) = (
             pair.step.clone(),
             pair.target.clone(),

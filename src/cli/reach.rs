@@ -1,11 +1,15 @@
 //! How commands reach nodes over SSH: the caller's ssh_config, keys and environment, and the password of sudo.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Context;
 use super::error::{CliError, Kind};
-use crate::model::id::Target;
+use super::secrets::identity::IdentityArgs;
+use super::secrets::prompt;
+use super::vault::Vault;
+use crate::model::id::{NodeName, Target};
 use crate::model::inventory::{Connection, Inventory, Ssh};
 use crate::model::outcome::Failure;
 use crate::transport::machines::SshWays;
@@ -22,35 +26,139 @@ pub struct BecomeArgs {
     /// Read the password of sudo from the first line of standard input
     #[arg(long, conflicts_with = "ask_become_pass")]
     pub become_pass_stdin: bool,
+    /// Whose secrets: the password of sudo may be one.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
 }
 
-/// The ways to the nodes of an inventory whose project is in `root`. Asks for sudo's password where the arguments say so,
-/// and warns of what ssh_config says about one of the `targets` and is not done.
-pub fn ways(
-    inventory: &Inventory,
-    root: &Path,
-    targets: &[Target],
-    arguments: &BecomeArgs,
-    context: &mut Context<'_>,
-) -> Result<SshWays, CliError> {
-    let env = context.env;
-    let variable = |name: &str| env.var(name).and_then(|value| value.into_string().ok());
-    let resolver = Resolver::load(inventory, root, environment(context), &variable)
-        .map_err(|failure| CliError::from_failure(Kind::Usage, &failure))?;
-    for node in &inventory.nodes {
-        if let Connection::Ssh(ssh) = &node.connection
-            && targets.contains(&Target::Node(node.name.clone()))
-            && let Ok(route) = resolver.route(&node.name, ssh)
-        {
-            warn_unsupported(node.name.as_str(), &route, context);
+impl BecomeArgs {
+    /// The secrets that hold sudo's passwords of these targets, each with a node that wants it; none where another
+    /// password is given.
+    pub fn secrets(&self, inventory: &Inventory, targets: &[Target]) -> BTreeMap<String, String> {
+        if self.ask_become_pass || self.become_pass_stdin {
+            return BTreeMap::new();
+        }
+        let nodes = inventory.nodes.iter();
+        nodes
+            .filter(|node| targets.contains(&Target::Node(node.name.clone())))
+            .filter_map(|node| match &node.connection {
+                Connection::Ssh(ssh) if ssh.become_root => {
+                    Some((ssh.become_password.clone()?, node.name.to_string()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// The ways to the nodes of an inventory, before it is known how to become root there.
+#[derive(Clone)]
+pub struct Roads {
+    resolver: Arc<Resolver>,
+    access: Arc<Access>,
+}
+
+impl Roads {
+    /// Those of an inventory whose project is in `root`. Warns of what ssh_config says about one of the `targets` and is
+    /// not done.
+    pub fn of(
+        inventory: &Inventory,
+        root: &Path,
+        targets: &[Target],
+        context: &mut Context<'_>,
+    ) -> Result<Self, CliError> {
+        let env = context.env;
+        let variable = |name: &str| env.var(name).and_then(|value| value.into_string().ok());
+        let resolver = Resolver::load(inventory, root, environment(context), &variable)
+            .map_err(|failure| CliError::from_failure(Kind::Usage, &failure))?;
+        let roads = Self {
+            resolver: Arc::new(resolver),
+            access: Arc::new(Access::new(Timeouts::default(), Arc::new(keyring()))),
+        };
+        for (node, route) in roads.routes(inventory, targets) {
+            warn_unsupported(node.as_str(), &route, context);
+        }
+        Ok(roads)
+    }
+
+    fn routes<'i>(
+        &self,
+        inventory: &'i Inventory,
+        targets: &[Target],
+    ) -> Vec<(&'i NodeName, Route)> {
+        let nodes = inventory.nodes.iter();
+        nodes
+            .filter(|node| targets.contains(&Target::Node(node.name.clone())))
+            .filter_map(|node| match &node.connection {
+                Connection::Ssh(ssh) => {
+                    Some((&node.name, self.resolver.route(&node.name, ssh).ok()?))
+                }
+                Connection::Local { .. } => None,
+            })
+            .collect()
+    }
+
+    /// Connects to these targets already: there is other work until something is asked of them.
+    pub fn ahead(&self, inventory: &Inventory, targets: &[Target]) {
+        for (_, route) in self.routes(inventory, targets) {
+            self.access.connect_ahead(&route);
         }
     }
-    let password = become_password(arguments)?;
+}
+
+/// The ways to the `targets` of an inventory, root's powers included: asks for sudo's password where the arguments say so,
+/// and takes it from the secrets where the inventory says so.
+pub async fn ways(
+    inventory: &Inventory,
+    roads: Roads,
+    targets: &[Target],
+    arguments: &BecomeArgs,
+    vault: &mut Vault,
+    context: &mut Context<'_>,
+) -> Result<SshWays, CliError> {
+    let wanted = arguments.secrets(inventory, targets);
+    expect(vault, &wanted)?;
+    let names: BTreeSet<String> = wanted.into_keys().collect();
+    vault.open(&names, context.output).await?;
+    let mut passwords = BTreeMap::new();
+    for name in names {
+        let password = vault
+            .password(&name)
+            .map_err(|failure| CliError::from_failure(Kind::Usage, &failure))?;
+        passwords.insert(name, password);
+    }
+    let redactor = context.output.redactor();
+    let given = become_password(arguments)?;
+    if let Some(password) = &given {
+        redactor.register("", password.expose().as_bytes());
+    }
+    let Roads { resolver, access } = roads;
     Ok(SshWays {
         route: Box::new(move |node, ssh| resolver.route(node, ssh)),
-        sudo: Box::new(move |node, ssh, route| sudo(node.as_str(), ssh, route, password.as_ref())),
-        access: Arc::new(Access::new(Timeouts::default(), Arc::new(keyring()))),
+        sudo: Box::new(move |node, ssh, route| {
+            let secret = ssh.become_password.as_ref();
+            let secret = secret.and_then(|name| passwords.get(name));
+            sudo(node.as_str(), ssh, route, given.as_ref().or(secret))
+        }),
+        access,
     })
+}
+
+/// Refuses passwords of sudo that are in no secret.
+pub fn expect(vault: &Vault, wanted: &BTreeMap<String, String>) -> Result<(), CliError> {
+    for (name, node) in wanted {
+        if let Err(failure) = vault.expect(name) {
+            let what = format!(
+                "sudo on {node} wants the secret `{name}` (`become_password` in the inventory): {}",
+                failure.message
+            );
+            let hints = failure.hint.into_iter();
+            return Err(hints
+                .fold(CliError::usage(what), CliError::hint)
+                .hint("or give the password with `--ask-become-pass`"));
+        }
+    }
+    Ok(())
 }
 
 /// Warns of what the caller's SSH files say about a machine and is not done.
@@ -94,7 +202,7 @@ fn sudo(node: &str, ssh: &Ssh, route: &Route, given: Option<&Password>) -> Resul
     match (given, &ssh.become_password) {
         (Some(password), _) => Ok(Sudo::Password(password.clone())),
         (None, Some(name)) => Err(Failure::new(format!(
-            "sudo on {node} wants the secret `{name}`, and this project has no secret store"
+            "sudo on {node} wants the secret `{name}`, which was not opened"
         ))
         .hint("give the password with `--ask-become-pass`")),
         (None, None) => Ok(Sudo::Passwordless),
@@ -131,10 +239,10 @@ pub fn password_from_stdin() -> Result<Password, CliError> {
 
 /// Asks at the terminal, without echo.
 pub fn ask(prompt: &str) -> Result<Password, Failure> {
-    match rpassword::prompt_password(prompt) {
-        Ok(text) => Ok(Password::new(text)),
+    match prompt::hidden(prompt) {
+        Ok(text) => Ok(Password::new(text.as_str().to_owned())),
         Err(error) => Err(Failure::new("there is no terminal to ask for a password")
-            .evidence(error.to_string())
+            .evidence(error.evidence.join("; "))
             .hint("run it at a terminal; for keys, `ssh-add` puts them into an agent")),
     }
 }

@@ -64,7 +64,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         limit: then.arguments.limit.clone(),
         vars: then.arguments.vars.clone(),
     };
-    let session = Session::open(&plan, context)?;
+    let mut session = Session::open(&plan, Some(&args.become_root), context).await?;
     let changed = resume::difference(&then, &session.plan);
     if let Some(failure) = changed.as_ref().filter(|_| !args.changed_plan) {
         return Err(CliError::from_failure(Kind::Usage, failure));
@@ -85,7 +85,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         become_root: args.become_root.clone(),
         expectation: None,
     };
-    execute(&session, how, context).await
+    execute(&mut session, how, context).await
 }
 
 /// Whether the run ended because somebody else held the lock, and not because it lost one in the middle.

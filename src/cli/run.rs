@@ -68,7 +68,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         .as_deref()
         .map(|path| plan::read_saved(&context.cwd.join(path)))
         .transpose()?;
-    let mut session = Session::open(&args.plan, context)?;
+    let mut session = Session::open(&args.plan, Some(&args.become_root), context).await?;
     let mut how = How {
         yes: args.yes,
         command: format!("run {}", args.plan.playbook),
@@ -82,7 +82,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         how.expectation = Some(Expectation::new(&saved, session.fingerprinter.clone()));
         session.arguments.saved_plan = args.saved.as_deref().map(|path| path.display().to_string());
     }
-    execute(&session, how, context).await
+    execute(&mut session, how, context).await
 }
 
 /// Why a saved plan is not the plan at hand: other arguments, or another project.
@@ -132,11 +132,11 @@ pub struct How {
 
 /// Runs a plan, showing it as it goes.
 pub async fn execute(
-    session: &Session,
+    session: &mut Session,
     how: How,
     context: &mut Context<'_>,
 ) -> Result<ExitCode, CliError> {
-    let ready = Ready::new(session, how, context)?;
+    let ready = Ready::new(session, how, context).await?;
     let (format, settings) = context.reporter_options();
     let mut watcher = Watcher::new(reporter(format, settings, context.output.writer()));
     let (ended, held) = ready.run(session, &mut watcher).await;
@@ -162,11 +162,15 @@ pub struct Held {
 
 impl Ready {
     /// Puts it together.
-    pub fn new(session: &Session, how: How, context: &mut Context<'_>) -> Result<Self, CliError> {
+    pub async fn new(
+        session: &mut Session,
+        how: How,
+        context: &mut Context<'_>,
+    ) -> Result<Self, CliError> {
         let clock = SystemClock::new();
         let run = session::new_run_id(&clock)?;
         let journal = Arc::new(SqliteJournal::open(&session.state.journal_path())?);
-        let machines = session.machines(&how.become_root, context)?;
+        let machines = session.machines(&how.become_root, context).await?;
         let holder = locks::holder(context, &run, &clock, how.command);
         let locks = locks::run_locks(
             session.state.clone(),
@@ -183,6 +187,7 @@ impl Ready {
             confirm: Arc::new(live::Terminal),
             clock: Arc::new(clock),
             cancel: live::signals()?,
+            redactor: context.output.redactor().clone(),
         };
         let mut options = Options::new(run.clone());
         options.prior_jobs = how.prior_jobs;

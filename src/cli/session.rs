@@ -1,15 +1,17 @@
 //! What `graph`, `plan`, `run` and `resume` have in common: the project, the plan, the record of runs, and the seams that
 //! the engine works through.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{CliError, Kind};
 use super::project::InventoryFile;
-use super::reach::BecomeArgs;
+use super::reach::{BecomeArgs, Roads};
 use super::run::PlanArgs;
-use super::{Context, artifacts, paths, project, reach};
+use super::secrets::identity::IdentityArgs;
+use super::vault::{Lookup, Vault};
+use super::{Context, artifacts, paths, project, reach, vault};
 use crate::config::project::{Loaded, Project};
 use crate::engine::clock::{Clock, SystemClock};
 use crate::journal::state_dir::{Cache, StateDir};
@@ -21,6 +23,7 @@ use crate::model::mistake::Mistake;
 use crate::model::outcome::Failure;
 use crate::model::playbook::Playbook;
 use crate::model::selector::Selector;
+use crate::model::template;
 use crate::model::value::Value;
 use crate::plan::Plan;
 use crate::plan::build::{Request, build};
@@ -42,11 +45,21 @@ pub struct Session {
     pub fingerprinter: Fingerprinter,
     /// The project's folder.
     root: PathBuf,
+    /// Its secrets.
+    vault: Vault,
+    /// The ways to its nodes, where somebody is on them already.
+    roads: Option<Roads>,
 }
 
 impl Session {
-    /// Loads the project and plans the playbook; shows every mistake there is.
-    pub fn open(args: &PlanArgs, context: &mut Context<'_>) -> Result<Self, CliError> {
+    /// Loads the project and plans the playbook; shows every mistake there is. `how`: the secrets that the plan needs are
+    /// opened, while connections to its targets are made. Without it their names are looked at, and the plan has none of
+    /// their values: it is for looking at only.
+    pub async fn open(
+        args: &PlanArgs,
+        how: Option<&BecomeArgs>,
+        context: &mut Context<'_>,
+    ) -> Result<Self, CliError> {
         let loaded = project::load(context, Some(&args.playbook))?;
         let found = loaded.as_far_as_read();
         let (Some(inventory), Some(root)) = (found.inventory.clone(), found.root.clone()) else {
@@ -64,8 +77,29 @@ impl Session {
             .mac_key()
             .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
         let fingerprinter = Fingerprinter::new(key);
-        let plan = planned(args, playbook, found, &inventory, &fingerprinter)
+        let nobody = IdentityArgs::default();
+        let vault = Vault::of(&root, how.map_or(&nobody, |how| &how.identity), context);
+        let mut planner = Planner {
+            args,
+            playbook,
+            project: found,
+            inventory: &inventory,
+            fingerprinter: &fingerprinter,
+            root: &root,
+            vault,
+            roads: None,
+        };
+        let plan = planner
+            .plan(how, context)
+            .await
             .map_err(|refused| refused.shown(context, &loaded))?;
+        let Planner { vault, roads, .. } = planner;
+        let vars = args.vars.iter();
+        let vars: Vec<(String, &str)> = vars
+            .map(|(name, text)| (format!("--var {name}"), text.as_str()))
+            .collect();
+        let vars = vars.iter().map(|(name, text)| (name.as_str(), *text));
+        vault::refuse_values(context.output.redactor(), vars)?;
         if plan.pairs.is_empty() {
             let (what, hint) = empty(&plan, args, &inventory);
             context.output.warn(&what, &hint);
@@ -87,12 +121,15 @@ impl Session {
             state,
             fingerprinter,
             root,
+            vault,
+            roads,
         })
     }
 
     /// For a plan that comes from no playbook. Mistakes in playbooks do not matter to it.
     pub fn without_playbook(
         context: &mut Context<'_>,
+        how: &BecomeArgs,
         label: String,
         arguments: RunArguments,
         plan: impl FnOnce(&Inventory, &Fingerprinter) -> Result<Plan, CliError>,
@@ -106,6 +143,7 @@ impl Session {
             .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
         let fingerprinter = Fingerprinter::new(key);
         let plan = plan(&inventory, &fingerprinter)?;
+        let vault = Vault::of(&root, &how.identity, context);
         Ok(Self {
             plan: Arc::new(plan),
             arguments: RunArguments {
@@ -117,22 +155,24 @@ impl Session {
             state: Arc::new(state),
             fingerprinter,
             root,
+            vault,
+            roads: None,
         })
     }
 
     /// The machines, with what is known of their files from earlier runs.
-    pub fn machines(
-        &self,
+    pub async fn machines(
+        &mut self,
         how: &BecomeArgs,
         context: &mut Context<'_>,
     ) -> Result<Arc<Machines>, CliError> {
-        let ssh = reach::ways(
-            &self.inventory,
-            &self.root,
-            &self.plan.targets,
-            how,
-            context,
-        )?;
+        let targets = &self.plan.targets;
+        let roads = match self.roads.take() {
+            Some(roads) => roads,
+            None => Roads::of(&self.inventory, &self.root, targets, context)?,
+        };
+        let vault = &mut self.vault;
+        let ssh = reach::ways(&self.inventory, roads, targets, how, vault, context).await?;
         let mut digests = BTreeMap::new();
         for target in &self.plan.targets {
             match self.state.digest_cache(target) {
@@ -156,7 +196,9 @@ impl Session {
         };
         let machines = Machines::new(&self.inventory, &self.root, books, digests, ssh);
         Ok(Arc::new(
-            machines.with_artifacts(artifacts::store(context)?),
+            machines
+                .with_artifacts(artifacts::store(context)?)
+                .with_redactor(context.output.redactor().clone()),
         ))
     }
 
@@ -246,6 +288,7 @@ fn planned(
     project: &Project,
     inventory: &Inventory,
     fingerprinter: &Fingerprinter,
+    lookup: &Lookup<'_>,
 ) -> Result<Plan, Refused> {
     let limit = args
         .limit
@@ -254,22 +297,107 @@ fn planned(
         .transpose()
         .map_err(Refused::Words)?;
     let vars = command_line_vars(&args.vars, playbook).map_err(Refused::Words)?;
-    let no_store = |name: &str| {
-        Err(format!(
-            "there is no secret `{name}`: this project has no secret store"
-        ))
-    };
     let request = Request {
         inventory,
         playbooks: &project.playbooks,
         playbook,
         limit: limit.as_ref(),
         vars: &vars,
-        secrets: &no_store,
+        secrets: &|name| lookup.get(name),
         pins: &project.pins.book(),
         fingerprinter,
     };
     build(&request).map_err(Refused::Mistakes)
+}
+
+/// Makes the plan of a playbook, with the values of the secrets it needs and no others.
+struct Planner<'a> {
+    args: &'a PlanArgs,
+    playbook: &'a Playbook,
+    project: &'a Project,
+    inventory: &'a Inventory,
+    fingerprinter: &'a Fingerprinter,
+    root: &'a Path,
+    vault: Vault,
+    roads: Option<Roads>,
+}
+
+impl Planner<'_> {
+    fn build(&self, lookup: &Lookup<'_>) -> Result<Plan, Refused> {
+        let (playbook, project, inventory) = (self.playbook, self.project, self.inventory);
+        planned(
+            self.args,
+            playbook,
+            project,
+            inventory,
+            self.fingerprinter,
+            lookup,
+        )
+    }
+
+    /// Which secrets are needed is known when the templates are rendered: their names may be put together there. So the
+    /// plan is made twice where it needs any, first with values that mean nothing.
+    async fn plan(
+        &mut self,
+        how: Option<&BecomeArgs>,
+        context: &mut Context<'_>,
+    ) -> Result<Plan, Refused> {
+        let lookup = Lookup::closed(&self.vault);
+        let draft = self.build(&lookup);
+        let mut names = lookup.missing();
+        let Some(how) = how else {
+            return draft;
+        };
+        let draft = match draft {
+            Ok(plan) => plan,
+            // What comes of a value that means nothing is told if it comes of the real one, too.
+            Err(Refused::Mistakes(mistakes)) if !names.is_empty() && may_pass(&mistakes) => {
+                return self.with_values(names, context).await;
+            }
+            Err(Refused::Mistakes(mistakes)) => {
+                let known = |mistake: &Mistake| mistake.code != template::WITH_SECRET;
+                return Err(Refused::Mistakes(
+                    mistakes.into_iter().filter(known).collect(),
+                ));
+            }
+            Err(refused) => return Err(refused),
+        };
+        let passwords = how.secrets(self.inventory, &draft.targets);
+        reach::expect(&self.vault, &passwords).map_err(Refused::Words)?;
+        if names.is_empty() {
+            return Ok(draft);
+        }
+        names.extend(passwords.into_keys());
+        let roads = Roads::of(self.inventory, self.root, &draft.targets, context)
+            .map_err(Refused::Words)?;
+        roads.ahead(self.inventory, &draft.targets);
+        self.roads = Some(roads);
+        self.with_values(names, context).await
+    }
+
+    async fn with_values(
+        &mut self,
+        mut names: BTreeSet<String>,
+        context: &mut Context<'_>,
+    ) -> Result<Plan, Refused> {
+        loop {
+            let opened = self.vault.open(&names, context.output).await;
+            opened.map_err(Refused::Words)?;
+            let lookup = Lookup::open(&self.vault);
+            let plan = self.build(&lookup);
+            names = lookup.missing();
+            // A name may hang on the value of another secret.
+            if names.is_empty() {
+                return plan;
+            }
+        }
+    }
+}
+
+/// Whether there are only mistakes that a secret's real value may cure.
+fn may_pass(mistakes: &[Mistake]) -> bool {
+    let real = |mistake: &Mistake| mistake.code == "unknown-secret";
+    !mistakes.iter().any(real)
 }
 
 /// What is wrong with a playbook that only shows when its templates are rendered for the nodes of the inventory. Where it
@@ -278,6 +406,7 @@ pub fn mistakes_of_plan(
     project: &Project,
     inventory: &Inventory,
     playbook: &Playbook,
+    vault: &Vault,
 ) -> Vec<Mistake> {
     let args = PlanArgs {
         playbook: playbook.path.clone(),
@@ -286,11 +415,14 @@ pub fn mistakes_of_plan(
     };
     // The fingerprint is not used.
     let fingerprinter = Fingerprinter::new([0; 32]);
-    match planned(&args, playbook, project, inventory, &fingerprinter) {
+    let lookup = Lookup::closed(vault);
+    match planned(&args, playbook, project, inventory, &fingerprinter, &lookup) {
         Err(Refused::Mistakes(mistakes))
             if mistakes.iter().all(|mistake| mistake.code != "missing-var") =>
         {
-            mistakes
+            // Nothing is opened here, and what comes of the real value nobody knows.
+            let known = |mistake: &Mistake| mistake.code != template::WITH_SECRET;
+            mistakes.into_iter().filter(known).collect()
         }
         _ => Vec::new(),
     }

@@ -62,7 +62,8 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         Ok(adhoc.plan(targets, fingerprinter))
     };
     let label = "runs unlock".to_owned();
-    let session = Session::without_playbook(context, label.clone(), RunArguments::default(), look)?;
+    let (how, arguments) = (&args.become_root, RunArguments::default());
+    let mut session = Session::without_playbook(context, how, label.clone(), arguments, look)?;
     let left = session.state.unlock().map_err(refused)?;
     // Held meanwhile: a lock of this state folder on a node belongs to a dead run only as long as no run of it lives.
     let clock = SystemClock::new();
@@ -73,7 +74,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let held = held.map_err(refused)?;
     let mut found = Vec::new();
     if !args.local {
-        let machines = session.machines(&args.become_root, context)?;
+        let machines = session.machines(&args.become_root, context).await?;
         found = ask(&session.plan.targets, machines, &claim).await;
     }
     drop(held);

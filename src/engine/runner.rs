@@ -11,10 +11,12 @@ use super::locks::Locks;
 use super::promise::{Promise, died, died_failure};
 use super::record::{Ack, Recorder, Stamper, acknowledged};
 use super::scheduler::{Command, Input, Options, Scheduler};
+use crate::facts::fact::{Answer, Content, FactValue};
 use crate::journal::Journal;
 use crate::model::event::{CancelLevel, Event, Record, RunStarted};
 use crate::model::id::Target;
 use crate::model::outcome::{ExitCode, Failure};
+use crate::model::redact::Redactor;
 use crate::plan::Plan;
 use crate::transport::{BoxFuture, HostErrorKind, Hosts};
 
@@ -51,6 +53,8 @@ pub struct Seams {
     pub clock: Arc<dyn Clock>,
     /// Ctrl-C and SIGTERM.
     pub cancel: mpsc::UnboundedReceiver<CancelLevel>,
+    /// Takes values out of every event before it is recorded or shown.
+    pub redactor: Redactor,
 }
 
 /// How a run ended.
@@ -194,7 +198,9 @@ impl Runner<'_> {
         Promise::new(&self.inputs, broken)
     }
 
-    fn emit(&mut self, event: Event, durable: bool) {
+    /// The one place where events become final: nothing secret gets further.
+    fn emit(&mut self, mut event: Event, durable: bool) {
+        self.seams.redactor.event(&mut event);
         let Some(record) = self.stamper.stamp(event) else {
             return;
         };
@@ -259,6 +265,7 @@ impl Runner<'_> {
 
     fn read(&mut self, target: Target, facts: Vec<crate::facts::fact::Fact>) {
         let (hosts, clock) = (self.seams.hosts.clone(), self.seams.clock.clone());
+        let redactor = self.seams.redactor.clone();
         let promise = self.promise(Input::Read {
             target: target.clone(),
             result: Err(died(HostErrorKind::Protocol)),
@@ -270,6 +277,7 @@ impl Runner<'_> {
                 Ok(host) => host.read(&facts).await,
                 Err(error) => Err(error),
             };
+            register(&redactor, result.iter().flatten());
             let took_ms = u64::try_from(clock.monotonic().saturating_sub(began).as_millis())
                 .unwrap_or(u64::MAX);
             promise.keep(Input::Read {
@@ -290,6 +298,7 @@ impl Runner<'_> {
         // `StepStarted` is the last durable record before this; nothing is sent before it is safe.
         let ack = self.last_ack.take();
         let (hosts, output) = (self.seams.hosts.clone(), self.output.clone());
+        let redactor = self.seams.redactor.clone();
         // How far it came is not known then: its job is looked for.
         let promise = self.promise(Input::Applied {
             pair,
@@ -316,6 +325,10 @@ impl Runner<'_> {
                 Ok(host) => host.apply(&job, &facts, &say).await,
                 Err(error) => Err(error),
             };
+            register(
+                &redactor,
+                result.iter().flat_map(|applied| &applied.answers),
+            );
             promise.keep(Input::Applied { pair, result });
         });
     }
@@ -376,5 +389,24 @@ impl Runner<'_> {
             let result = locks.again(&target).await;
             promise.keep(Input::Relocked { target, result });
         });
+    }
+}
+
+/// Makes what was read from sensitive places known to the redactor before anything is made of it.
+fn register<'a>(redactor: &Redactor, answers: impl Iterator<Item = &'a Answer>) {
+    for (fact, answer) in answers {
+        if !fact.is_sensitive() {
+            continue;
+        }
+        match answer {
+            Ok(FactValue::Content(Content {
+                bytes: Some(bytes), ..
+            })) => redactor.register_file(bytes),
+            Ok(FactValue::Exec(said)) => {
+                redactor.register_file(&said.stdout);
+                redactor.register_file(&said.stderr);
+            }
+            _ => {}
+        }
     }
 }

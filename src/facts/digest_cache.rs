@@ -66,6 +66,13 @@ impl DigestCache {
         }
     }
 
+    /// Keeps nothing of a path.
+    pub(super) fn forget(&mut self, path: &str) {
+        if let Some(boots) = self.paths.remove(path) {
+            self.count -= boots.len();
+        }
+    }
+
     /// Drops an eighth, so that it need not be done at every entry.
     fn forget_oldest(&mut self) {
         let mut ages: Vec<u64> = self
@@ -99,6 +106,17 @@ mod tests {
             .collect();
         assert_eq!(known, [("boot1", "id2", "two"), ("boot2", "id1", "three")]);
         assert_eq!(cache.len(), 2);
+    }
+
+    #[test]
+    fn a_path_that_turns_out_to_hold_a_secret_is_forgotten() {
+        let mut cache = DigestCache::default();
+        cache.put("/a", "boot1", "id1", "one");
+        cache.put("/a", "boot2", "id1", "two");
+        cache.put("/b", "boot1", "id1", "three");
+        cache.forget("/a");
+        cache.forget("/c");
+        assert_eq!((cache.len(), cache.of_path("/a").count()), (1, 0));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod mistake;
 pub mod outcome;
 pub mod path;
 pub mod playbook;
+pub mod redact;
 pub mod selector;
 pub mod sensitive;
 pub mod shape;

@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
 
 /// The key under which a tainted string travels through JSON between rendering and decoding. A wish field of type
 /// [`Text`] accepts it; a plain `String` field refuses it, which is how "a secret may not be used here" is enforced.
@@ -12,11 +13,11 @@ pub const TAINT_KEY: &str = "$tainted";
 
 /// A string of a wish that may hold a secret (file contents, environment values, standard input).
 ///
-/// `Debug` and `Serialize` never show a tainted value. Its bytes live in ordinary memory: see the secrets page for
-/// what is zeroed and what is not.
+/// `Debug` and `Serialize` never show a tainted value. Its bytes are zeroed when it goes; those of the JSON and the template
+/// it was made from are not (see [`crate::secrets`]).
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Text {
-    value: String,
+    value: Zeroizing<String>,
     tainted: bool,
 }
 
@@ -24,7 +25,7 @@ impl Text {
     /// Text that anybody may see.
     pub fn plain(value: impl Into<String>) -> Self {
         Self {
-            value: value.into(),
+            value: Zeroizing::new(value.into()),
             tainted: false,
         }
     }
@@ -32,7 +33,7 @@ impl Text {
     /// Text that holds a secret.
     pub fn tainted(value: impl Into<String>) -> Self {
         Self {
-            value: value.into(),
+            value: Zeroizing::new(value.into()),
             tainted: true,
         }
     }
@@ -53,7 +54,7 @@ impl fmt::Debug for Text {
         if self.tainted {
             f.write_str("<secret>")
         } else {
-            write!(f, "{:?}", self.value)
+            write!(f, "{:?}", self.expose())
         }
     }
 }

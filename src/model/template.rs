@@ -175,6 +175,9 @@ struct Renderer<'a> {
     mistakes: Vec<Mistake>,
 }
 
+/// The code of a mistake in a template that used a secret: with another value there may be none.
+pub const WITH_SECRET: &str = "template-with-secret";
+
 /// Different secrets one string may name.
 const SECRETS_PER_STRING: usize = 256;
 
@@ -280,7 +283,10 @@ impl Renderer<'_> {
     fn finish(&mut self, attempt: Attempt, span: Span) -> Option<Value> {
         let tainted = self.vault.was_used();
         let data = match attempt {
-            Attempt::Failed(mistake) => {
+            Attempt::Failed(mut mistake) => {
+                if tainted {
+                    mistake.code = WITH_SECRET;
+                }
                 self.mistakes.push(*mistake);
                 return None;
             }

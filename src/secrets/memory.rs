@@ -2,18 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use super::{Opening, SecretStore};
-use crate::model::outcome::Failure;
+use super::name::unknown;
+use super::{Opening, SecretStore, SecretValue};
 
 /// Secrets in memory.
 #[derive(Clone, Default)]
 pub struct MemorySecrets {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, SecretValue>,
 }
 
 impl MemorySecrets {
     /// A store with these names and values.
     pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self::with_values(
+            values
+                .into_iter()
+                .map(|(name, value)| (name, SecretValue::new(value.into_bytes()))),
+        )
+    }
+
+    /// A store with these names and values, binary ones too.
+    pub fn with_values(values: impl IntoIterator<Item = (String, SecretValue)>) -> Self {
         Self {
             values: values.into_iter().collect(),
         }
@@ -31,7 +40,7 @@ impl SecretStore for MemorySecrets {
                 .iter()
                 .map(|name| match self.values.get(name) {
                     Some(value) => Ok((name.clone(), value.clone())),
-                    None => Err(Failure::new(format!("there is no secret {name:?}"))),
+                    None => Err(unknown(name, self.values.keys().map(String::as_str))),
                 })
                 .collect()
         })

@@ -22,6 +22,7 @@ use crate::model::action::{Job, JobEnd};
 use crate::model::id::{JobId, RunId};
 use crate::model::lock::{LockAnswer, LockClaim};
 use crate::model::path::AbsPath;
+use crate::model::redact::Redactor;
 
 /// Where programs are looked for on a target.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -62,6 +63,8 @@ pub struct Settings {
     pub artifacts: Option<Arc<dyn Artifacts>>,
     /// Between asking the processes of a job that took too long to end, and killing them.
     pub grace: Duration,
+    /// Takes secrets out of what jobs print.
+    pub redactor: Redactor,
 }
 
 impl Default for Settings {
@@ -81,6 +84,7 @@ impl Default for Settings {
             upload: UploadSettings::default(),
             artifacts: None,
             grace: GRACE,
+            redactor: Redactor::default(),
         }
     }
 }
@@ -227,7 +231,7 @@ impl<S: Shell> Machine<S> {
         facts: &[Fact],
         output: OutputSink<'_>,
     ) -> (Result<Applied, HostError>, Option<String>) {
-        let mut story = Story::default();
+        let mut story = Story::new(&self.settings.redactor);
         let result = self.tell(job, facts, output, &mut story).await;
         (result, story.boot().map(str::to_owned))
     }
@@ -323,7 +327,7 @@ impl<S: Shell> Machine<S> {
         job::check_id(id)?;
         let delimiter = delimiter()?;
         let input = job::attach_input(&self.settings, &self.paths, &delimiter, id, end);
-        let mut story = Story::default();
+        let mut story = Story::new(&self.settings.redactor);
         let execution = self
             .execute(&delimiter, &input, &mut |frame| story.take(frame, output))
             .await?;

@@ -18,6 +18,7 @@ use crate::model::id::{NodeName, Target};
 use crate::model::inventory::{Connection, Inventory, Ssh};
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
+use crate::model::redact::Redactor;
 
 /// Machines, each made when it is first asked for.
 pub struct Machines {
@@ -28,6 +29,7 @@ pub struct Machines {
     made: Mutex<BTreeMap<Target, Made>>,
     ssh: SshWays,
     artifacts: Option<Arc<dyn Artifacts>>,
+    redactor: Redactor,
 }
 
 /// A machine that was made.
@@ -101,7 +103,15 @@ impl Machines {
             made: Mutex::default(),
             ssh,
             artifacts: None,
+            redactor: Redactor::default(),
         }
+    }
+
+    /// With what takes secrets out of what jobs print.
+    #[must_use]
+    pub fn with_redactor(mut self, redactor: Redactor) -> Self {
+        self.redactor = redactor;
+        self
     }
 
     /// With a source of the files that are sent to machines.
@@ -160,6 +170,7 @@ impl Machines {
                 digests,
                 upload,
                 artifacts: self.artifacts.clone(),
+                redactor: self.redactor.clone(),
                 ..Settings::default()
             };
             Ok(Made::Local(Arc::new(LocalHost::new(settings))))
@@ -179,6 +190,7 @@ impl Machines {
             let settings = Settings {
                 digests,
                 artifacts: self.artifacts.clone(),
+                redactor: self.redactor.clone(),
                 ..Settings::default()
             };
             Ok(Made::Ssh(Arc::new(Machine::new(shell, settings))))

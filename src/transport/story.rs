@@ -6,9 +6,10 @@ use crate::model::action::{JobEnd, JobStatus};
 use crate::model::id::JobId;
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
+use crate::model::redact::{Chunks, Redactor};
 
-/// What the frames of a job have said so far.
-#[derive(Default)]
+/// What the frames of a job have said so far. What it prints is given on without secrets, each stream for itself: what
+/// the two say comes in turns, and a value may be cut by that.
 pub(super) struct Story {
     refused: Option<(String, String)>,
     started: bool,
@@ -22,8 +23,11 @@ pub(super) struct Story {
 }
 
 /// One output stream of a job.
-#[derive(Default)]
 struct Stream {
+    redactor: Redactor,
+    chunks: Chunks,
+    /// Bytes before the next ones were not seen.
+    gap: bool,
     /// Offset up to which it was handed on.
     seen: u64,
     /// Bytes of a character whose rest has not come yet.
@@ -33,6 +37,19 @@ struct Stream {
 }
 
 impl Story {
+    /// Nothing was said yet.
+    pub(super) fn new(redactor: &Redactor) -> Self {
+        Self {
+            refused: None,
+            started: false,
+            boot: None,
+            fenced: None,
+            status: None,
+            stdout: Stream::new(redactor),
+            stderr: Stream::new(redactor),
+        }
+    }
+
     /// Takes a frame of the job's in, gives others back. New output goes to `output`.
     pub(super) fn take(&mut self, frame: Frame, output: &dyn Fn(&str)) -> Option<Frame> {
         let Frame::Whole {
@@ -109,6 +126,18 @@ impl Story {
 }
 
 impl Stream {
+    fn new(redactor: &Redactor) -> Self {
+        Self {
+            redactor: redactor.clone(),
+            chunks: redactor.chunks(),
+            gap: false,
+            seen: 0,
+            partial: Vec::new(),
+            last: Vec::new(),
+            total: 0,
+        }
+    }
+
     fn news(&mut self, offset: u64, body: &[u8], output: &dyn Fn(&str)) {
         let end = offset + body.len() as u64;
         let known = self.seen.saturating_sub(offset);
@@ -118,6 +147,8 @@ impl Stream {
             .unwrap_or_default();
         if offset > self.seen {
             self.partial.clear();
+            say(output, &self.chunks.finish());
+            self.gap = true;
         }
         self.seen = self.seen.max(end);
         self.partial.extend_from_slice(fresh);
@@ -125,8 +156,17 @@ impl Stream {
         let rest = self.partial.split_off(whole);
         let text = std::mem::replace(&mut self.partial, rest);
         if !text.is_empty() {
-            output(&String::from_utf8_lossy(&text));
+            self.say(&text, output);
         }
+    }
+
+    fn say(&mut self, bytes: &[u8], output: &dyn Fn(&str)) {
+        let text = String::from_utf8_lossy(bytes);
+        let shown = match std::mem::take(&mut self.gap) {
+            true => self.chunks.push(&self.redactor.tail(&text)),
+            false => self.chunks.push(&text),
+        };
+        say(output, &shown);
     }
 
     fn last(&mut self, total: u64, body: &[u8], output: &dyn Fn(&str)) {
@@ -135,8 +175,10 @@ impl Stream {
         let start = total.saturating_sub(body.len() as u64);
         self.news(start, body, output);
         if !self.partial.is_empty() {
-            output(&String::from_utf8_lossy(&std::mem::take(&mut self.partial)));
+            let rest = std::mem::take(&mut self.partial);
+            self.say(&rest, output);
         }
+        say(output, &self.chunks.finish());
     }
 
     fn dropped(&self) -> u64 {
@@ -154,7 +196,19 @@ impl Stream {
                 .take_while(|byte| (0x80..0xc0).contains(*byte))
                 .count()
         };
-        String::from_utf8_lossy(self.last.get(cut..).unwrap_or_default()).into_owned()
+        let text = String::from_utf8_lossy(self.last.get(cut..).unwrap_or_default());
+        let text = match self.dropped() {
+            0 => text,
+            _ => self.redactor.tail(&text).into_owned().into(),
+        };
+        let mut chunks = self.redactor.chunks();
+        chunks.push(&text) + &chunks.finish()
+    }
+}
+
+fn say(output: &dyn Fn(&str), text: &str) {
+    if !text.is_empty() {
+        output(text);
     }
 }
 
@@ -258,7 +312,7 @@ mod tests {
         for size in 1..=bytes.len() {
             let heard = RefCell::new(String::new());
             let output = |text: &str| heard.borrow_mut().push_str(text);
-            let mut stream = Stream::default();
+            let mut stream = Stream::new(&Redactor::default());
             let mut at = 0;
             for piece in bytes.chunks(size) {
                 stream.news(at, piece, &output);
@@ -274,7 +328,7 @@ mod tests {
     fn bytes_that_are_no_text_are_marked_and_held_back_no_longer_than_needed() {
         let heard = RefCell::new(String::new());
         let output = |text: &str| heard.borrow_mut().push_str(text);
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(&Redactor::default());
         stream.news(0, b"x\xff\xe2\x82", &output);
         assert_eq!(*heard.borrow(), "x\u{fffd}");
         stream.last(4, b"x\xff\xe2\x82", &output);
@@ -285,13 +339,33 @@ mod tests {
     fn a_tail_begins_with_a_whole_character_and_what_was_streamed_is_not_repeated() {
         let heard = RefCell::new(String::new());
         let output = |text: &str| heard.borrow_mut().push_str(text);
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(&Redactor::default());
         stream.news(0, b"abc", &output);
         // Bytes 2 to 9 of eleven: the middle of a character, and what was heard already.
         stream.last(11, "\u{20ac}cdefg".as_bytes().get(1..).unwrap(), &output);
         assert_eq!(stream.text(), "cdefg");
         assert_eq!(stream.dropped(), 4);
         assert!(heard.borrow().ends_with("cdefg"), "{}", heard.borrow());
+    }
+
+    #[test]
+    fn a_secret_that_pieces_or_the_cap_cut_does_not_come_out() {
+        let redactor = Redactor::default();
+        redactor.register("db/password", b"correct-horse-battery");
+        let heard = RefCell::new(String::new());
+        let output = |text: &str| heard.borrow_mut().push_str(text);
+        let mut stream = Stream::new(&redactor);
+        stream.news(0, b"p=correct-", &output);
+        assert_eq!(*heard.borrow(), "p=");
+        stream.news(10, b"horse-battery.\n", &output);
+        // The middle of another one, after bytes that nobody saw.
+        stream.news(100, b"-horse-battery\nand correct-ho", &output);
+        stream.last(129, b"horse-battery\nand correct-ho", &output);
+        assert_eq!(
+            *heard.borrow(),
+            "p=<secret db/password>.\n<secret>\nand <secret db/password>"
+        );
+        assert_eq!(stream.text(), "<secret>\nand <secret db/password>");
     }
 
     #[test]

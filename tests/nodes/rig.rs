@@ -229,6 +229,11 @@ impl World {
         self.folder.path().join("project")
     }
 
+    /// The home of the user who runs hmco-boot.
+    pub fn home(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
     /// hmco-boot with a state folder of its own; another operator's is another `state`.
     pub fn command_as(&self, state: &str, args: &[&str]) -> Command {
         let mut command = Command::new(BINARY);

@@ -24,10 +24,10 @@ creates = "/srv/touched"
 "#;
 
 /// In no file, no process and no message but where it belongs.
-const PASSWORD: &str = "kanarie-Vogel-83-im-Bergwerk";
+pub const PASSWORD: &str = "kanarie-Vogel-83-im-Bergwerk";
 
 /// A node's user who may become root by that password, and logs in by the lab's key.
-fn user(world: &World, defaults: &str) {
+pub fn user(world: &World, defaults: &str) {
     // By file: what is said on a command line stays in the node's own record.
     world.on(0, "sudo install -m 600 -o pi /dev/null /srv/password");
     std::fs::write(

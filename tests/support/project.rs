@@ -43,6 +43,11 @@ impl Project {
         self.folder.path().join("state")
     }
 
+    /// The home of the user who runs it.
+    pub fn home(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
     /// The sandbox of a node.
     pub fn root(&self, node: usize) -> PathBuf {
         self.path().join(format!("root{node}"))

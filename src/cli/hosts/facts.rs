@@ -51,7 +51,7 @@ fn wanted() -> Result<Vec<(&'static str, Fact)>, CliError> {
 /// Reads and shows.
 pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
     let chosen = choose(args.selector.as_deref(), context)?;
-    let machines = machines(&chosen, &args.become_root, context)?;
+    let machines = machines(&chosen, &args.become_root, context).await?;
     let wanted = wanted()?;
     let facts: Vec<Fact> = wanted.iter().map(|(_, fact)| fact.clone()).collect();
     let mut reading = JoinSet::new();

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use super::error::{CliError, Kind};
 use super::project::InventoryFile;
-use super::reach::{self, BecomeArgs};
+use super::reach::{self, BecomeArgs, Roads};
+use super::vault::Vault;
 use super::{Context, paths, project};
 use crate::model::id::Target;
 use crate::model::inventory::{Connection, Inventory, Node};
@@ -155,7 +156,7 @@ pub fn access() -> Arc<Access> {
 }
 
 /// The machines behind the selected nodes.
-pub fn machines(
+pub async fn machines(
     chosen: &Chosen,
     how: &BecomeArgs,
     context: &mut Context<'_>,
@@ -165,18 +166,18 @@ pub fn machines(
         .iter()
         .map(|node| Target::Node(node.name.clone()))
         .collect();
-    let ssh = reach::ways(&chosen.inventory, &chosen.root, &targets, how, context)?;
+    let (inventory, root) = (&chosen.inventory, &chosen.root);
+    let mut vault = Vault::of(root, &how.identity, context);
+    let roads = Roads::of(inventory, root, &targets, context)?;
+    let ssh = reach::ways(inventory, roads, &targets, how, &mut vault, context).await?;
     let state = paths::state_base(context)?.join(&chosen.inventory.cluster.name);
     let books = Books {
         root: rustix::process::geteuid().is_root(),
         own: state.join("run"),
     };
     let digests = std::collections::BTreeMap::new();
-    Ok(Arc::new(Machines::new(
-        &chosen.inventory,
-        &chosen.root,
-        books,
-        digests,
-        ssh,
-    )))
+    let machines = Machines::new(inventory, root, books, digests, ssh);
+    Ok(Arc::new(
+        machines.with_redactor(context.output.redactor().clone()),
+    ))
 }

@@ -70,7 +70,7 @@ struct Looked {
 /// Reads, measures where that is wished, and shows.
 pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
     let chosen = choose(args.selector.as_deref(), context)?;
-    let machines = machines(&chosen, &args.become_root, context)?;
+    let machines = machines(&chosen, &args.become_root, context).await?;
     let wish = wish(args, &chosen.inventory);
     if let Some((_, mistake)) = wish.validate().into_iter().next() {
         return Err(CliError::usage(mistake).hint("give other values"));

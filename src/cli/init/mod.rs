@@ -12,18 +12,21 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::Context;
 use super::error::CliError;
 use super::files::write_new;
 use super::output::Format;
 use super::paths::shown;
+use super::secrets::identity::IdentityArgs;
+use super::{Context, secrets};
 use crate::model::outcome::ExitCode;
 use crate::model::shell::quote;
 
 /// Arguments of `init`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-Makes inventory/homelab.toml (one node: this machine, in a sandbox), playbooks/hello.toml and .gitignore.
+Makes inventory/homelab.toml (one node: this machine, in a sandbox), playbooks/hello.toml and .gitignore; and secrets/, with
+an identity of yours (~/.config/hmco-boot/identity.txt, where it is missing) and a recovery key to lock away (see `hmco-boot
+secrets init --help`).
 
 Examples:
   hmco-boot init              here
@@ -32,6 +35,9 @@ pub struct Args {
     /// The project's folder; made where it is missing; by default the one you are in (or --project)
     #[arg(value_hint = clap::ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
+    /// Write the private recovery key of the secrets into this new file, outside of the project
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub recovery_out: Option<PathBuf>,
 }
 
 const INVENTORY: &str = "inventory/homelab.toml";
@@ -47,6 +53,12 @@ struct Report {
     made: Vec<String>,
     /// Files that are as they were, and why.
     left_alone: Vec<Left>,
+    /// The public key of this user, which reads the secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<String>,
+    /// Where the private recovery key is, to be locked away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,8 +105,38 @@ pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError>
         let text = text.replace("\"homelab\"", &format!("\"{}\"", cluster_name(&dir)));
         report.make(&dir, INVENTORY, &text)?;
     }
+    let secrets = make_secrets(args, &dir, &mut report, context);
     show(&report, &dir, context)?;
-    Ok(ExitCode::Done)
+    if let Ok(made) = &secrets
+        && context.output.format() != Format::Json
+    {
+        secrets::init::tell(made, context);
+    }
+    secrets.map(|_| ExitCode::Done)
+}
+
+/// The store of secrets. Where it cannot be made, the project is one all the same, and the command says what is missing.
+fn make_secrets(
+    args: &Args,
+    dir: &Path,
+    report: &mut Report,
+    context: &mut Context<'_>,
+) -> Result<secrets::init::Made, CliError> {
+    let wish = secrets::init::Args {
+        recovery_out: args.recovery_out.clone(),
+        ..secrets::init::Args::default()
+    };
+    let made = secrets::init::make(dir, &wish, &IdentityArgs::default(), context)?;
+    report.made.extend(made.made.iter().cloned());
+    for file in &made.left_alone {
+        report.left_alone.push(Left {
+            file: file.clone(),
+            why: "it is there".to_owned(),
+        });
+    }
+    report.public_key = Some(made.public_key.clone());
+    report.recovery.clone_from(&made.recovery);
+    Ok(made)
 }
 
 impl Report {

@@ -8,6 +8,7 @@ use crate::model::mistake::{Mistake, nearest};
 use crate::model::playbook::{Body, Need, Policy, Retry, Step};
 use crate::model::selector::Selector;
 use crate::model::shape::{self, STEP_KEYS};
+use crate::model::template::secrets_named;
 use crate::model::units::TimeSpan;
 use crate::model::value::{Data, Key, Span, Value};
 use crate::steps::registry::KindInfo;
@@ -250,7 +251,7 @@ pub(super) fn check_kind(low: &mut Lowering<'_>, kind: &KindInfo, table: &Value,
         .entry(kind.name)
         .or_insert_with(|| (kind.schema)());
     let mut found = shape::check_body(table, schema, named);
-    if found.is_empty() && !holds_template(table) {
+    if found.is_empty() && !holds_template(table) && secrets_named(table).is_empty() {
         found = (kind.decode)(table).err().unwrap_or_default();
     }
     low.mistakes.extend(found);

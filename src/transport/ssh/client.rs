@@ -9,6 +9,7 @@ use russh::client::{Handle, Msg};
 use russh::keys::PublicKey;
 use russh::{Channel, ChannelOpenFailure};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::Access;
@@ -177,6 +178,43 @@ pub(super) enum Unopened {
     Lost(HostError),
 }
 
+/// Names a way.
+fn key(hops: &[Hop]) -> String {
+    let name = |hop: &Hop| {
+        format!(
+            "{}\0{}\0{}\0{}\n",
+            hop.name, hop.user, hop.address, hop.port
+        )
+    };
+    hops.iter().map(name).collect()
+}
+
+/// Connections that are being made before anybody needs them.
+#[derive(Default)]
+pub(super) struct Ahead {
+    tasks: Mutex<HashMap<String, JoinHandle<Result<Connection, HostError>>>>,
+}
+
+impl Ahead {
+    /// Begins to connect, unless that was begun already.
+    pub(super) fn begin(&self, access: &Arc<Access>, route: &Route) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.entry(key(&route.hops)).or_insert_with(|| {
+            let (route, access) = (route.clone(), access.clone());
+            tokio::spawn(async move { Connection::open(&route, &access).await })
+        });
+    }
+
+    /// The connection of a route, if it was begun and nobody took it; or why there is none.
+    pub(super) async fn take(&self, route: &Route) -> Option<Result<Connection, HostError>> {
+        let task = {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.remove(&key(&route.hops))?
+        };
+        task.await.ok()
+    }
+}
+
 /// The connection to the last of these bastions.
 pub(super) fn bastion<'a>(
     hops: &'a [Hop],
@@ -186,15 +224,7 @@ pub(super) fn bastion<'a>(
         let Some((last, before)) = hops.split_last() else {
             return Ok(None);
         };
-        let key = hops
-            .iter()
-            .map(|hop| {
-                format!(
-                    "{}\0{}\0{}\0{}\n",
-                    hop.name, hop.user, hop.address, hop.port
-                )
-            })
-            .collect::<String>();
+        let key = key(hops);
         let place = {
             let mut open = access
                 .bastions

@@ -41,6 +41,7 @@ pub struct Access {
     /// Private keys.
     pub keys: Arc<Keyring>,
     bastions: client::Bastions,
+    ahead: client::Ahead,
 }
 
 impl Access {
@@ -50,7 +51,13 @@ impl Access {
             timeouts,
             keys,
             bastions: client::Bastions::default(),
+            ahead: client::Ahead::default(),
         }
+    }
+
+    /// Begins to connect along a route; the first [`SshShell`] of that route takes the connection.
+    pub fn connect_ahead(self: &Arc<Self>, route: &route::Route) {
+        self.ahead.begin(self, route);
     }
 }
 

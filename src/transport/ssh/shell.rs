@@ -125,7 +125,15 @@ impl SshShell {
         }
         let mut pauses = RECONNECT.iter().filter(|_| before);
         let connection = loop {
-            match Connection::open(&self.route, &self.access).await {
+            let ahead = match before {
+                false => self.access.ahead.take(&self.route).await,
+                true => None,
+            };
+            let opened = match ahead {
+                Some(opened) => opened,
+                None => Connection::open(&self.route, &self.access).await,
+            };
+            match opened {
                 Ok(connection) => break connection,
                 Err(error) if error.kind == (HostErrorKind::Unreachable { transient: true }) => {
                     match pauses.next() {
