@@ -72,11 +72,7 @@ impl Session {
             .playbooks
             .get(path)
             .ok_or_else(|| CliError::usage(format!("cannot read {path}")))?;
-        let state = paths::state_dir(context, &inventory.cluster.name)?;
-        let key = state
-            .mac_key()
-            .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
-        let fingerprinter = Fingerprinter::new(key);
+        let (state, fingerprinter) = records(context, &inventory)?;
         let nobody = IdentityArgs::default();
         let vault = Vault::of(&root, how.map_or(&nobody, |how| &how.identity), context);
         let mut planner = Planner {
@@ -94,12 +90,7 @@ impl Session {
             .await
             .map_err(|refused| refused.shown(context, &loaded))?;
         let Planner { vault, roads, .. } = planner;
-        let vars = args.vars.iter();
-        let vars: Vec<(String, &str)> = vars
-            .map(|(name, text)| (format!("--var {name}"), text.as_str()))
-            .collect();
-        let vars = vars.iter().map(|(name, text)| (name.as_str(), *text));
-        vault::refuse_values(context.output.redactor(), vars)?;
+        refuse_secrets(&args.vars, context)?;
         if plan.pairs.is_empty() {
             let (what, hint) = empty(&plan, args, &inventory);
             context.output.warn(&what, &hint);
@@ -137,11 +128,7 @@ impl Session {
         let InventoryFile {
             inventory, root, ..
         } = project::inventory(context)?;
-        let state = paths::state_dir(context, &inventory.cluster.name)?;
-        let key = state
-            .mac_key()
-            .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
-        let fingerprinter = Fingerprinter::new(key);
+        let (state, fingerprinter) = records(context, &inventory)?;
         let plan = plan(&inventory, &fingerprinter)?;
         let mut vault = Vault::of(&root, &how.identity, context);
         if how.secrets(&inventory, &plan.targets).is_empty() {
@@ -250,6 +237,28 @@ impl Session {
             pairs: self.plan.pairs.iter().zip(needed).map(info).collect(),
         }
     }
+}
+
+/// The records of a cluster's runs, and what makes fingerprints by their key.
+fn records(
+    context: &mut Context<'_>,
+    inventory: &Inventory,
+) -> Result<(StateDir, Fingerprinter), CliError> {
+    let state = paths::state_dir(context, &inventory.cluster.name)?;
+    let key = state
+        .mac_key()
+        .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
+    Ok((state, Fingerprinter::new(key)))
+}
+
+/// A known secret as the value of `--var` is on the command line of this very process.
+fn refuse_secrets(vars: &[(String, String)], context: &Context<'_>) -> Result<(), CliError> {
+    let vars: Vec<(String, &str)> = vars
+        .iter()
+        .map(|(name, text)| (format!("--var {name}"), text.as_str()))
+        .collect();
+    let vars = vars.iter().map(|(name, text)| (name.as_str(), *text));
+    vault::refuse_values(context.output.redactor(), vars)
 }
 
 /// A plan without steps ends well at once, and that must not look like a job done.

@@ -51,6 +51,9 @@ pub async fn run(
     let mut opened = place.open(Mode::Write, who, context)?;
     let file = chosen(args, &opened.tree)?;
     let before = values(&file, &opened.tree)?;
+    before
+        .iter()
+        .for_each(|(name, value)| place::hide(name, value, context));
     let folder = tmpfs::Folder::new(context.env).map_err(|failure| failed(&failure))?;
     let name = format!("{file}.toml");
     let mut shown = text::written(&file, &before);
@@ -60,7 +63,12 @@ pub async fn run(
             return unchanged(context);
         }
         match text::read(&file, &edited) {
-            Ok(values) => break values,
+            Ok(values) => {
+                values
+                    .iter()
+                    .for_each(|(name, value)| place::hide(name, value, context));
+                break values;
+            }
             Err(mistakes) => {
                 let error = CliError::usage(format!(
                     "{name} cannot be taken as it is: nothing was changed"

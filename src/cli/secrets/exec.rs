@@ -145,7 +145,11 @@ fn values(
         place::expect(name, opened.tree.entries())?;
     }
     let values = opened.tree.get_many(&names).into_iter();
-    values
+    let values: Vec<SecretValue> = values
         .collect::<Result<_, _>>()
-        .map_err(|failure| failed(&failure))
+        .map_err(|failure| failed(&failure))?;
+    for (name, value) in names.iter().zip(&values) {
+        place::hide(name, value, context);
+    }
+    Ok(values)
 }

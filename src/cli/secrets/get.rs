@@ -65,6 +65,7 @@ pub fn run(
     let opened = place.open(Mode::Read, who, context)?;
     place::expect(&name, opened.tree.entries())?;
     let value = opened.tree.get(&name).map_err(|failure| failed(&failure))?;
+    place::hide(&name, &value, context);
     if context.output.format() == Format::Json {
         let row = Row {
             v: JSON_VERSION,

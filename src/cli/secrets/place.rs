@@ -8,9 +8,11 @@ use jiff::Zoned;
 use jiff::civil::Date;
 
 use super::identity::{IdentityArgs, config_env, refused};
+use super::set::SHORT;
 use crate::cli::error::{CliError, Kind, WARNING, painted};
 use crate::cli::{Context, files, project};
 use crate::model::outcome::Failure;
+use crate::secrets::SecretValue;
 use crate::secrets::approved::Approved;
 use crate::secrets::identity::Identities;
 use crate::secrets::manifest::{self, Manifest};
@@ -167,6 +169,16 @@ pub fn remark(warnings: &[String], context: &mut Context<'_>) {
 /// A failure of the store: somebody else who writes holds a lock, the rest did not work.
 pub fn failed(failure: &Failure) -> CliError {
     CliError::from_failure(Kind::Failed, failure)
+}
+
+/// From now on this value shows in nothing that is said, whatever quotes it. Short ones would hide half of every text.
+pub fn hide(name: &SecretName, value: &SecretValue, context: &Context<'_>) {
+    if value.len() >= SHORT {
+        context
+            .output
+            .redactor()
+            .register(name.as_str(), value.expose());
+    }
 }
 
 /// Today, where this machine is.

@@ -103,6 +103,7 @@ pub fn run(
         return Err(CliError::usage("an empty value is no secret")
             .hint("give it on standard input, or type it"));
     }
+    place::hide(&name, &value, context);
     let replaced = tree.entries().iter().any(|entry| entry.name == name);
     let length = value.len();
     let short = value.text().map_or(length, |text| text.chars().count()) < SHORT;
