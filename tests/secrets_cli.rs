@@ -6,7 +6,7 @@
     clippy::disallowed_methods,
     clippy::print_stderr,
     clippy::too_many_lines,
-    reason = "tests start the real command and read its files, say why they skip, and tell a session from its begin to its end"
+    reason = "tests start the real command, read its files, say what they skip, and tell a story in one piece"
 )]
 
 #[path = "secrets_cli/edit.rs"]
