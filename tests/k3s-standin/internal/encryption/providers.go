@@ -1,7 +1,3 @@
-// Package encryption is K3s' secrets encryption: the provider configuration and state file on disk, the stages of a
-// rotation and the annotation that carries them, the supervisor calls behind `k3s secrets-encrypt`, the rewriting of
-// Secrets through the apiserver, and the command itself. It does not decide when the apiserver looks at the
-// configuration; it only waits for it.
 package encryption
 
 import (
@@ -134,9 +130,9 @@ func rotatedName(t time.Time) string {
 	return firstKeyName + "-" + t.UTC().Format(time.RFC3339)
 }
 
-// Ensure makes the configuration and the state file of a server that has none (stage start). It leaves existing files
-// alone: what came from the datastore or another server counts.
-func Ensure(configPath, statePath string) error {
+// ensureFiles makes the configuration and the state file of a server that has none (stage start). It leaves existing
+// files alone: what came from the datastore or another server counts.
+func ensureFiles(configPath, statePath string) error {
 	if _, err := os.Stat(configPath); err == nil {
 		return ensureState(configPath, statePath)
 	} else if !errors.Is(err, os.ErrNotExist) {

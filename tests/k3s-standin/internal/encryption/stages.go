@@ -76,8 +76,8 @@ func before(request string) []string {
 }
 
 // Verify decides whether a request may be carried out: all Nodes agree, this Node is in a right stage, and its
-// annotation is about the configuration on this disk, in this order.
-func Verify(request string, nodes []NodeState, self NodeState, diskHash string) error {
+// annotation is about the configuration on this disk, in this order. diskHash is asked only when the rest is right.
+func Verify(request string, nodes []NodeState, self NodeState, diskHash func() (string, error)) error {
 	if err := CompareNodes(nodes); err != nil {
 		return err
 	}
@@ -92,7 +92,11 @@ func Verify(request string, nodes []NodeState, self NodeState, diskHash string) 
 	if !allowed {
 		return fmt.Errorf("incorrect stage: %s found on node %s", stage, self.Name)
 	}
-	if hash != diskHash {
+	disk, err := diskHash()
+	if err != nil {
+		return err
+	}
+	if hash != disk {
 		return fmt.Errorf("invalid hash: %s found on node %s", hash, self.Name)
 	}
 	return nil
