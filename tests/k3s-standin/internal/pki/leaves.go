@@ -119,7 +119,7 @@ func good(p paths.Data, l leaf, key *ecdsa.PrivateKey) bool {
 	}
 	c := have[0]
 	public, ok := c.PublicKey.(*ecdsa.PublicKey)
-	if !ok || !public.Equal(key.Public()) || c.CheckSignatureFrom(cas[0]) != nil || needsRenewal(c) {
+	if !ok || !public.Equal(key.Public()) || c.CheckSignatureFrom(cas[0]) != nil || NeedsRenewal(c) {
 		return false
 	}
 	for _, name := range l.sans {
@@ -130,7 +130,8 @@ func good(p paths.Data, l leaf, key *ecdsa.PrivateKey) bool {
 	return true
 }
 
-func needsRenewal(c *x509.Certificate) bool {
+// NeedsRenewal says whether a leaf ends so soon that a start renews it.
+func NeedsRenewal(c *x509.Certificate) bool {
 	life := c.NotAfter.Sub(now())
 	return life < RenewUnder && life < LeafLife
 }

@@ -125,15 +125,32 @@ func EnsureKey(file string) (*ecdsa.PrivateKey, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, text, err := NewKey()
 	if err != nil {
 		return nil, err
+	}
+	return key, WriteFile(file, text, 0o600)
+}
+
+// NewKey makes an EC key; text is its PEM.
+func NewKey() (key *ecdsa.PrivateKey, text []byte, err error) {
+	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, nil, err
 	}
 	der, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return key, WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600)
+	return key, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), nil
+}
+
+// Leaf is the first certificate of a PEM text.
+func Leaf(chain []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(chain)
+	if block == nil {
+		return nil, errors.New("no certificate found")
+	}
+	return x509.ParseCertificate(block.Bytes)
 }
 
 func parseKey(file string, data []byte) (*ecdsa.PrivateKey, error) {
