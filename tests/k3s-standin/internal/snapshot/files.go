@@ -101,9 +101,3 @@ func (f File) ObjectName() string {
 	sum := sha256.Sum256([]byte(f.Node + f.Location))
 	return "local-" + name + "-" + hex.EncodeToString(sum[:])[:6]
 }
-
-// tokenHash is the annotation that says which token opens a snapshot: 12 hex of sha256(password), as in /bootstrap/HASH.
-func tokenHash(password string) string {
-	sum := sha256.Sum256([]byte(password))
-	return hex.EncodeToString(sum[:])[:12]
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"hmco-boot/k3s-standin/internal/logx"
+	"hmco-boot/k3s-standin/internal/paths"
 	"hmco-boot/k3s-standin/internal/supervisor"
 )
 
@@ -51,7 +53,7 @@ func Run(ctx context.Context, d supervisor.Deps) {
 	if !sleep(ctx, startDelay) {
 		return
 	}
-	m.endReset()
+	m.endReset(ctx)
 	if dir, err := m.dir(""); err == nil {
 		m.objects.reconcile(ctx, dir)
 	}
@@ -110,10 +112,22 @@ func (m *manager) afterReset(ctx context.Context) {
 	}
 }
 
-// endReset removes the reset-flag, some seconds after the start.
-func (m *manager) endReset() {
-	if err := os.Remove(m.d.Paths.ResetFlag()); err != nil && !os.IsNotExist(err) {
+// endReset removes the reset-flag, some seconds after the start, and makes the own node's password Secret anew.
+func (m *manager) endReset(ctx context.Context) {
+	err := os.Remove(m.d.Paths.ResetFlag())
+	if os.IsNotExist(err) {
+		return
+	} else if err != nil {
 		logx.Errorf("failed to remove reset flag: %v", err)
+		return
+	}
+	password, err := os.ReadFile(paths.NodePassword)
+	if err != nil {
+		return // a server without an agent has none
+	}
+	verifier := supervisor.NewNodePasswords(m.node(), m.d)
+	if _, err := verifier.Verify(ctx, m.node(), strings.TrimSpace(string(password))); err != nil {
+		logx.Warnf("failed to ensure node password secret: %v", err)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	typedcore "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 
+	"hmco-boot/k3s-standin/internal/datastore"
 	"hmco-boot/k3s-standin/internal/events"
 	"hmco-boot/k3s-standin/internal/logx"
 	"hmco-boot/k3s-standin/internal/supervisor"
@@ -91,7 +92,7 @@ func (o *objects) object(file File) *unstructured.Unstructured {
 	}}
 	out.SetName(file.ObjectName())
 	out.SetLabels(map[string]string{storageLabel: file.Node})
-	out.SetAnnotations(map[string]string{tokenAnnotation: tokenHash(o.d.Password())})
+	out.SetAnnotations(map[string]string{tokenAnnotation: datastore.TokenHash(o.d.Password())})
 	out.SetFinalizers([]string{finalizer})
 	return out
 }
