@@ -100,7 +100,7 @@ func annotations(names []string, c *tls.Certificate) map[string]string {
 // nameKey makes a name fit for an annotation key: colons cannot stand there.
 func nameKey(name string) string {
 	if ip := net.ParseIP(name); ip != nil && ip.To4() == nil {
-		sum := sha256.Sum256([]byte(name))
+		sum := sha256.Sum256([]byte("listener.cattle.io/cn-" + name))
 		return strings.ReplaceAll(name, ":", "_") + "-" + hex.EncodeToString(sum[:])[:6]
 	}
 	return name
