@@ -24,7 +24,6 @@ import (
 	"hmco-boot/k3s-standin/internal/paths"
 	"hmco-boot/k3s-standin/internal/pki"
 	"hmco-boot/k3s-standin/internal/supervisor"
-	"hmco-boot/k3s-standin/internal/version"
 )
 
 const (
@@ -62,10 +61,9 @@ func Reset(ctx context.Context, d supervisor.Deps) error {
 }
 
 type resetting struct {
-	d    supervisor.Deps
-	p    paths.Data
-	cfg  *config.Config
-	name string
+	d   supervisor.Deps
+	p   paths.Data
+	cfg *config.Config
 }
 
 func (r *resetting) run(ctx context.Context) error {
@@ -115,17 +113,11 @@ func (r *resetting) prepare(fresh bool) error {
 	if err := os.MkdirAll(r.p.Etcd(), 0o700); err != nil {
 		return err
 	}
-	return r.newName()
-}
-
-// newName gives the member a new name, NODE-xxxxxxxx.
-func (r *resetting) newName() error {
 	random := make([]byte, 4)
 	if _, err := rand.Read(random); err != nil {
 		return err
 	}
-	r.name = r.cfg.NodeName + "-" + hex.EncodeToString(random)
-	return os.WriteFile(r.p.Etcd("name"), []byte(r.name), 0o600)
+	return os.WriteFile(r.p.Etcd("name"), []byte(r.cfg.NodeName+"-"+hex.EncodeToString(random)), 0o600)
 }
 
 // database restores the snapshot, if one is named, and starts etcd as a new cluster of one.
@@ -137,9 +129,6 @@ func (r *resetting) database(ctx context.Context) (*datastore.Store, error) {
 				r.p.ResetFlag())
 		}
 	} else if err := r.restore(); err != nil {
-		return nil, err
-	}
-	if err := r.newNameUnless(r.cfg.RestorePath != ""); err != nil {
 		return nil, err
 	}
 	logx.Infof("Starting etcd for new cluster, cluster-reset=true")
@@ -157,14 +146,6 @@ func (r *resetting) database(ctx context.Context) (*datastore.Store, error) {
 	return store, nil
 }
 
-// newNameUnless gives a new name to a database that has not got one by a restore.
-func (r *resetting) newNameUnless(restored bool) error {
-	if restored {
-		return nil
-	}
-	return r.newName()
-}
-
 // restore moves the database away and makes a new one of the snapshot.
 func (r *resetting) restore() error {
 	path := r.cfg.RestorePath
@@ -172,10 +153,7 @@ func (r *resetting) restore() error {
 		return fmt.Errorf("etcd: snapshot path does not exist: %s", path)
 	}
 	if strings.HasSuffix(path, zipSuffix) {
-		if err := os.MkdirAll(r.p.Snapshots(), 0o700); err != nil {
-			return err
-		}
-		plain := filepath.Join(r.p.Snapshots(), "."+strings.TrimSuffix(filepath.Base(path), zipSuffix))
+		plain := r.p.DB(".restore-" + strings.TrimSuffix(filepath.Base(path), zipSuffix))
 		if err := unzipFile(path, plain); err != nil {
 			return err
 		}
@@ -190,23 +168,15 @@ func (r *resetting) restore() error {
 	if err := faults.At("restore.moved"); err != nil {
 		return err
 	}
-	random := make([]byte, 4)
-	if _, err := rand.Read(random); err != nil {
-		return err
-	}
-	r.name = r.cfg.NodeName + "-" + hex.EncodeToString(random)
 	peer := "https://" + bracket(r.cfg.NodeIP) + ":2380"
 	err := etcdsnapshot.NewV3(zap.NewNop()).Restore(etcdsnapshot.RestoreConfig{
-		SnapshotPath: path, Name: r.name, OutputDataDir: r.p.Etcd(), OutputWALDir: r.p.Etcd("member", "wal"),
-		PeerURLs: []string{peer}, InitialCluster: r.name + "=" + peer,
+		SnapshotPath: path, Name: r.cfg.NodeName, OutputDataDir: r.p.Etcd(), OutputWALDir: r.p.Etcd("member", "wal"),
+		PeerURLs: []string{peer}, InitialCluster: r.cfg.NodeName + "=" + peer,
 	})
 	if err != nil {
 		return err
 	}
-	if err := faults.At("restore.restored"); err != nil {
-		return err
-	}
-	return os.WriteFile(r.p.Etcd("name"), []byte(r.name), 0o600)
+	return faults.At("restore.restored")
 }
 
 func bracket(ip string) string {
@@ -344,22 +314,7 @@ func connected(ctx context.Context, store *datastore.Store) error {
 			return fmt.Errorf("failed to test data store connection: %w", err)
 		}
 	}
-	client := store.Client()
-	endpoint := client.Endpoints()[0]
-	status, err := client.Status(limited, endpoint)
-	if err != nil {
-		return err
-	}
-	logx.Infof("Connected to etcd v%s - datastore using %d of %d bytes", version.Etcd, status.DbSizeInUse, status.DbSize)
-	logx.Infof("Defragmenting etcd database")
 	slow, done := context.WithTimeout(ctx, defragLimit)
 	defer done()
-	if _, err := client.Defragment(slow, endpoint); err != nil {
-		return err
-	}
-	if status, err = client.Status(limited, endpoint); err != nil {
-		return err
-	}
-	logx.Infof("Datastore using %d of %d bytes after defragment", status.DbSizeInUse, status.DbSize)
-	return nil
+	return store.Defragment(slow)
 }
