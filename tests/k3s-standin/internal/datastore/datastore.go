@@ -121,14 +121,14 @@ func (s *Store) dir() string {
 	}
 }
 
-// loadName reads db/etcd/name, or makes NODE-xxxxxxxx. A forced new cluster takes a new name, as K3s does.
+// loadName reads db/etcd/name, or makes NODE-xxxxxxxx.
 func (s *Store) loadName() error {
 	file := s.o.Paths.Etcd("name")
 	if s.o.Single || s.o.Dir != "" {
 		s.name = "standin"
 		return nil
 	}
-	if data, err := os.ReadFile(file); err == nil && len(data) > 0 && !s.o.ForceNew {
+	if data, err := os.ReadFile(file); err == nil && len(data) > 0 {
 		s.name = strings.TrimSpace(string(data))
 		return nil
 	}
