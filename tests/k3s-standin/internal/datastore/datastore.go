@@ -80,7 +80,7 @@ func Start(ctx context.Context, o Options) (*Store, error) {
 			return nil, err
 		}
 	}
-	if !o.Single && o.Dir == "" {
+	if !o.Single && o.Dir == "" && !o.ForceNew {
 		if err := os.MkdirAll(o.Paths.Snapshots(), 0o700); err != nil {
 			return nil, err
 		}
