@@ -206,23 +206,6 @@ func (s *Store) Members(ctx context.Context) ([]Member, error) {
 	return out, nil
 }
 
-// RemoveNode removes the member of a node (after its Node object was deleted); an unknown one is no error.
-func (s *Store) RemoveNode(ctx context.Context, node, address string) error {
-	members, err := s.Members(ctx)
-	if err != nil {
-		return err
-	}
-	for _, m := range members {
-		if nodeOf(m.Name) == node && m.Name != s.name && hasHost(m.PeerURLs, address) {
-			logx.Infof("Removing member %s=%s from etcd cluster", m.Name, strings.Join(m.PeerURLs, ","))
-			if _, err := s.client.MemberRemove(ctx, m.ID); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // Defragment compacts the file and prints K3s' lines about it.
 func (s *Store) Defragment(ctx context.Context) error {
 	used, size, err := s.size(ctx)
