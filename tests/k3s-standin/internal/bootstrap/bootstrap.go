@@ -27,7 +27,7 @@ type Record map[string]File
 
 // Names maps the record's names to the files' places.
 func Names(p paths.Data) map[string]string {
-	return map[string]string{
+	names := map[string]string{
 		"ServerCA":           p.TLS("server-ca.crt"),
 		"ServerCAKey":        p.TLS("server-ca.key"),
 		"ClientCA":           p.TLS("client-ca.crt"),
@@ -44,6 +44,11 @@ func Names(p paths.Data) map[string]string {
 		"EncryptionConfig":   p.EncryptionConfig(),
 		"EncryptionHash":     p.EncryptionState(),
 	}
+	if withoutEncryption.Load() {
+		delete(names, "EncryptionConfig")
+		delete(names, "EncryptionHash")
+	}
+	return names
 }
 
 // Collect reads the shared files from disk; a missing one is warned about (`failed to stat NAME: ...`).
@@ -117,6 +122,12 @@ func (e *NewerError) Error() string {
 // record does not have stay as they are.
 func Reconcile(p paths.Data, r Record, reset bool) error {
 	logx.Infof("Reconciling bootstrap data between datastore and disk")
+	places := Names(p)
+	for name := range r {
+		if places[name] == "" {
+			logx.Warnf("Unable to lookup path to reconcile %s", name)
+		}
+	}
 	if reset {
 		return nil
 	}

@@ -10,42 +10,43 @@ import (
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/component-base/featuregate"
 	utilversion "k8s.io/component-base/version"
-	"k8s.io/klog/v2"
 	apiapp "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	apioptions "k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 )
 
-var gates sync.Once
+// flagsMu keeps components from making and reading their flags at the same time: they share one registry of gates.
+var flagsMu sync.Mutex
 
-// registerGates does what each component's command does before it makes its flags. It is done once for all of them.
-func registerGates() {
-	gates.Do(func() {
-		featuregate.DefaultComponentGlobalsRegistry.ComponentGlobalsOrRegister(
-			featuregate.DefaultKubeComponent, utilversion.DefaultBuildEffectiveVersion(), utilfeature.DefaultMutableFeatureGate)
-		if err := featuregate.DefaultComponentGlobalsRegistry.Set(); err != nil {
-			klog.ErrorS(err, "Failed to set feature gates")
-		}
-	})
+// readFlags does what each component's command does with its flags: register the gates, make the flags, parse, set the
+// gates. No component may make its flags while another does so.
+func readFlags(make func() error) error {
+	flagsMu.Lock()
+	defer flagsMu.Unlock()
+	featuregate.DefaultComponentGlobalsRegistry.ComponentGlobalsOrRegister(
+		featuregate.DefaultKubeComponent, utilversion.DefaultBuildEffectiveVersion(), utilfeature.DefaultMutableFeatureGate)
+	if err := make(); err != nil {
+		return err
+	}
+	return featuregate.DefaultComponentGlobalsRegistry.Set()
 }
 
 // runAPIServer runs until ctx ends. The handler is published as soon as the server chain exists.
 func (c *Components) runAPIServer(ctx context.Context, args arguments) error {
-	registerGates()
-	opts := apioptions.NewServerRunOptions()
-	fs := pflag.NewFlagSet("kube-apiserver", pflag.ContinueOnError)
-	fs.SetNormalizeFunc(normalize)
-	for _, set := range opts.Flags().FlagSets {
-		fs.AddFlagSet(set)
+	effective := arguments{"advertise-address": {c.o.Config.NodeIP}}
+	for k, v := range args {
+		effective[k] = v
 	}
-	effective := args
-	if _, given := args["advertise-address"]; !given {
-		effective = arguments{}
-		for k, v := range args {
-			effective[k] = v
+	var opts *apioptions.ServerRunOptions
+	err := readFlags(func() error {
+		opts = apioptions.NewServerRunOptions()
+		fs := pflag.NewFlagSet("kube-apiserver", pflag.ContinueOnError)
+		fs.SetNormalizeFunc(normalize)
+		for _, set := range opts.Flags().FlagSets {
+			fs.AddFlagSet(set)
 		}
-		effective["advertise-address"] = []string{c.o.Config.NodeIP}
-	}
-	if err := fs.Parse(effective.flags(notUpstream...)); err != nil {
+		return fs.Parse(effective.flags(notUpstream...))
+	})
+	if err != nil {
 		return err
 	}
 	listener, err := listenAPI(c.o.Config.HTTPSListenPort)
@@ -63,10 +64,6 @@ func (c *Components) runAPIServer(ctx context.Context, args arguments) error {
 	cfg, err := apiapp.NewConfig(completed)
 	if err != nil {
 		return err
-	}
-	if c.o.Wrap != nil {
-		build := cfg.KubeAPIs.ControlPlane.Generic.BuildHandlerChainFunc
-		_ = build
 	}
 	done, err := cfg.Complete()
 	if err != nil {

@@ -89,19 +89,21 @@ func elected(ctx context.Context, o Options, name, kubeconfig string, f func(con
 var identity = time.Now().UTC().Format("20060102T150405.000000000")
 
 func runControllerManager(ctx context.Context, args arguments) error {
-	registerGates()
-	opts, err := cmoptions.NewKubeControllerManagerOptions()
-	if err != nil {
-		return err
-	}
 	all, off, aliases := cmapp.KnownControllers(), cmapp.ControllersDisabledByDefault(), cmapp.ControllerAliases()
-	fs := pflag.NewFlagSet("kube-controller-manager", pflag.ContinueOnError)
-	fs.SetNormalizeFunc(normalize)
-	for _, set := range opts.Flags(all, off, aliases).FlagSets {
-		fs.AddFlagSet(set)
-	}
-	flags := append(args.flags("leader-elect"), "--leader-elect=false", "--flex-volume-plugin-dir="+os.TempDir()+"/k3s-standin-none")
-	if err := fs.Parse(flags); err != nil {
+	var opts *cmoptions.KubeControllerManagerOptions
+	err := readFlags(func() (err error) {
+		if opts, err = cmoptions.NewKubeControllerManagerOptions(); err != nil {
+			return err
+		}
+		fs := pflag.NewFlagSet("kube-controller-manager", pflag.ContinueOnError)
+		fs.SetNormalizeFunc(normalize)
+		for _, set := range opts.Flags(all, off, aliases).FlagSets {
+			fs.AddFlagSet(set)
+		}
+		// Without a folder of its own it makes one on the host.
+		return fs.Parse(append(args.flags("leader-elect"), "--leader-elect=false", "--flex-volume-plugin-dir="+os.TempDir()+"/k3s-standin-none"))
+	})
+	if err != nil {
 		return err
 	}
 	cfg, err := opts.Config(all, off, aliases)
@@ -112,14 +114,17 @@ func runControllerManager(ctx context.Context, args arguments) error {
 }
 
 func runScheduler(ctx context.Context, args arguments) error {
-	registerGates()
-	opts := schedoptions.NewOptions()
-	fs := pflag.NewFlagSet("kube-scheduler", pflag.ContinueOnError)
-	fs.SetNormalizeFunc(normalize)
-	for _, set := range opts.Flags.FlagSets {
-		fs.AddFlagSet(set)
-	}
-	if err := fs.Parse(append(args.flags("leader-elect"), "--leader-elect=false")); err != nil {
+	var opts *schedoptions.Options
+	err := readFlags(func() error {
+		opts = schedoptions.NewOptions()
+		fs := pflag.NewFlagSet("kube-scheduler", pflag.ContinueOnError)
+		fs.SetNormalizeFunc(normalize)
+		for _, set := range opts.Flags.FlagSets {
+			fs.AddFlagSet(set)
+		}
+		return fs.Parse(append(args.flags("leader-elect"), "--leader-elect=false"))
+	})
+	if err != nil {
 		return err
 	}
 	cfg, sched, err := schedapp.Setup(ctx, opts)

@@ -80,7 +80,7 @@ func Start(ctx context.Context, o Options) (*Store, error) {
 			return nil, err
 		}
 	}
-	if !o.Single && o.Dir == "" {
+	if !o.Single && o.Dir == "" && !o.ForceNew {
 		if err := os.MkdirAll(o.Paths.Snapshots(), 0o700); err != nil {
 			return nil, err
 		}
@@ -150,15 +150,20 @@ func (s *Store) ClientURL() string { return s.clientURL() }
 // Err delivers etcd's end when it ends by itself.
 func (s *Store) Err() <-chan error { return s.etcd.Err() }
 
-// Stop stops etcd; a second call does nothing.
+// closeLimit is how long open calls may hold up the end of the listeners, once the database itself is closed.
+const closeLimit = 300 * time.Millisecond
+
+// Stop stops etcd; a second call does nothing. The database is closed when it returns; leadership has moved to another
+// member before. Watches of clients that are still there are cut.
 func (s *Store) Stop() {
 	s.once.Do(func() {
 		_ = s.client.Close()
+		s.etcd.Server.Stop()
 		done := make(chan struct{})
 		go func() { s.etcd.Close(); close(done) }()
 		select {
 		case <-done:
-		case <-time.After(4 * time.Second):
+		case <-time.After(closeLimit):
 		}
 	})
 }
@@ -204,23 +209,6 @@ func (s *Store) Members(ctx context.Context) ([]Member, error) {
 		out = append(out, Member{ID: m.ID, Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, Learner: m.IsLearner})
 	}
 	return out, nil
-}
-
-// RemoveNode removes the member of a node (after its Node object was deleted); an unknown one is no error.
-func (s *Store) RemoveNode(ctx context.Context, node, address string) error {
-	members, err := s.Members(ctx)
-	if err != nil {
-		return err
-	}
-	for _, m := range members {
-		if nodeOf(m.Name) == node && m.Name != s.name && hasHost(m.PeerURLs, address) {
-			logx.Infof("Removing member %s=%s from etcd cluster", m.Name, strings.Join(m.PeerURLs, ","))
-			if _, err := s.client.MemberRemove(ctx, m.ID); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // Defragment compacts the file and prints K3s' lines about it.

@@ -1,5 +1,5 @@
 // Package deploy is what a K3s server puts into its cluster: its CRDs, the AddOns of server/manifests, HelmCharts' jobs,
-// and the small objects (cluster-dns, k3s-serving) and marks on Nodes that tools look at.
+// and the small objects (cluster-dns, k3s-serving, CoreDNS' NodeHosts) that tools look at.
 package deploy
 
 import (
@@ -76,7 +76,7 @@ func Start(ctx context.Context, o Options) error {
 	return nil
 }
 
-// Lead does what only one server of the cluster does: HelmCharts, Nodes' finalizers and their members. It returns when
+// Lead does what only one server of the cluster does: HelmCharts and CoreDNS' NodeHosts. It returns when
 // ctx ends.
 func Lead(ctx context.Context, o Options) {
 	d, err := newDeployer(o)

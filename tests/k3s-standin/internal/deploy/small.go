@@ -13,9 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// small keeps the objects and marks that every server makes: cluster-dns, k3s-serving, and its own Node's etcd condition.
+// small keeps the objects that every server makes: cluster-dns and k3s-serving.
 func (d *deployer) small(ctx context.Context) {
-	go every(ctx, 10*time.Second, d.etcdCondition, "update etcd condition")
 	every(ctx, 30*time.Second, func(ctx context.Context) error {
 		if err := d.clusterDNS(ctx); err != nil {
 			return err
@@ -60,91 +59,15 @@ func ignoreExists(err error) error {
 	return err
 }
 
-// etcdCondition puts EtcdIsVoter and the member's name on the own Node.
-func (d *deployer) etcdCondition(ctx context.Context) error {
-	c := d.o.Deps.Config
-	store := d.o.Deps.Store()
-	if !c.Etcd() || store == nil {
-		return nil
-	}
-	node, err := d.kube.CoreV1().Nodes().Get(ctx, c.NodeName, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if node.Annotations["etcd.k3s.cattle.io/node-name"] != store.Name() || node.Annotations["etcd.k3s.cattle.io/node-address"] != c.NodeIP {
-		patch := fmt.Sprintf(`{"metadata":{"annotations":{"etcd.k3s.cattle.io/node-name":%q,"etcd.k3s.cattle.io/node-address":%q}}}`,
-			store.Name(), c.NodeIP)
-		if _, err := d.kube.CoreV1().Nodes().Patch(ctx, c.NodeName, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
-			return err
-		}
-	}
-	learner, err := store.Learner(ctx)
-	if err != nil {
-		return err
-	}
-	want := corev1.NodeCondition{
-		Type: "EtcdIsVoter", Status: corev1.ConditionTrue, Reason: "MemberNotLearner", Message: "Node is a voting member of the etcd cluster",
-	}
-	if learner {
-		want.Status, want.Reason, want.Message = corev1.ConditionFalse, "MemberIsLearner", "Node has not been promoted to voting member of the etcd cluster"
-	}
-	for _, have := range node.Status.Conditions {
-		if have.Type == want.Type && have.Status == want.Status {
-			return nil
-		}
-	}
-	now := time.Now().UTC().Format(time.RFC3339)
-	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":%q,"status":%q,"reason":%q,"message":%q,"lastHeartbeatTime":%q,"lastTransitionTime":%q}]}}`,
-		want.Type, want.Status, want.Reason, want.Message, now, now)
-	_, err = d.kube.CoreV1().Nodes().Patch(ctx, c.NodeName, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
-	return err
-}
-
-// nodeFinalizers are on every Node of a K3s cluster.
-var nodeFinalizers = []string{"wrangler.cattle.io/managed-etcd-controller", "wrangler.cattle.io/node"}
-
-// nodes keeps the Nodes' finalizers and CoreDNS' NodeHosts, and removes the etcd member of a deleted Node.
+// nodes keeps CoreDNS' NodeHosts.
 func (d *deployer) nodes(ctx context.Context) {
-	every(ctx, 3*time.Second, func(ctx context.Context) error {
+	every(ctx, 5*time.Second, func(ctx context.Context) error {
 		list, err := d.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 		if err != nil {
 			return err
 		}
-		for i := range list.Items {
-			if err := d.oneNode(ctx, &list.Items[i]); err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-				return err
-			}
-		}
 		return d.nodeHosts(ctx, list.Items)
-	}, "update nodes")
-}
-
-func (d *deployer) oneNode(ctx context.Context, node *corev1.Node) error {
-	var others []string
-	for _, f := range node.Finalizers {
-		if !contains(nodeFinalizers, f) {
-			others = append(others, f)
-		}
-	}
-	mine := len(node.Finalizers) - len(others)
-	switch {
-	case node.DeletionTimestamp != nil && mine > 0:
-		if store := d.o.Deps.Store(); store != nil && node.Labels["node-role.kubernetes.io/etcd"] == "true" {
-			if err := store.RemoveNode(ctx, node.Name, node.Annotations["etcd.k3s.cattle.io/node-address"]); err != nil {
-				return err
-			}
-		}
-		node.Finalizers = others
-	case node.DeletionTimestamp == nil && mine < len(nodeFinalizers):
-		node.Finalizers = append(others, nodeFinalizers...)
-	default:
-		return nil
-	}
-	_, err := d.kube.CoreV1().Nodes().Update(ctx, node, metav1.UpdateOptions{})
-	return err
+	}, "update node hosts")
 }
 
 // nodeHosts writes the Nodes' names and addresses into CoreDNS' ConfigMap, if there is one.

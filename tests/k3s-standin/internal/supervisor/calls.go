@@ -2,48 +2,23 @@ package supervisor
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"sort"
-	"strings"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"hmco-boot/k3s-standin/internal/bootstrap"
 	"hmco-boot/k3s-standin/internal/config"
-	"hmco-boot/k3s-standin/internal/pki"
 )
 
 // errNotReady is the answer of calls that need the apiserver, until it is ready.
 var errNotReady = errors.New("runtime core not ready")
 
-// AgentConfig is what GET /v1-k3s/config tells a node.
-type AgentConfig struct {
-	ClusterCIDR          string
-	ServiceCIDR          string
-	ClusterDNS           string
-	ClusterDomain        string
-	FlannelBackend       string
-	EgressSelectorMode   string
-	DisableNetworkPolicy bool
-	DisableKubeProxy     bool
-	ServerVersion        string
-	LocalStoragePath     string
-	DisableLocalStorage  bool
-	DisableServiceLB     bool
-	SupervisorPort       int
-}
-
-// Base registers the calls every server answers.
-func (s *Supervisor) Base(d Deps, agent AgentConfig, pw *NodePasswords) {
+// Base registers the calls every server answers, but for those of joining nodes (package node).
+func (s *Supervisor) Base(d Deps) {
 	text := func(get func() ([]byte, error)) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			data, err := get()
@@ -59,9 +34,6 @@ func (s *Supervisor) Base(d Deps, agent AgentConfig, pw *NodePasswords) {
 	s.Handle("/ping", Anyone, text(func() ([]byte, error) { return []byte("pong"), nil }))
 	s.Handle("/cacerts", Anyone, file(d.Paths.TLS("server-ca.crt")))
 	s.Handle("/db/info", LocalOrServer, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { dbInfo(d, w, r) }))
-	s.Handle("/v1-k3s/server-ca.crt", NodeToken, file(d.Paths.TLS("server-ca.crt")))
-	s.Handle("/v1-k3s/client-ca.crt", NodeToken, file(d.Paths.TLS("client-ca.crt")))
-	s.Handle("/v1-k3s/config", NodeToken, jsonOf(func() any { return agent }))
 	s.Handle("/v1-k3s/server-config", ServerToken, jsonOf(func() any { return d.Config.Critical() }))
 	s.Handle("/v1-k3s/server-bootstrap", ServerToken, text(func() ([]byte, error) {
 		r, err := bootstrap.Collect(d.Paths)
@@ -77,12 +49,6 @@ func (s *Supervisor) Base(d Deps, agent AgentConfig, pw *NodePasswords) {
 		}
 		_, _ = io.WriteString(w, "ok")
 	}))
-	s.Handle("/v1-k3s/apiservers", NodeToken, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { apiServers(d, w, r) }))
-	for _, kind := range []string{"client-kubelet", "serving-kubelet", "client-kube-proxy", "client-k3s-controller"} {
-		s.Handle("/v1-k3s/"+kind+".crt", NodeToken, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			nodeCert(d, pw, kind, w, r)
-		}))
-	}
 	s.Handle("/static/", Anyone, http.StripPrefix("/static/", http.FileServer(http.Dir(d.Paths.Server("static")))))
 }
 
@@ -130,32 +96,6 @@ func dbInfo(d Deps, w http.ResponseWriter, r *http.Request) {
 	WriteJSON(w, out)
 }
 
-// apiServers lists the addresses at which apiservers are known: this one first while the list cannot be read.
-func apiServers(d Deps, w http.ResponseWriter, r *http.Request) {
-	own := fmt.Sprintf("%s:%d", Advertised(d.Config), d.Config.HTTPSListenPort)
-	list := []string{}
-	if closed(d.Ready) {
-		if admin, err := d.Admin(); err == nil {
-			if c, err := kubernetes.NewForConfig(admin); err == nil {
-				ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
-				defer cancel()
-				if ep, err := c.CoreV1().Endpoints("default").Get(ctx, "kubernetes", metav1.GetOptions{}); err == nil {
-					for _, sub := range ep.Subsets {
-						for _, a := range sub.Addresses {
-							list = append(list, fmt.Sprintf("%s:%d", a.IP, d.Config.HTTPSListenPort))
-						}
-					}
-				}
-			}
-		}
-	}
-	if len(list) == 0 {
-		list = []string{own}
-	}
-	sort.Strings(list)
-	WriteJSON(w, list)
-}
-
 // Advertised is the address under which other machines reach this server.
 func Advertised(c *config.Config) string {
 	for _, a := range []string{c.AdvertiseAddr, c.NodeIP} {
@@ -164,52 +104,6 @@ func Advertised(c *config.Config) string {
 		}
 	}
 	return "127.0.0.1"
-}
-
-// nodeCert signs a node's request: POST with a PEM certificate request, headers k3s-Node-Name, k3s-Node-Password and
-// k3s-Node-IP (comma-separated). The answer is leaf and CA.
-func nodeCert(d Deps, pw *NodePasswords, kind string, w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		SendError(fmt.Errorf("method not allowed: %s", r.Method), w, r, http.StatusMethodNotAllowed)
-		return
-	}
-	name, password := strings.ToLower(r.Header.Get("k3s-Node-Name")), r.Header.Get("k3s-Node-Password")
-	if kind == "client-kubelet" || kind == "serving-kubelet" {
-		if code, err := pw.Verify(r.Context(), name, password); err != nil {
-			SendError(err, w, r, code)
-			return
-		}
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<16))
-	if err != nil {
-		SendError(err, w, r, http.StatusInternalServerError)
-		return
-	}
-	block, _ := pem.Decode(body)
-	if block == nil {
-		SendError(errors.New("no certificate request in the body"), w, r, http.StatusBadRequest)
-		return
-	}
-	req, err := x509.ParseCertificateRequest(block.Bytes)
-	if err == nil {
-		err = req.CheckSignature()
-	}
-	if err != nil {
-		SendError(err, w, r, http.StatusBadRequest)
-		return
-	}
-	var addresses []string
-	for _, a := range strings.Split(r.Header.Get("k3s-Node-IP"), ",") {
-		if a = strings.TrimSpace(a); a != "" {
-			addresses = append(addresses, a)
-		}
-	}
-	chain, err := pki.EnsureNodeCert(d.Paths, kind, name, addresses, req.PublicKey)
-	if err != nil {
-		SendError(err, w, r, http.StatusInternalServerError)
-		return
-	}
-	_, _ = w.Write(chain)
 }
 
 // FetchBootstrap reads the shared files from a running server.

@@ -2,19 +2,18 @@ package supervisor
 
 import (
 	"context"
+	"crypto/pbkdf2"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/scrypt"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -124,48 +123,33 @@ func (n *NodePasswords) ensure(ctx context.Context, name, password string) error
 // SecretName is the name of a node's password Secret in kube-system.
 func SecretName(node string) string { return strings.ToLower(node) + ".node-password.k3s" }
 
-// hashPassword gives `$1:<salt>:15:8:1:<base64 of scrypt>`.
+// hashRounds of PBKDF2: the passwords are random, and a start must not wait for them.
+const hashRounds = 4096
+
+// hashPassword gives `$1:<salt>:<hex of PBKDF2-HMAC-SHA256>`, the form package node checks too.
 func hashPassword(password string) (string, error) {
 	salt := make([]byte, 8)
 	_, _ = rand.Read(salt)
-	key, err := scrypt.Key([]byte(password), salt, 1<<15, 8, 1, 64)
+	return saltedHash(password, salt)
+}
+
+func saltedHash(password string, salt []byte) (string, error) {
+	key, err := pbkdf2.Key(sha256.New, password, salt, hashRounds, sha256.Size)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("$1:%s:15:8:1:%s", hex.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key)), nil
+	return "$1:" + hex.EncodeToString(salt) + ":" + hex.EncodeToString(key), nil
 }
 
 func samePassword(hash, password string) bool {
 	f := strings.Split(hash, ":")
-	if len(f) != 6 {
+	if len(f) != 3 {
 		return false
 	}
 	salt, err := hex.DecodeString(f[1])
 	if err != nil {
 		return false
 	}
-	want, err := base64.RawStdEncoding.DecodeString(f[5])
-	if err != nil {
-		return false
-	}
-	key, err := scrypt.Key([]byte(password), salt, 1<<15, 8, 1, 64)
-	return err == nil && subtle.ConstantTimeCompare(key, want) == 1
-}
-
-// EnsureNodePassword reads /etc/rancher/node/password, or makes it: 32 hex digits and a newline, 0600.
-func EnsureNodePassword() (string, error) {
-	data, err := os.ReadFile(paths.NodePassword)
-	if err == nil {
-		return strings.TrimSpace(string(data)), nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return "", err
-	}
-	random := make([]byte, 16)
-	_, _ = rand.Read(random)
-	password := hex.EncodeToString(random)
-	if err := os.MkdirAll(filepath.Dir(paths.NodePassword), 0o755); err != nil {
-		return "", err
-	}
-	return password, os.WriteFile(paths.NodePassword, []byte(password+"\n"), 0o600)
+	want, err := saltedHash(password, salt)
+	return err == nil && subtle.ConstantTimeCompare([]byte(want), []byte(hash)) == 1
 }
