@@ -140,15 +140,12 @@ func (s *server) findPeers(ctx context.Context, c *supervisor.Client) error {
 }
 
 // reconcile brings disk and record together at the start of a server that has a database. The record comes from the
-// server named in the configuration, or from a temporary etcd on a copy of the own database.
+// server named in the configuration, or from a temporary etcd on a copy of the own database: also when that server
+// refuses, for it goes on accepting only the old token until it has been restarted itself.
 func (s *server) reconcile(ctx context.Context) error {
 	if s.cfg.ServerURL != "" {
-		record, err := s.remoteRecord(ctx)
-		if err == nil {
+		if record, err := s.remoteRecord(ctx); err == nil {
 			return bootstrap.Reconcile(s.p, record, false)
-		}
-		if refused(err) {
-			return fmt.Errorf("failed to validate server configuration: %w", err)
 		}
 	}
 	logx.Infof("Starting temporary etcd to reconcile with datastore")
@@ -164,12 +161,6 @@ func (s *server) reconcile(ctx context.Context) error {
 	}
 	logx.Infof("Successfully reconciled with datastore")
 	return nil
-}
-
-// refused says whether a server answered, but not with the files.
-func refused(err error) bool {
-	var call *supervisor.CallError
-	return errors.As(err, &call) && call.Code/100 == 4
 }
 
 func (s *server) remoteRecord(ctx context.Context) (bootstrap.Record, error) {
