@@ -18,8 +18,8 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 
-	"hmco-boot/k3s-standin/internal/logx"
 	"hmco-boot/k3s-standin/internal/faults"
+	"hmco-boot/k3s-standin/internal/logx"
 	"hmco-boot/k3s-standin/internal/paths"
 	"hmco-boot/k3s-standin/internal/version"
 )
