@@ -81,7 +81,6 @@ type Config struct {
 	SnapshotRetention int
 	SnapshotDir       string
 	SnapshotCompress  bool
-	SnapshotReconcile time.Duration
 	S3                bool
 	S3Values          map[string]string // the other etcd-s3-* flags by name
 

@@ -150,15 +150,20 @@ func (s *Store) ClientURL() string { return s.clientURL() }
 // Err delivers etcd's end when it ends by itself.
 func (s *Store) Err() <-chan error { return s.etcd.Err() }
 
-// Stop stops etcd; a second call does nothing.
+// closeLimit is how long open calls may hold up the end of the listeners, once the database itself is closed.
+const closeLimit = 300 * time.Millisecond
+
+// Stop stops etcd; a second call does nothing. The database is closed when it returns; leadership has moved to another
+// member before. Watches of clients that are still there are cut.
 func (s *Store) Stop() {
 	s.once.Do(func() {
 		_ = s.client.Close()
+		s.etcd.Server.Stop()
 		done := make(chan struct{})
 		go func() { s.etcd.Close(); close(done) }()
 		select {
 		case <-done:
-		case <-time.After(4 * time.Second):
+		case <-time.After(closeLimit):
 		}
 	})
 }
