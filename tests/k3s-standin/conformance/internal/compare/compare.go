@@ -119,10 +119,26 @@ func (s *streams) stderr(recorded, got string, rules rules) ([]pair, []Differenc
 // text compares line by line.
 func (s *streams) text(what, recorded, got string, rules rules) ([]pair, []Difference) {
 	wanted, found := s.recorded.lines(recorded), s.got.lines(got)
+	if rules.repeats {
+		wanted, found = once(wanted), once(found)
+	}
 	if rules.unordered {
 		return unordered(what, wanted, found)
 	}
 	return ordered(what, wanted, found)
+}
+
+// once keeps the first of lines that are the same.
+func once(lines []Line) []Line {
+	seen := map[string]bool{}
+	var out []Line
+	for _, line := range lines {
+		if !seen[line.Text] {
+			seen[line.Text] = true
+			out = append(out, line)
+		}
+	}
+	return out
 }
 
 // ordered wants the recorded lines and no others, in their order; a gap stands for any lines.

@@ -65,15 +65,23 @@ func (s *streams) log(what, recorded, got, meanwhile string) ([]pair, []Differen
 	wanted, found := compared(s.recorded.lines(recorded)), compared(s.got.lines(got))
 	var pairs []pair
 	var missing []string
-next:
+	used := make([]bool, len(found))
 	for _, w := range wanted {
-		for _, f := range found {
-			if w.matches(f) {
-				pairs = append(pairs, pair{w, f})
-				continue next
+		at := -1
+		for j, f := range found {
+			if w.matches(f) && (at < 0 || !used[j]) {
+				at = j
+				if !used[j] {
+					break
+				}
 			}
 		}
-		missing = append(missing, record.Short(w.Text, 400))
+		if at < 0 {
+			missing = append(missing, record.Short(w.Text, 400))
+			continue
+		}
+		used[at] = true
+		pairs = append(pairs, pair{w, found[at]})
 	}
 	var differences []Difference
 	if len(missing) > 0 {

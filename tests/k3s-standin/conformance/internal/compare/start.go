@@ -107,7 +107,7 @@ func (wanted start) compare(found start) []Difference {
 // is only printed where it looked once more, so an answering apiserver with a Ready node is an active unit.
 func (s start) last(column int) string {
 	one := s.sightings[len(s.sightings)-1]
-	if column == colUnit && one[colAdmin] == "200" && one[colNode] == "Node:True" {
+	if column == colUnit && one[colUnit] == "0 activating start" && one[colAdmin] == "200" && one[colNode] == "Node:True" {
 		return "0 active running"
 	}
 	return one[column]
