@@ -113,17 +113,20 @@ func play(s settings, cases []*record.Case, selected func(*record.Case) bool, kn
 			fmt.Fprintln(os.Stderr, "warning:", err)
 		}
 	}()
+	machines := suite.Machines{Nobody: l.Bridge()}
 	for _, node := range l.Nodes() {
 		if err := node.Prepare(s.k3s); err != nil {
 			return false, err
 		}
+		machines.Nodes = append(machines.Nodes, node)
 	}
-	options := suite.Options{Selected: selected, Recordings: s.recordings, Artifacts: s.out, Log: os.Stdout, Verbose: s.verbose}
+	options := suite.Options{Selected: selected, Recordings: s.recordings, Artifacts: s.out, Log: os.Stdout, Sleep: time.Sleep,
+		Verbose: s.verbose}
 	results := map[string]suite.Result{}
 	var report *suite.Report
 	for _, scenario := range chosen {
 		fmt.Printf("\n== %s (%s)\n", scenario.File, strings.Join(scenario.Nodes, ", "))
-		session, err := suite.NewSession(scenario, record.Of(cases, scenario.File), l, options)
+		session, err := suite.NewSession(scenario, record.Of(cases, scenario.File), machines, options)
 		if err != nil {
 			return false, err
 		}

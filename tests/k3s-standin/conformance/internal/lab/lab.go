@@ -40,7 +40,7 @@ func Up(program, name, dir string, count int) (*Lab, error) {
 		return nil, err
 	}
 	for i, address := range addresses {
-		l.nodes = append(l.nodes, &Node{lab: l, Number: i + 1, Address: address})
+		l.nodes = append(l.nodes, &Node{lab: l, Number: i + 1, address: address})
 	}
 	if len(l.nodes) < count {
 		return nil, fmt.Errorf("the lab has %d nodes, not %d", len(l.nodes), count)
@@ -53,7 +53,7 @@ func (l *Lab) Nodes() []*Node { return l.nodes }
 
 // Bridge is this machine's own address among the nodes: nothing answers there at K3s' ports.
 func (l *Lab) Bridge() string {
-	address := l.nodes[0].Address
+	address := l.nodes[0].address
 	return address[:strings.LastIndex(address, ".")] + ".1"
 }
 
@@ -108,10 +108,13 @@ func (l *Lab) addresses() ([]string, error) {
 type Node struct {
 	lab     *Lab
 	Number  int
-	Address string
+	address string
 }
 
-func (n *Node) target() string { return "root@" + n.Address }
+// Address is the node's IP address.
+func (n *Node) Address() string { return n.address }
+
+func (n *Node) target() string { return "root@" + n.address }
 
 func (n *Node) sshArgs() []string {
 	return []string{"-F", "none", "-i", n.lab.file("key"), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
@@ -155,7 +158,7 @@ func (n *Node) feed(command string, stdin []byte, limit time.Duration) (Result, 
 		return result, err
 	}
 	if result.Exit == 255 {
-		return result, fmt.Errorf("ssh to %s: %s", n.Address, strings.TrimSpace(result.Stderr))
+		return result, fmt.Errorf("ssh to %s: %s", n.address, strings.TrimSpace(result.Stderr))
 	}
 	return result, nil
 }
@@ -181,7 +184,7 @@ func (n *Node) Write(path string, content []byte, mode string) error {
 		err = fmt.Errorf("exit %d: %s", result.Exit, result.Stderr)
 	}
 	if err != nil {
-		return fmt.Errorf("writing %s on %s: %w", path, n.Address, err)
+		return fmt.Errorf("writing %s on %s: %w", path, n.address, err)
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func restart(s *suite.Session, nodes ...string) {
 	for _, node := range nodes {
 		s.Do(node, "timeout 150 systemctl restart k3s")
 		ready(s, node)
-		time.Sleep(5 * time.Second)
+		s.Sleep(5 * time.Second)
 	}
 }
 
@@ -104,7 +104,7 @@ func phase(s *suite.Session, node string, seconds float64) {
 	for wait < 0 {
 		wait += 60
 	}
-	time.Sleep(time.Duration(wait * float64(time.Second)))
+	s.Sleep(time.Duration(wait * float64(time.Second)))
 }
 
 // rotateKeys rotates the key when the apiserver will look soon.

@@ -34,7 +34,7 @@ func haWindow(s *suite.Session) {
 	rotateKeys(s, "n1")
 	s.Do("n2", secret("via2", "v"))
 	s.Do("n1", "systemctl restart --no-block k3s")
-	time.Sleep(50 * time.Second)
+	s.Sleep(50 * time.Second)
 	if _, state := s.Try("n1", "systemctl is-active k3s"); state != "activating\n" {
 		s.Fail("n1 is %q, though it cannot read a Secret", state)
 	}
@@ -58,7 +58,7 @@ func haClassic(s *suite.Session) {
 		for _, node := range []string{"n1", "n2", "n3"} {
 			s.Run("restart " + node)
 			ready(s, node)
-			time.Sleep(3 * time.Second)
+			s.Sleep(3 * time.Second)
 			number++
 			probe(s, number)
 		}
@@ -76,7 +76,7 @@ func haClassicKill(s *suite.Session) {
 	}
 	s.Do("n1", secret("last", "v"))
 	s.Through("reencrypt, kill -9 on n1 after 300 Secrets")
-	time.Sleep(6 * time.Second)
+	s.Sleep(6 * time.Second)
 	ready(s, "n1")
 	s.Through("reencrypt again")
 	s.Until("n1", "k3s secrets-encrypt status | grep -q reencrypt_finished", 2*time.Minute)
@@ -191,7 +191,7 @@ func tokenRotate(s *suite.Session) {
 	for _, node := range []string{"n1", "n2", "n3"} {
 		s.Run(node + ": new token in config.yaml, restart (order n1, n2, n3)")
 		ready(s, node)
-		time.Sleep(5 * time.Second)
+		s.Sleep(5 * time.Second)
 	}
 	s.Through("new agent with the NEW token after all restarts")
 	s.Until("n1", `kubectl get node n4 --no-headers | grep -q " Ready"`, time.Minute)

@@ -85,7 +85,7 @@ func encryptionKill(s *suite.Session) {
 	s.Run("kill -9 while rotate-keys waits for the reload (10 s after the command)")
 	s.Until("n1", `[ "$(journalctl -u k3s -o cat --no-pager | grep -c "level=fatal.*newer than datastore")" -ge 2 ]`, 2*time.Minute)
 	s.Through("kill -9 in the middle of rewriting")
-	time.Sleep(25 * time.Second)
+	s.Sleep(25 * time.Second)
 	s.Rest()
 }
 

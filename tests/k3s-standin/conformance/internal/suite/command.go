@@ -3,6 +3,8 @@ package suite
 import (
 	"regexp"
 	"strings"
+
+	"hmco-boot/k3s-standin/conformance/internal/record"
 )
 
 // completed has the commands of which the recordings only kept the beginning. The ends follow from what they printed.
@@ -45,17 +47,20 @@ func whole(id, command string) string {
 	return cut + end
 }
 
+// Command is what is run for a case.
+func (s *Session) Command(c *record.Case) string { return s.adapt(whole(c.ID(), c.Command)) }
+
 // adapt makes a command fit this run: addresses, dates in the names of keys, times of earlier commands, variables.
 func (s *Session) adapt(command string) string {
 	command = recordedAddress.ReplaceAllStringFunc(command, func(address string) string {
 		name := "n" + address[len(address)-1:]
 		if node := s.nodes[name]; node != nil {
-			return node.Address
+			return node.Address()
 		}
-		return s.lab.Bridge()
+		return s.lab.Nobody
 	})
 	if node := s.nodes["n1"]; node != nil {
-		prefix := node.Address[:len(node.Address)-1]
+		prefix := node.Address()[:len(node.Address())-1]
 		command = recordedPrefix.ReplaceAllString(command, prefix+"$$")
 	}
 	command = recordedKeyTime.ReplaceAllString(command, "[0-9-]{10}T")

@@ -36,7 +36,7 @@ func (s *Session) runNext() {
 	s.starts[c.Node] = begun
 	// What is recorded of a journal may begin with lines of the case before.
 	since := previous.Add(-2 * time.Second)
-	result, err := node.Run(s.adapt(whole(c.ID(), c.Command)), limit(c))
+	result, err := node.Run(s.Command(c), limit(c))
 	got := compare.Got{Exit: result.Exit, Stdout: result.Stdout, Stderr: result.Stderr}
 	seconds := time.Since(begun).Seconds()
 	if c.HasJournal {
@@ -78,29 +78,31 @@ func limit(c *record.Case) time.Duration {
 	return time.Minute + time.Duration(3*c.Seconds*float64(time.Second))
 }
 
-// settle is how long after a command's end recorded lines of the journal are waited for.
-const settle = 4 * time.Second
+// How often, and with what pauses, recorded lines of the journal are looked for after a command's end.
+const (
+	journalLooks = 14
+	journalPause = 300 * time.Millisecond
+)
 
-func (s *Session) collectJournal(c *record.Case, node *lab.Node, since, begun time.Time, got *compare.Got) {
-	deadline := time.Now().Add(settle)
-	for {
+func (s *Session) collectJournal(c *record.Case, node Machine, since, begun time.Time, got *compare.Got) {
+	for look := 1; ; look++ {
 		lines, during, err := journal(node, since, begun)
 		if err != nil {
 			got.Journal = []string{err.Error()}
 			return
 		}
 		got.Journal, got.During = lines, during
-		if time.Now().After(deadline) || !compare.Missing(c, lines, s.place) {
+		if look == journalLooks || !compare.Missing(c, lines, s.place) {
 			return
 		}
-		time.Sleep(300 * time.Millisecond)
+		s.Sleep(journalPause)
 	}
 }
 
 var journalLine = regexp.MustCompile(`^(\d+\.\d+) \S+ k3s\[\d+\]: (.*)$`)
 
 // journal reads what K3s has written since a time, and of that what it has written since another.
-func journal(node *lab.Node, since, begun time.Time) (lines, during []string, err error) {
+func journal(node Machine, since, begun time.Time) (lines, during []string, err error) {
 	command := fmt.Sprintf("journalctl -q -u k3s -u k3s-agent -o short-unix --no-pager --since @%d.%06d",
 		since.Unix(), since.Nanosecond()/1000)
 	result, err := node.Run(command, time.Minute)

@@ -14,6 +14,26 @@ import (
 	"hmco-boot/k3s-standin/conformance/internal/record"
 )
 
+// Machine is a node that commands run on.
+type Machine interface {
+	Address() string
+	// Run runs a bash command line as root; the error is lab.ErrTimeout where it did not end.
+	Run(command string, limit time.Duration) (lab.Result, error)
+	// Must does the same and wants it to succeed; it gives what it printed.
+	Must(command string, limit time.Duration) (string, error)
+	Write(path string, content []byte, mode string) error
+	// Reset takes away all that K3s has left.
+	Reset() error
+	// Become gives the machine the name of a node in the recordings.
+	Become(name string) error
+}
+
+// Machines are the nodes there are, and an address among theirs at which nothing listens.
+type Machines struct {
+	Nodes  []Machine
+	Nobody string
+}
+
 // Scenario is one recordings file with its set-up in code.
 type Scenario struct {
 	// File is the recordings file, without ".md".
@@ -38,8 +58,8 @@ type Session struct {
 	next   int
 	// last is the place of the last case that is wanted.
 	last    int
-	lab     *lab.Lab
-	nodes   map[string]*lab.Node
+	lab     Machines
+	nodes   map[string]Machine
 	place   compare.Place
 	known   *compare.Identities
 	results map[string]Result
@@ -57,6 +77,8 @@ type Options struct {
 	Artifacts string
 	// Log gets a line for each case.
 	Log io.Writer
+	// Sleep waits; time.Sleep but in tests.
+	Sleep func(time.Duration)
 	// Verbose has differences printed as they are found.
 	Verbose bool
 }
@@ -67,7 +89,7 @@ type setupError struct{ err error }
 type finished struct{}
 
 // NewSession readies the nodes for a scenario.
-func NewSession(s Scenario, cases []*record.Case, l *lab.Lab, options Options) (*Session, error) {
+func NewSession(s Scenario, cases []*record.Case, l Machines, options Options) (*Session, error) {
 	session := &Session{
 		Vars: map[string]string{}, cases: cases, shapes: s.Shapes, lab: l, results: map[string]Result{},
 		starts: map[string]time.Time{}, options: options, last: -1,
@@ -88,12 +110,12 @@ func (s Scenario) Needs() int { return max(s.Count, len(s.Nodes)) }
 
 // cast gives the lab's nodes their parts, with nothing left of K3s on them.
 func (s *Session) cast(names []string) error {
-	s.nodes, s.place = map[string]*lab.Node{}, compare.Place{Nodes: map[string]string{}}
+	s.nodes, s.place = map[string]Machine{}, compare.Place{Nodes: map[string]string{}}
 	s.known = compare.NewIdentities()
 	for i, name := range names {
-		node := s.lab.Nodes()[i]
+		node := s.lab.Nodes[i]
 		s.nodes[name] = node
-		s.place.Nodes[node.Address] = name
+		s.place.Nodes[node.Address()] = name
 		if err := errors.Join(node.Reset(), node.Become(name)); err != nil {
 			return err
 		}
@@ -101,7 +123,7 @@ func (s *Session) cast(names []string) error {
 	// Nodes that are only named: nothing listens there.
 	for _, name := range []string{"n1", "n2", "n3", "n4"} {
 		if s.nodes[name] == nil {
-			s.place.Nodes[s.lab.Bridge()] = name
+			s.place.Nodes[s.lab.Nobody] = name
 		}
 	}
 	return nil
@@ -176,13 +198,16 @@ func (s *Session) AtSecond(second int) {
 	if at.Before(now) {
 		at = at.Add(time.Minute)
 	}
-	time.Sleep(time.Until(at))
+	s.Sleep(time.Until(at))
 }
 
 // AtNextSecond waits for a second to begin.
 func (s *Session) AtNextSecond() {
-	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
+	s.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
 }
+
+// Sleep waits.
+func (s *Session) Sleep(d time.Duration) { s.options.Sleep(d) }
 
 // Next is the case that comes next.
 func (s *Session) Next() *record.Case {
@@ -194,7 +219,7 @@ func (s *Session) Next() *record.Case {
 func (s *Session) Fail(format string, args ...any) { panic(setupError{fmt.Errorf(format, args...)}) }
 
 // Node gives a node by its name in the recordings.
-func (s *Session) Node(name string) *lab.Node {
+func (s *Session) Node(name string) Machine {
 	node := s.nodes[name]
 	if node == nil {
 		s.Fail("the scenario has no node %s", name)
@@ -243,7 +268,7 @@ func (s *Session) Until(node, command string, limit time.Duration) {
 		if time.Now().After(deadline) {
 			s.Fail("%s, %s: not true within %s: %s\n%s%s", node, s.where(), limit, command, result.Stdout, result.Stderr)
 		}
-		time.Sleep(200 * time.Millisecond)
+		s.Sleep(200 * time.Millisecond)
 	}
 }
 

@@ -20,8 +20,7 @@ func (s *Session) WriteFile(node, path, text string) {
 // CopyFiles copies files that hold secrets from one node to the same place on another.
 func (s *Session) CopyFiles(from, to string, paths ...string) {
 	for _, path := range paths {
-		text := s.Node(from)
-		result, err := text.Run("cat "+path, time.Minute)
+		result, err := s.Node(from).Run("cat "+path, time.Minute)
 		if err == nil && result.Exit == 0 {
 			err = s.Node(to).Write(path, []byte(result.Stdout), "600")
 		}
