@@ -54,10 +54,10 @@ func Case(c *record.Case, got Got, place Place, known *Identities) []Difference 
 		pairs = append(pairs, more...)
 		differences = append(differences, found...)
 	}
-	add(streams.stdout(c.Stdout, got.Stdout, rules))
+	add(streams.stdout(own(c, c.Stdout), got.Stdout, rules))
 	add(streams.stderr(c.Stderr, got.Stderr, rules))
 	if c.HasJournal {
-		add(streams.log("journal", strings.Join(c.Journal, "\n"), strings.Join(got.Journal, "\n"),
+		add(streams.log("journal", own(c, strings.Join(c.Journal, "\n")), strings.Join(got.Journal, "\n"),
 			strings.Join(got.During, "\n")))
 	}
 	if len(differences) > 0 {

@@ -109,6 +109,6 @@ func anyMatches(wanted []Line, f Line) bool {
 // little for what is written after a command has returned.
 func Missing(c *record.Case, journal []string, place Place) bool {
 	s := newStreams(c, place)
-	_, differences := s.log("journal", strings.Join(c.Journal, "\n"), strings.Join(journal, "\n"), "")
+	_, differences := s.log("journal", own(c, strings.Join(c.Journal, "\n")), strings.Join(journal, "\n"), "")
 	return len(differences) > 0
 }
