@@ -4,20 +4,27 @@
 package compare
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Place says how addresses of a run are called: by the node that has them.
 type Place struct {
 	// Nodes has a node's name by its address.
 	Nodes map[string]string
+	// seen remembers lines that were looked through: journals and recordings are read again and again.
+	seen *sync.Map
 }
 
+// NewPlace names the nodes of a run by their addresses.
+func NewPlace(nodes map[string]string) Place { return Place{Nodes: nodes, seen: &sync.Map{}} }
+
 // Recorded is where the recordings were made.
-var Recorded = Place{Nodes: map[string]string{
+var Recorded = NewPlace(map[string]string{
 	"172.30.7.11": "n1", "172.30.7.12": "n2", "172.30.7.13": "n3", "172.30.7.14": "n4",
-}}
+})
 
 // Token is a value that varies between runs but must be the same wherever it was the same in the recording.
 type Token struct {
@@ -67,12 +74,22 @@ var cutColumns = regexp.MustCompile(`cut -c1-(\d+)`)
 func (r *reader) lines(text string) []Line {
 	var lines []Line
 	for _, raw := range prepare(text) {
-		lines = append(lines, r.line(raw))
+		lines = append(lines, r.remembered(raw))
 	}
 	for len(lines) > 0 && lines[len(lines)-1].Text == "" {
 		lines = lines[:len(lines)-1]
 	}
 	return sortMembers(lines)
+}
+
+func (r *reader) remembered(raw string) Line {
+	key := fmt.Sprint(r.width, r.constants, raw)
+	if line, ok := r.place.seen.Load(key); ok {
+		return line.(Line)
+	}
+	line := r.line(raw)
+	r.place.seen.Store(key, line)
+	return line
 }
 
 func (r *reader) line(raw string) Line {
@@ -110,6 +127,9 @@ func (t *tokens) add(class, value string) { t.list = append(t.list, Token{class,
 
 func (r *reader) replace(text string) (string, []Token) {
 	var found tokens
+	if !strings.ContainsAny(text, "0123456789") {
+		return layout(text), nil // nothing that varies is without a digit
+	}
 	for _, v := range allValues {
 		text = v.pattern.ReplaceAllStringFunc(text, func(all string) string {
 			return v.by(r, &found, v.pattern.FindStringSubmatch(all))

@@ -110,7 +110,7 @@ func (s Scenario) Needs() int { return max(s.Count, len(s.Nodes)) }
 
 // cast gives the lab's nodes their parts, with nothing left of K3s on them.
 func (s *Session) cast(names []string) error {
-	s.nodes, s.place = map[string]Machine{}, compare.Place{Nodes: map[string]string{}}
+	s.nodes, s.place = map[string]Machine{}, compare.NewPlace(map[string]string{})
 	s.known = compare.NewIdentities()
 	for i, name := range names {
 		node := s.lab.Nodes[i]
