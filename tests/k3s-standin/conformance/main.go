@@ -4,8 +4,10 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,7 +24,7 @@ type settings struct {
 	recordings, readme            string
 	only, choice                  string
 	out, findings                 string
-	nodes                         int
+	nodes, jobs                   int
 	real, keep, verbose, list     bool
 }
 
@@ -39,6 +41,7 @@ func main() {
 	flag.StringVar(&s.out, "out", "", "a folder for what every command said, and for the report as text and JSON")
 	flag.StringVar(&s.findings, "findings", "", "a file for what differs, in Markdown, written after each recordings file")
 	flag.IntVar(&s.nodes, "nodes", 4, "how many nodes there may be; files that need more are left out, which is said")
+	flag.IntVar(&s.jobs, "jobs", 1, "how many nodes to use at once for recordings files that need fewer")
 	flag.BoolVar(&s.real, "real", false, "it is a real K3s: no differences are known")
 	flag.BoolVar(&s.keep, "keep", false, "leave the nodes up")
 	flag.BoolVar(&s.verbose, "v", false, "show differences as they are found")
@@ -104,6 +107,10 @@ func play(s settings, cases []*record.Case, selected func(*record.Case) bool, kn
 	if len(chosen) == 0 {
 		return false, fmt.Errorf("no case is chosen")
 	}
+	// More nodes than one scenario needs are used for several at once.
+	if s.jobs > 1 {
+		count = min(s.nodes, max(count, s.jobs))
+	}
 	l, err := lab.Up(s.program, s.labName, s.labDir, count)
 	if err != nil {
 		return false, err
@@ -114,29 +121,31 @@ func play(s settings, cases []*record.Case, selected func(*record.Case) bool, kn
 		}
 	}()
 	machines := suite.Machines{Nobody: l.Bridge()}
-	for _, node := range l.Nodes() {
+	for _, node := range l.Nodes()[:count] {
 		if err := node.Prepare(s.k3s); err != nil {
 			return false, err
 		}
 		machines.Nodes = append(machines.Nodes, node)
 	}
-	options := suite.Options{Selected: selected, Recordings: s.recordings, Artifacts: s.out, Log: os.Stdout, Sleep: time.Sleep,
-		Verbose: s.verbose}
+	options := suite.Options{Selected: selected, Recordings: s.recordings, Artifacts: s.out, Log: os.Stdout,
+		Sleep: time.Sleep, Verbose: s.verbose}
 	results := map[string]suite.Result{}
 	var report *suite.Report
-	for _, scenario := range chosen {
-		fmt.Printf("\n== %s (%s)\n", scenario.File, strings.Join(scenario.Nodes, ", "))
+	var failure error
+	suite.Each(chosen, machines, func(scenario suite.Scenario, machines suite.Machines) map[string]suite.Result {
+		fmt.Printf("== %s (%s)\n", scenario.File, strings.Join(scenario.Nodes, ", "))
 		session, err := suite.NewSession(scenario, record.Of(cases, scenario.File), machines, options)
 		if err != nil {
-			return false, err
+			return suite.NotRun(scenario, record.Of(cases, scenario.File), options, err)
 		}
-		for id, result := range session.Play(scenario.Run) {
-			results[id] = result
-		}
+		return session.Play(scenario.Run)
+	}, func(more map[string]suite.Result) {
+		maps.Copy(results, more)
 		report = suite.NewReport(s.k3s, cases, results, known)
-		if err := write(s, report); err != nil {
-			return false, err
-		}
+		failure = errors.Join(failure, write(s, report))
+	})
+	if failure != nil {
+		return false, failure
 	}
 	report.Text(os.Stdout)
 	fmt.Printf("\n%s with the nodes' set-up\n", time.Since(begun).Round(time.Second))

@@ -137,6 +137,12 @@ func (s *Session) Cast(names ...string) {
 	}
 }
 
+// NotRun says of all cases of a scenario that they could not be run.
+func NotRun(scenario Scenario, cases []*record.Case, options Options, err error) map[string]Result {
+	session := Session{cases: cases, shapes: scenario.Shapes, results: map[string]Result{}, options: options}
+	return session.Play(func(*Session) { panic(setupError{err}) })
+}
+
 // Play runs the scenario and gives an outcome for every case of its file that was selected.
 func (s *Session) Play(run func(*Session)) map[string]Result {
 	failure := s.play(run)
@@ -170,7 +176,6 @@ func (s *Session) play(run func(*Session)) (err error) {
 			panic(problem)
 		}
 	}()
-	s.checkDone()
 	run(s)
 	return nil
 }
