@@ -2,8 +2,6 @@
 // rules and with its warnings. It decides nothing about what the values mean.
 package config
 
-import "time"
-
 // Config is the merged configuration of `k3s server` or `k3s agent`.
 type Config struct {
 	Command string // "server" or "agent"
@@ -29,17 +27,17 @@ type Config struct {
 	TLSSAN          []string
 
 	// Node
-	NodeName        string
-	NodeIP          string
-	NodeExternalIP  string
-	NodeLabels      []string
-	NodeTaints      []string
-	WithNodeID      bool
-	DisableAgent    bool
-	KubeletArgs     []string
-	KubeProxyArgs   []string
-	LBServerPort    int
-	ServerDisableLB bool
+	NodeName       string
+	NodeIP         string
+	NodeExternalIP string
+	NodeLabels     []string
+	NodeTaints     []string
+	WithNodeID     bool
+	DisableAgent   bool
+	KubeletArgs    []string
+	KubeProxyArgs  []string
+	LBServerPort   int
+	DisableLB      bool
 
 	// Files
 	WriteKubeconfig     string
@@ -83,7 +81,6 @@ type Config struct {
 	SnapshotRetention int
 	SnapshotDir       string
 	SnapshotCompress  bool
-	SnapshotReconcile time.Duration
 	S3                bool
 	S3Values          map[string]string // the other etcd-s3-* flags by name
 
