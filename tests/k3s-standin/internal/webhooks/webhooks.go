@@ -57,8 +57,10 @@ func New(ctx context.Context, file string, admin func() (*rest.Config, error)) (
 	}
 	server := &http.Server{
 		Handler: http.HandlerFunc(answer), ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0),
-		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: mint.certificate},
+		TLSConfig:    &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: mint.certificate},
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
+	server.SetKeepAlivesEnabled(false) // every call resolves anew: a kept connection would outlive the pods
 	go func() { _ = server.ServeTLS(listener, "", "") }()
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	return &Resolver{admin: admin, address: listener.Addr().String()}, nil
