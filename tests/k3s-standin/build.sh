@@ -58,6 +58,8 @@ release=${version#v} release=${release%%+*}
 major=${release%%.*} rest=${release#*.} minor=${rest%%.*}
 base=k8s.io/component-base/version client=k8s.io/client-go/pkg/version here=hmco-boot/k3s-standin/internal/version
 flags="-s -w -X $here.Version=$version -X $here.Commit=$commit"
+# K3s v1.32.2 has etcd 3.5.18; its metrics take the version before the program begins.
+flags="$flags -X go.etcd.io/etcd/api/v3/version.Version=3.5.18"
 for package in $base $client; do
 	flags="$flags -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
 	flags="$flags -X $package.gitCommit=$commit -X $package.gitTreeState=clean -X $package.buildDate=2025-02-27T00:00:00Z"

@@ -144,20 +144,46 @@ func (s *server) run(ctx context.Context) int {
 			logx.With("fatal", nil, "%v", newer)
 			return 1
 		}
-		return fatal(fmt.Errorf("starting kubernetes: preparing server: %w", err))
+		return s.unprepared(ctx, err)
 	}
 	if err := s.start(ctx); err != nil {
 		s.stop()
-		return fatal(fmt.Errorf("starting kubernetes: preparing server: %w", err))
+		return s.unprepared(ctx, err)
 	}
 	select {
 	case <-ctx.Done():
-		s.stop()
-		return 0
+		return s.stopped()
 	case err := <-s.failed:
 		logx.With("fatal", nil, "%v", err)
 		return 1
 	}
+}
+
+// unprepared ends a start that failed, or that a signal cut short.
+func (s *server) unprepared(ctx context.Context, err error) int {
+	if ctx.Err() != nil {
+		return 1
+	}
+	return fatal(fmt.Errorf("starting kubernetes: preparing server: %w", err))
+}
+
+// stopped ends the server after a signal. One that was not ready yet fails, as in K3s.
+func (s *server) stopped() int {
+	select {
+	case <-s.ready:
+		s.stop()
+		return 0
+	default:
+	}
+	said := s.parts.NotReady()
+	s.stop()
+	const waiting = "failed to wait for apiserver ready: context canceled, failed to get apiserver /readyz status: "
+	if said == nil {
+		logx.With("fatal", nil, "Error: %sapiserver not ready", waiting)
+	} else {
+		logx.With("fatal", nil, "Tunnel watches %s%v", waiting, said)
+	}
+	return 1
 }
 
 // fail ends the server with an error; the first one counts.

@@ -34,6 +34,7 @@ type Components struct {
 	o       Options
 	handler atomic.Pointer[http.Handler]
 	ready   chan struct{}
+	why     atomic.Pointer[error] // what /readyz said last while it was not ok
 
 	stopControllers context.CancelFunc
 	stopAPI         context.CancelFunc
@@ -119,6 +120,14 @@ func (c *Components) Handler() http.Handler {
 // Ready is closed when the apiserver's /readyz has said ok for the first time.
 func (c *Components) Ready() <-chan struct{} { return c.ready }
 
+// NotReady is what /readyz said last while it was not ok; nil before the apiserver has been asked.
+func (c *Components) NotReady() error {
+	if err := c.why.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // StopControllers ends the controllers and gives their leases back.
 func (c *Components) StopControllers() {
 	c.stopControllers()
@@ -169,6 +178,9 @@ func (c *Components) watchReady(ctx context.Context) {
 		if err == nil && string(body) == "ok" {
 			close(c.ready)
 			return
+		}
+		if err != nil && ctx.Err() == nil {
+			c.why.Store(&err)
 		}
 	}
 }

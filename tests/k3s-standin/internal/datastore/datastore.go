@@ -170,7 +170,9 @@ func (s *Store) Stop() {
 	})
 }
 
-// Test is K3s' "test data store connection": nil once the local member is a voter, has a leader and answers.
+// Test is K3s' "test data store connection": nil once the local member is a voter, has a leader and its alarms could be
+// cleared. The last takes a proposal, so that a database whose log was lost (a failed restore) does not pass: its entries
+// are skipped until the new log is as long as the old one.
 func (s *Store) Test(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -184,8 +186,18 @@ func (s *Store) Test(ctx context.Context) error {
 	if st.Leader == 0 {
 		return errors.New("etcdserver: no leader")
 	}
-	_, err = s.client.Get(ctx, "/bootstrap/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1))
-	return err
+	alarms, err := s.client.AlarmList(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range alarms.Alarms {
+		if a.MemberID == st.Header.MemberId {
+			if _, err := s.client.AlarmDisarm(ctx, &clientv3.AlarmMember{MemberID: a.MemberID, Alarm: a.Alarm}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Learner says whether the local member is a learner still.
