@@ -5,13 +5,14 @@ HMCO_FUZZ_CASES ?= 200000
 HMCO_TORTURE_CASES ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo torture bench cross clean-demo
+.PHONY: help test demo torture conformance bench cross clean-demo
 
 help:
 	@echo 'make test        all checks and tests'
 	@echo 'make demo        four nodes on this machine, prepared for K3s (in target/demo)'
 	@echo 'make bench       measurements, beside OpenSSH, pyinfra, Ansible and mitogen'
 	@echo 'make torture     all that can go wrong on rehearsal nodes, and the random tests for longer'
+	@echo 'make conformance the K3s stand-in against all recordings of the real K3s; K3S=PATH for another K3s'
 	@echo 'make cross       the release for aarch64, tried under emulation'
 	@echo 'make clean-demo  remove the demo and its nodes'
 
@@ -23,6 +24,10 @@ demo:
 
 torture:
 	HMCO_TORTURE=1 HMCO_FUZZ_CASES=$(HMCO_FUZZ_CASES) HMCO_TORTURE_CASES=$(HMCO_TORTURE_CASES) cargo test --locked --no-fail-fast
+
+# K3S=PATH names the K3s that is held to the recordings; without it the stand-in is built. CASES chooses some of them.
+conformance:
+	@.ci/conformance $(if $(CASES),-only '$(CASES)')
 
 bench:
 	@.ci/bench

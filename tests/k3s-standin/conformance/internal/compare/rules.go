@@ -1,0 +1,165 @@
+package compare
+
+import (
+	"regexp"
+	"strings"
+
+	"hmco-boot/k3s-standin/conformance/internal/record"
+)
+
+// rules say how a case is compared where it is not line by line.
+type rules struct {
+	// start: the output holds what firststart.sh prints; compared column by column (see start.go).
+	start bool
+	// polled: a loop that prints whenever something has changed; only what it saw last is compared.
+	polled bool
+	// serverLog: a server in the foreground; its log is compared as a journal is.
+	serverLog bool
+	// journalOut: the command prints lines of the journal; compared as a journal is.
+	journalOut bool
+	// unordered: the order of lines is that of a Go map, or of two commands at once.
+	unordered bool
+	// repeats: how often a line comes follows from when one looks; each different line counts once.
+	repeats bool
+	// transient: just after a restart, when an answer may still be `EOF`.
+	transient bool
+}
+
+// unorderedCases print lines in an order that is another one each time.
+var unorderedCases = map[string]string{
+	"04-etcd-snapshot/8":  "two commands at once write to one stream",
+	"04-etcd-snapshot/17": "prune deletes in the order of a map",
+	"04-etcd-snapshot/22": "prune deletes in the order of a map",
+	"05-restore-single/7": "snapshots of one moment are listed by their names, which vary",
+	"07-certificates/1":   "services are gone through in the order of a map",
+	"07-certificates/2":   "services are gone through in the order of a map",
+	"07-certificates/6":   "services are gone through in the order of a map",
+	"07-certificates/7":   "services are gone through in the order of a map",
+	"07-certificates/9":   "files are looked for in the order of a map",
+	"06-tokens-joins/14":  "services are gone through in the order of a map",
+}
+
+// journalCases print lines of the journal.
+var journalCases = map[string]string{
+	"02-secrets-encryption-kill/3": "the last fatal lines", "02-secrets-encryption-kill/7": "the last fatal lines",
+	"03-ha-enable-on-existing/26": "", "03-ha-enable-on-existing/27": "", "03-ha-enable-on-existing/28": "",
+	"05-restore-ha/4": "what the agent says of servers that are gone", "05-restore-ha/10": "lines counted",
+	"05-restore-older-key/8": "fatal lines", "06-token-rotate/26": "", "06-tokens-joins/8": "who was refused",
+	"08-quorum-loss/6": "errors of two minutes", "09-config-errors/9": "lines about cron",
+}
+
+// repeatedCases list what a schedule has made.
+var repeatedCases = map[string]string{
+	"03-ha/29": "scheduled snapshots", "03-ha/30": "scheduled snapshots", "03-ha/31": "scheduled snapshots",
+	"03-ha/32": "scheduled snapshots", "04-etcd-snapshot/22": "scheduled snapshots", "04-etcd-snapshot/26": "scheduled snapshots",
+	"05-restore-single/7": "scheduled snapshots",
+}
+
+// foreign are lines in a recorded journal that come from another node, on which something else was tried meanwhile.
+var foreign = map[string]*regexp.Regexp{
+	"02-secrets-encryption-off-single/32": regexp.MustCompile(`(?:from|to) 172\.30\.7\.14:`),
+	"02-secrets-encryption-off-single/33": regexp.MustCompile(`(?:from|to) 172\.30\.7\.14:`),
+	"06-tokens-joins/8":                   regexp.MustCompile(`reason="SecretsUpdateComplete"`),
+}
+
+// own gives a recorded text without foreign lines.
+func own(c *record.Case, text string) string {
+	if pattern := foreign[c.ID()]; pattern != nil {
+		return withoutLines(text, pattern)
+	}
+	return text
+}
+
+var (
+	transientError = regexp.MustCompile(`v1-k3s/encrypt/status\\?": EOF|error: Internal error occurred: secret-encrypt error ID`)
+	loop           = regexp.MustCompile(`\[ "\$\w" != "\$p" \]`)
+)
+
+func rulesFor(c *record.Case) rules {
+	var r rules
+	r.start = strings.Contains(c.Command, "firststart.sh")
+	r.polled = loop.MatchString(c.Command) && !r.start && !strings.Contains(c.Command, "reencrypt --force")
+	r.serverLog = strings.Contains(c.Stderr, `msg="Starting k3s v`)
+	_, r.journalOut = journalCases[c.ID()]
+	_, r.repeats = repeatedCases[c.ID()]
+	_, r.unordered = unorderedCases[c.ID()]
+	r.transient = transientError.MatchString(c.Stderr) && strings.Contains(c.Command, "secrets-encrypt status; echo")
+	return r
+}
+
+// withoutTransient puts aside what is a matter of luck in the first seconds after a restart: each answer of `k3s
+// secrets-encrypt status` may be the recorded one or "EOF". Where the recording has the EOF, any answer does; where the
+// run has it instead of an answer, that is left out of both. That there is such a time at all is compared by the case
+// "How long after systemctl restart returns does status fail?".
+func withoutTransient(c *record.Case, got Got) (*record.Case, Got) {
+	copied := *c
+	copied.Stderr, got.Stderr = withoutLines(c.Stderr, transientError), withoutLines(got.Stderr, transientError)
+	wanted, found := answers(c.Stdout), answers(got.Stdout)
+	for i := range wanted {
+		if i >= len(found) || !wanted[i].status {
+			continue
+		}
+		if wanted[i].failed() || found[i].failed() {
+			wanted[i].text, found[i].text = "(just after a restart)\n", "(just after a restart)\n"
+		}
+	}
+	copied.Stdout, got.Stdout = joined(wanted), joined(found)
+	return &copied, got
+}
+
+// answer is the part of an output up to and with a line `-- rc=N`.
+type answer struct {
+	text   string
+	status bool
+}
+
+var rcLine = regexp.MustCompile(`(?m)^(?:-- )?rc=\d+\n`)
+
+func (a answer) failed() bool {
+	rest := strings.TrimSpace(rcLine.ReplaceAllString(a.text, ""))
+	return rest == ""
+}
+
+// answers splits an output; the first two answers are those of `status`.
+func answers(text string) []answer {
+	var list []answer
+	for len(list) < 2 {
+		at := rcLine.FindStringIndex(text)
+		if at == nil {
+			break
+		}
+		list = append(list, answer{text[:at[1]], true})
+		text = text[at[1]:]
+	}
+	return append(list, answer{text, false})
+}
+
+func joined(list []answer) string {
+	var text strings.Builder
+	for _, a := range list {
+		text.WriteString(a.text)
+	}
+	return text.String()
+}
+
+func withoutLines(text string, pattern *regexp.Regexp) string {
+	var out []string
+	for _, line := range strings.SplitAfter(text, "\n") {
+		if !pattern.MatchString(line) {
+			out = append(out, line)
+		}
+	}
+	return strings.Join(out, "")
+}
+
+var sighting = regexp.MustCompile(`(?m)^\d+(?:\.\d+)? (?:ms |s |\{)?`)
+
+// lastPolled keeps of an output's sightings (each begins with a time) the last, and all that is no sighting. A sighting
+// ends where the next one begins or with the line that closes it.
+func lastPolled(text string) string {
+	at := sighting.FindAllStringIndex(text, -1)
+	if len(at) < 2 {
+		return text
+	}
+	return text[:at[0][0]] + text[at[len(at)-1][0]:]
+}
