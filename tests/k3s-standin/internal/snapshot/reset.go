@@ -277,7 +277,8 @@ func (r *resetting) sayToken() error {
 		return err
 	}
 	logx.Infof("Run: k3s kubectl")
-	return r.sayAgent()
+	r.sayAgent()
+	return nil
 }
 
 func (r *resetting) writeKubeconfig() error {
@@ -296,18 +297,14 @@ func (r *resetting) writeKubeconfig() error {
 }
 
 // sayAgent says what the real one's agent says, which runs for the moment of a reset; here it does not.
-func (r *resetting) sayAgent() error {
+func (r *resetting) sayAgent() {
 	if r.cfg.DisableAgent {
-		return nil
+		return
 	}
 	server := fmt.Sprintf("127.0.0.1:%d", r.cfg.HTTPSListenPort)
 	logx.Infof("Updated load balancer k3s-agent-load-balancer default server: %s", server)
 	logx.Infof("Running load balancer k3s-agent-load-balancer 127.0.0.1:%d -> [] [default: %s]", r.cfg.LBServerPort, server)
-	if _, err := supervisor.EnsureNodePassword(); err != nil {
-		return err
-	}
 	logx.Infof("Password verified locally for node %s", r.cfg.NodeName)
-	return nil
 }
 
 // WriteToken writes server/token, `K10<hash>::server:<password>`.
