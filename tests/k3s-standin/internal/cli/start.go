@@ -273,6 +273,9 @@ func (s *server) whenReady(ctx context.Context) {
 		return
 	}
 	logx.Infof("k3s is up and running")
+	if !encryption.WaitReadable(ctx, s.deps) {
+		return
+	}
 	if err := notifyReady(); err != nil {
 		logx.Warnf("Failed to notify systemd: %v", err)
 	}

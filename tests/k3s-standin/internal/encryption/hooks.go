@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/server/options/encryptionconfig/controller"
 	"k8s.io/client-go/kubernetes"
 
@@ -35,6 +36,43 @@ const (
 	clientBurst = 200
 )
 
+// readablePoll is how often a starting server tries to read all Secrets.
+const readablePoll = 500 * time.Millisecond
+
+// WaitReadable waits until every Secret can be read through this server's apiserver, as K3s' controllers do when they
+// start: a server that has lost a key stays "activating" although its /readyz may say ok. It says whether ctx is alive.
+func WaitReadable(ctx context.Context, d supervisor.Deps) bool {
+	for {
+		if readable(ctx, d) == nil {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(readablePoll):
+		}
+	}
+}
+
+func readable(ctx context.Context, d supervisor.Deps) error {
+	admin, err := d.Admin()
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(admin)
+	if err != nil {
+		return err
+	}
+	options := metav1.ListOptions{Limit: pageSize}
+	for {
+		page, err := client.CoreV1().Secrets(metav1.NamespaceAll).List(ctx, options)
+		if err != nil || page.Continue == "" {
+			return err
+		}
+		options.Continue = page.Continue
+	}
+}
+
 // Ensure makes encryption-config.json and encryption-state.json when secrets-encryption is on and they are missing. The
 // server calls it after disk and bootstrap record have been reconciled and before the apiserver starts.
 func Ensure(cfg *config.Config, p paths.Data) error {
@@ -62,13 +100,9 @@ func period() time.Duration {
 	return got
 }
 
-// Run is started when the server is ready: from some moment on the calls are answered. It returns when ctx ends.
+// Run is started when the server is ready: the Node is put to the stage of the state file, and from some moment on the
+// calls are answered. It returns when ctx ends.
 func Run(ctx context.Context, d supervisor.Deps) {
-	select {
-	case <-ctx.Done():
-		return
-	case <-time.After(coreDelay):
-	}
 	admin, err := d.Admin()
 	if err != nil {
 		logx.Errorf("Failed to start secrets encryption controllers: %v", err)
@@ -80,6 +114,15 @@ func Run(ctx context.Context, d supervisor.Deps) {
 	if err != nil {
 		logx.Errorf("Failed to start secrets encryption controllers: %v", err)
 		return
+	}
+	if value, ok := Annotations(d.Config, d.Paths)[HashAnnotation]; ok {
+		// A new Node is not there yet; it brings its annotation along.
+		_ = (&server{nodeName: d.Config.NodeName}).annotate(ctx, client, value)
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(coreDelay):
 	}
 	shared.start(ctx, client)
 	<-ctx.Done()
