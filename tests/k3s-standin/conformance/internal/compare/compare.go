@@ -101,6 +101,9 @@ func (s *streams) stdout(recorded, got string, rules rules) ([]pair, []Differenc
 	if rules.polled {
 		recorded, got = lastPolled(recorded), lastPolled(got)
 	}
+	if rules.looping {
+		recorded, got = withoutLoop(recorded), withoutLoop(got)
+	}
 	if rules.journalOut {
 		pairs, more := s.log("stdout", recorded, got, "")
 		return pairs, append(differences, more...)

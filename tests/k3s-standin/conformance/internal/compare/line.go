@@ -73,8 +73,15 @@ var cutColumns = regexp.MustCompile(`cut -c1-(\d+)`)
 
 func (r *reader) lines(text string) []Line {
 	var lines []Line
+	table := false
 	for _, raw := range prepare(text) {
-		lines = append(lines, r.remembered(raw))
+		line := r.remembered(raw)
+		// The widths of a table's columns follow from all its rows, of which the command may have kept some.
+		table = line.Text != "" && (table || header.MatchString(line.Text))
+		if table && !strings.HasPrefix(line.Text, " ") {
+			line.Text = spaces.ReplaceAllString(line.Text, " ")
+		}
+		lines = append(lines, line)
 	}
 	for len(lines) > 0 && lines[len(lines)-1].Text == "" {
 		lines = lines[:len(lines)-1]

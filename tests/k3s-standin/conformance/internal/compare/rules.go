@@ -21,6 +21,9 @@ type rules struct {
 	unordered bool
 	// repeats: how often a line comes follows from when one looks; each different line counts once.
 	repeats bool
+	// looping: the unit is restarted again and again; how often it was, and what it does just now, follows from when one
+	// looks.
+	looping bool
 	// transient: just after a restart, when an answer may still be `EOF`.
 	transient bool
 }
@@ -46,6 +49,17 @@ var journalCases = map[string]string{
 	"05-restore-ha/4": "what the agent says of servers that are gone", "05-restore-ha/10": "lines counted",
 	"05-restore-older-key/8": "fatal lines", "06-token-rotate/26": "", "06-tokens-joins/8": "who was refused",
 	"08-quorum-loss/6": "errors of two minutes", "09-config-errors/9": "lines about cron",
+}
+
+// loopingCases look at a unit in a crash loop.
+var loopingCases = map[string]string{
+	"02-secrets-encryption-kill/3": "minutes later", "02-secrets-encryption-kill/7": "25 s later",
+}
+
+var loopState = regexp.MustCompile(`(?m)^(NRestarts=)[1-9]\d*$|^(SubState=)(?:auto-restart|start)$`)
+
+func withoutLoop(text string) string {
+	return loopState.ReplaceAllString(text, "$1$2(in a crash loop)")
 }
 
 // repeatedCases list what a schedule has made.
@@ -82,9 +96,17 @@ func rulesFor(c *record.Case) rules {
 	r.serverLog = strings.Contains(c.Stderr, `msg="Starting k3s v`)
 	_, r.journalOut = journalCases[c.ID()]
 	_, r.repeats = repeatedCases[c.ID()]
+	_, r.looping = loopingCases[c.ID()]
 	_, r.unordered = unorderedCases[c.ID()]
 	r.transient = transientError.MatchString(c.Stderr) && strings.Contains(c.Command, "secrets-encrypt status; echo")
 	return r
+}
+
+// Hasty says that a case is recorded as it is even in the first seconds after a restart; before any other command K3s is
+// given the time to answer.
+func Hasty(c *record.Case) bool {
+	return !strings.Contains(c.Command, "secrets-encrypt") || rulesFor(c).transient || strings.Contains(c.Command, "systemctl restart") ||
+		strings.Contains(c.Stderr, "EOF") || strings.Contains(c.Stdout, "EOF")
 }
 
 // withoutTransient puts aside what is a matter of luck in the first seconds after a restart: each answer of `k3s

@@ -79,6 +79,7 @@ var allValues = []values{
 	{regexp.MustCompile(`^([bcdlps-][rwxstST-]{9}) +\d+ (\w+) +(\w+) +(\d+) <time> (.*)$`), listed},
 	{regexp.MustCompile(`^([bcdlps-][rwxstST-]{9}) (\w+) (\d+) (/\S*)((?: ->.*)?)$`), found},
 	literal(`^total \d+$`, "total <n>"),
+	literal(`\b(coredns)-[0-9a-f]{8,10}-[a-z0-9]{5}\b`, "$1-<pod>"),
 	// Numbers.
 	literal(`\berror ID \d{5}\b`, "error ID <id>"),
 	literal(`\bMainPID=\d+`, "MainPID=<pid>"),
