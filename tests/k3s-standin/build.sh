@@ -62,4 +62,8 @@ for package in $base $client; do
 	flags="$flags -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
 	flags="$flags -X $package.gitCommit=$commit -X $package.gitTreeState=clean -X $package.buildDate=2025-02-27T00:00:00Z"
 done
-GOTOOLCHAIN=local GOFLAGS=-mod=readonly CGO_ENABLED=0 exec "$go" build -trimpath -buildvcs=false -ldflags "$flags" -o "$output" .
+# With the same two settings `go vet` and `go test` use what this has compiled (.ci/tools.sh sets them too): other ones
+# compile Kubernetes again.
+GOFLAGS=-trimpath CGO_ENABLED=0
+export GOFLAGS CGO_ENABLED
+GOTOOLCHAIN=local exec "$go" build -buildvcs=false -ldflags "$flags" -o "$output" .

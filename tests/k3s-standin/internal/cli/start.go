@@ -155,7 +155,9 @@ func (s *server) connect(ctx context.Context) {
 	close(s.connected)
 	logx.Infof("Saving cluster bootstrap data to datastore")
 	logx.Infof("Waiting for API server to become available")
-	logx.Infof("ETCD server is now running")
+	if s.cfg.Etcd() {
+		logx.Infof("ETCD server is now running")
+	}
 	s.firstSave(ctx)
 }
 

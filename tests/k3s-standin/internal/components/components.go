@@ -130,7 +130,7 @@ func (c *Components) Stop() {
 	c.StopControllers()
 	c.handler.Store(nil)
 	c.stopAPI()
-	wait(&c.api, 1500*time.Millisecond)
+	wait(&c.api, 700*time.Millisecond)
 }
 
 func wait(wg *sync.WaitGroup, limit time.Duration) {
@@ -144,6 +144,7 @@ func wait(wg *sync.WaitGroup, limit time.Duration) {
 
 // watchReady asks /readyz until it says ok.
 func (c *Components) watchReady(ctx context.Context) {
+	var client *kubernetes.Clientset
 	for {
 		select {
 		case <-ctx.Done():
@@ -153,13 +154,14 @@ func (c *Components) watchReady(ctx context.Context) {
 		if c.Handler() == nil {
 			continue
 		}
-		admin, err := Admin(c.o.Paths)
-		if err != nil {
-			continue
-		}
-		client, err := kubernetes.NewForConfig(admin)
-		if err != nil {
-			continue
+		if client == nil {
+			admin, err := Admin(c.o.Paths)
+			if err != nil {
+				continue
+			}
+			if client, err = kubernetes.NewForConfig(admin); err != nil {
+				continue
+			}
 		}
 		call, cancel := context.WithTimeout(ctx, 5*time.Second)
 		body, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(call)

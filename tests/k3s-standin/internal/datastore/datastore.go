@@ -18,6 +18,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 
+	"hmco-boot/k3s-standin/internal/faults"
 	"hmco-boot/k3s-standin/internal/logx"
 	"hmco-boot/k3s-standin/internal/paths"
 	"hmco-boot/k3s-standin/internal/version"
@@ -107,6 +108,7 @@ func Start(ctx context.Context, o Options) (*Store, error) {
 		s.etcd.Close()
 		return nil, err
 	}
+	go faults.SlowDisk(ctx, s.etcd.Server.Backend().BatchTx())
 	return s, nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+
+	"hmco-boot/k3s-standin/internal/faults"
 )
 
 // The apiserver's metrics about its configuration; there is nothing else that tells of a reload.
@@ -82,7 +84,7 @@ func (w waiting) reload(ctx context.Context, client kubernetes.Interface, before
 			continue
 		}
 		found = true
-		if now.count > before.count {
+		if now.count > before.count && faults.AtContext(limited, "rotate-keys.reload") == nil {
 			return now.count, nil
 		}
 		last = fmt.Errorf("apiserver has not reloaded encryption configuration (reload success: %d/%d, reload timestamp %d/%d)",

@@ -16,11 +16,11 @@
 //	api   reset [share=0.5] [...]                            the connection is reset in place of an answer
 //	disk  DURATION [every=1s]                                etcd cannot commit for DURATION, again and again
 //	clock +DURATION|-DURATION                                offset of all times that this node reports
-//	certs DURATION                                           client certificates signed from now on live that long
+//	certs DURATION                                           certificates of administrator and nodes signed from now on live that long
 //	image PATTERN MODE                                       as the annotation hmco-boot/simulate (package node), by image name
 //
-// A STAGE is a name such as encryption.reencrypt, or a pattern as of path.Match
-// (encryption.*). A line that cannot be read is a fault that would silently not
+// A STAGE is one of the names in stages.go, or a pattern as of path.Match
+// (encryption.*) that one of them matches. A line that cannot be read is a fault that would silently not
 // happen: it is written to the file faults.errors beside it and logged. Every
 // fault that fired is appended to the file hits, so that a test can tell that
 // what it saw came from the fault it asked for.

@@ -29,6 +29,17 @@ func Dir() string {
 // server sets it to its log.
 var Warn = func(line string) { fmt.Fprintln(os.Stderr, line) }
 
+// warn hands lines to Warn in the background: the log asks this package for
+// the time, and whoever calls here may hold its locks.
+func warn(lines ...string) {
+	tell := Warn
+	go func() {
+		for _, line := range lines {
+			tell(line)
+		}
+	}()
+}
+
 // set is the file as it was read last.
 type set struct {
 	mu      sync.Mutex
@@ -59,7 +70,7 @@ func (s *set) faults() []fault {
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
-		Warn("faults: " + err.Error())
+		warn("faults: " + err.Error())
 		return nil
 	}
 	s.dir, s.stamp, s.size = dir, info.ModTime(), info.Size()
@@ -79,11 +90,13 @@ func (s *set) complain(broken []string) {
 		_ = os.Remove(file)
 		return
 	}
-	for _, line := range broken {
-		Warn("faults: " + line)
+	lines := make([]string, len(broken))
+	for i, line := range broken {
+		lines[i] = "faults: " + line
 	}
+	warn(lines...)
 	if err := os.WriteFile(file, []byte(strings.Join(broken, "\n")+"\n"), 0o600); err != nil {
-		Warn("faults: " + err.Error())
+		warn("faults: " + err.Error())
 	}
 }
 
@@ -117,7 +130,7 @@ func (s *set) take(f *fault) bool {
 	s.fired[f.raw]++
 	hits, err := os.OpenFile(filepath.Join(s.dir, "hits"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		Warn("faults: " + err.Error())
+		warn("faults: " + err.Error())
 		return true
 	}
 	defer hits.Close()

@@ -2,11 +2,13 @@ package faults
 
 import (
 	"context"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,7 +34,7 @@ func ask(t *testing.T, content string) string {
 func TestWithoutAFileNothingHappens(t *testing.T) {
 	t.Setenv(dirEnv, t.TempDir())
 	current = set{}
-	if err := At("anything"); err != nil {
+	if err := At("server.start"); err != nil {
 		t.Errorf("At: %v", err)
 	}
 	if _, found := CertLife(); found {
@@ -46,12 +48,12 @@ func TestWithoutAFileNothingHappens(t *testing.T) {
 func TestAFailingStageReturnsTheTextAsOftenAsAskedFor(t *testing.T) {
 	dir := ask(t, "fail encryption.* times=2 the disk is on fire\n")
 	for i := range 2 {
-		if err := At("encryption.reload"); err == nil || err.Error() != "the disk is on fire" {
+		if err := At("encryption.written"); err == nil || err.Error() != "the disk is on fire" {
 			t.Errorf("passing %d: %v", i, err)
 		}
 	}
 	current = set{} // as after a restart: what fired before counts
-	if err := At("encryption.reload"); err != nil {
+	if err := At("encryption.written"); err != nil {
 		t.Errorf("third passing: %v", err)
 	}
 	if err := At("snapshot.save"); err != nil {
@@ -64,9 +66,9 @@ func TestAFailingStageReturnsTheTextAsOftenAsAskedFor(t *testing.T) {
 }
 
 func TestAHeldStageGoesOnWhenTheLineIsGone(t *testing.T) {
-	dir := ask(t, "hold stage\n")
+	dir := ask(t, "hold server.start\n")
 	done := make(chan error)
-	go func() { done <- At("stage") }()
+	go func() { done <- At("server.start") }()
 	select {
 	case <-done:
 		t.Fatal("it did not wait")
@@ -81,10 +83,10 @@ func TestAHeldStageGoesOnWhenTheLineIsGone(t *testing.T) {
 }
 
 func TestASlowStageEndsWithItsContext(t *testing.T) {
-	ask(t, "slow stage 1h\n")
+	ask(t, "slow server.start 1h\n")
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
-	if err := AtContext(ctx, "stage"); err == nil {
+	if err := AtContext(ctx, "server.start"); err == nil {
 		t.Error("no error")
 	}
 }
@@ -92,11 +94,11 @@ func TestASlowStageEndsWithItsContext(t *testing.T) {
 func TestACrashIsLikeKill9AndHappensOnceAtThePassingAskedFor(t *testing.T) {
 	if os.Getenv("FAULTS_CRASH") != "" {
 		for range 3 {
-			_ = At("stage")
+			_ = At("server.start")
 		}
 		return
 	}
-	dir := ask(t, "crash stage after=2\n")
+	dir := ask(t, "crash server.start after=2\n")
 	run := func() error {
 		cmd := exec.Command(os.Args[0], "-test.run=TestACrashIsLikeKill9")
 		cmd.Env = append(os.Environ(), "FAULTS_CRASH=1", dirEnv+"="+dir)
@@ -113,9 +115,12 @@ func TestACrashIsLikeKill9AndHappensOnceAtThePassingAskedFor(t *testing.T) {
 }
 
 func TestALineThatCannotBeReadIsReported(t *testing.T) {
-	var warned []string
-	dir := ask(t, "crush stage\nslow stage\nclock +1h\napi status=200\ncerts 0s\ncrash stage how=gently\n")
-	Warn = func(line string) { warned = append(warned, line) }
+	warned := make(chan string, 10)
+	dir := ask(t, "crush server.start\nslow server.start\nclock +1h\napi status=200\ncerts 0s\ncrash server.start how=gently\ncrash serverstart\n")
+	Warn = func(line string) {
+		Now() // as the log does, which asks for the time
+		warned <- line
+	}
 	if off := time.Until(Now()); off < 59*time.Minute {
 		t.Errorf("the good line does not work: %v", off)
 	}
@@ -123,8 +128,15 @@ func TestALineThatCannotBeReadIsReported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(broken), "\n"); n != 5 || len(warned) != 5 {
-		t.Errorf("%d lines in faults.errors, %d warnings:\n%s", n, len(warned), broken)
+	if n := strings.Count(string(broken), "\n"); n != 6 {
+		t.Errorf("%d lines in faults.errors:\n%s", n, broken)
+	}
+	for range 6 {
+		select {
+		case <-warned:
+		case <-time.After(5 * time.Second):
+			t.Fatal("not every line is told")
+		}
 	}
 }
 
@@ -205,6 +217,33 @@ func TestImagesAreMatchedByNameOrWhole(t *testing.T) {
 	} {
 		if mode, _ := Image(image); mode != want {
 			t.Errorf("%s: %q", image, mode)
+		}
+	}
+}
+
+// Every stage of the program can be named in the file, and no other.
+func TestTheListOfStagesIsExact(t *testing.T) {
+	used := map[string]bool{}
+	call := regexp.MustCompile(`faults\.At(?:Context)?\([^"\n]*"([^"]+)"`)
+	err := filepath.WalkDir("../..", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		data, err := os.ReadFile(name)
+		for _, match := range call.FindAllStringSubmatch(string(data), -1) {
+			used[match[1]] = true
+			if stages[match[1]] == "" {
+				t.Errorf("%s: stage %s is not in stages.go", name, match[1])
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for stage := range stages {
+		if !used[stage] {
+			t.Errorf("stage %s is in stages.go and nowhere else", stage)
 		}
 	}
 }

@@ -99,7 +99,7 @@ func (f *fault) stage(rest []string) error {
 		return fmt.Errorf("a stage is wanted")
 	}
 	f.target, rest = rest[0], rest[1:]
-	if _, err := path.Match(f.target, ""); err != nil {
+	if err := knownStage(f.target); err != nil {
 		return err
 	}
 	switch f.kind {

@@ -138,7 +138,7 @@ func (c *container) begin(now time.Time) {
 	c.phase, c.reason, c.message = running, "", ""
 	c.startedAt, c.id = now, newID()
 	c.started, c.ready = false, false
-	c.schedule(now)
+	c.next = now // its probes are looked at next
 }
 
 // schedule sets the time of the next change of a running container.

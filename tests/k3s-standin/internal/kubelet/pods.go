@@ -292,8 +292,12 @@ func (ps *pods) setRange(cidr string) {
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if ps.prefix != prefix {
-		ps.prefix, ps.last = prefix, netip.Addr{}
+	if ps.prefix == prefix {
+		return
+	}
+	ps.prefix, ps.last = prefix, netip.Addr{}
+	for key := range ps.byKey { // pods that wait for an address
+		ps.queue.Add(key)
 	}
 }
 

@@ -96,7 +96,7 @@ func (b *balancer) Set(addresses []string) {
 	logx.Infof("Updated load balancer %s server addresses -> %v [default: %s]", balancerName, b.known, b.fallback)
 	data, err := json.MarshalIndent(balancerFile{b.serverURL, b.known}, "", "  ")
 	if err == nil {
-		err = os.MkdirAll(filepath.Dir(b.file), 0o700)
+		err = os.MkdirAll(filepath.Dir(b.file), 0o755)
 	}
 	if err == nil {
 		err = os.WriteFile(b.file, data, 0o644)

@@ -18,8 +18,10 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"hmco-boot/k3s-standin/internal/faults"
 	"hmco-boot/k3s-standin/internal/paths"
 )
 
@@ -71,6 +73,9 @@ func EnsureCAs(p paths.Data) error {
 	if err := ensureServiceKey(p.TLS("service.key")); err != nil {
 		return err
 	}
+	if err := ensureLoopback(p); err != nil {
+		return err
+	}
 	key, err := os.ReadFile(p.TLS("service.key"))
 	if err != nil {
 		return err
@@ -114,6 +119,40 @@ func ensureServiceKey(file string) error {
 		return err
 	}
 	return WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}), 0o600)
+}
+
+// ensureLoopback makes the pair that K3s' apiserver leaves in its cert-dir; nothing here uses it.
+func ensureLoopback(p paths.Data) error {
+	file := p.TLS("temporary-certs", "apiserver-loopback-client__")
+	if exists(file + ".crt") {
+		return nil
+	}
+	if err := ensureServiceKey(file + ".key"); err != nil {
+		return err
+	}
+	data, err := os.ReadFile(file + ".key")
+	if err != nil {
+		return err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return fmt.Errorf("%s.key: no private key found", file)
+	}
+	key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
+	if err != nil {
+		return err
+	}
+	t := now().UTC().Truncate(time.Second)
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(t.UnixNano()), Subject: pkix.Name{CommonName: fmt.Sprintf("apiserver-loopback-client@%d", t.Unix())},
+		NotBefore: t.Add(-time.Hour), NotAfter: t.Add(LeafLife), KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, DNSNames: []string{"apiserver-loopback-client"},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	return WriteFile(file+".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
 }
 
 // EnsureKey reads an EC key, or makes it (0600) when there is none.
@@ -219,7 +258,7 @@ func Sign(p paths.Data, ca string, cert *x509.Certificate, publicKey crypto.Publ
 	cert.SerialNumber = serial
 	cert.NotBefore = chain[0].NotBefore
 	if cert.NotAfter.IsZero() {
-		cert.NotAfter = now().UTC().Truncate(time.Second).Add(LeafLife)
+		cert.NotAfter = now().UTC().Truncate(time.Second).Add(lifeOf(cert))
 	}
 	cert.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
 	der, err := x509.CreateCertificate(rand.Reader, cert, chain[0], publicKey, caKey)
@@ -232,6 +271,16 @@ func Sign(p paths.Data, ca string, cert *x509.Certificate, publicKey crypto.Publ
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
 	return out, nil
+}
+
+// lifeOf is how long a leaf lives. The fault certs shortens the lives of the administrator's and the nodes' certificates;
+// the control plane's own ones are left alone, so that it goes on.
+func lifeOf(cert *x509.Certificate) time.Duration {
+	life, short := faults.CertLife()
+	if short && (cert.Subject.CommonName == "system:admin" || slices.Contains(cert.Subject.Organization, "system:nodes")) {
+		return life
+	}
+	return LeafLife
 }
 
 func exists(file string) bool {

@@ -160,7 +160,7 @@ func (r *resetting) restore() error {
 		defer os.Remove(plain)
 		path = plain
 	}
-	old := fmt.Sprintf("%s-old-%d", r.p.Etcd(), time.Now().Unix())
+	old := oldPlace(r.p, time.Now().Unix())
 	if err := os.Rename(r.p.Etcd(), old); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -178,6 +178,9 @@ func (r *resetting) restore() error {
 	}
 	return faults.At("restore.restored")
 }
+
+// oldPlace is where a database is moved to.
+func oldPlace(p paths.Data, unix int64) string { return fmt.Sprintf("%s-old-%d", p.Etcd(), unix) }
 
 func bracket(ip string) string {
 	if strings.Contains(ip, ":") {
