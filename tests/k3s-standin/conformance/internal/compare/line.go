@@ -155,7 +155,7 @@ func (r *reader) constant(value string) bool {
 }
 
 var (
-	header   = regexp.MustCompile(`^[A-Z][A-Z0-9()/ -]+$|^Name +Location`)
+	header   = regexp.MustCompile(`^[A-Z][A-Z0-9()/ -]+$|^Name +Location|NAME +SNAPSHOTNAME`)
 	variable = regexp.MustCompile(`<(?:age|n|n\d|address|seconds|date|unix|size)>`)
 	spaces   = regexp.MustCompile(` {2,}`)
 	dashes   = regexp.MustCompile(`-{3,}`)

@@ -34,7 +34,7 @@ func (s *Session) runNext() {
 	begun := time.Now()
 	previous, ok := s.starts[c.Node]
 	if !ok {
-		previous = begun
+		previous = s.begun
 	}
 	s.starts[c.Node] = begun
 	// What is recorded of a journal may begin with lines of the case before.
