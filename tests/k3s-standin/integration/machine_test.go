@@ -29,7 +29,8 @@ type machine struct {
 const enter = `set -eu
 hostname n1
 ip link set lo up
-ip link add host0 type dummy
+ip link add host0 type veth peer name away0
+ip link set away0 up
 ip address add 192.0.2.1/24 dev host0
 ip link set host0 up
 ip route add default via 192.0.2.254

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
+
+	apiapp "k8s.io/kubernetes/cmd/kube-apiserver/app"
 
 	"hmco-boot/k3s-standin/internal/bootstrap"
 	"hmco-boot/k3s-standin/internal/certs"
@@ -21,6 +24,7 @@ import (
 	"hmco-boot/k3s-standin/internal/snapshot"
 	"hmco-boot/k3s-standin/internal/supervisor"
 	"hmco-boot/k3s-standin/internal/token"
+	"hmco-boot/k3s-standin/internal/webhooks"
 )
 
 // start brings the port, etcd, the Kubernetes parts and the node up; it returns when all are on their way.
@@ -32,6 +36,9 @@ func (s *server) start(ctx context.Context) error {
 		if err := s.startEtcd(ctx); err != nil {
 			return fmt.Errorf("start managed database: %w", err)
 		}
+	}
+	if err := s.answerWebhooks(ctx); err != nil {
+		return err
 	}
 	s.parts = components.Start(ctx, components.Options{
 		Config: s.cfg, Paths: s.p, Etcd: s.etcdURL(), Connected: s.connected, Fatal: s.exited, Wrap: faults.Handler,
@@ -49,6 +56,19 @@ func (s *server) start(ctx context.Context) error {
 	if !s.cfg.DisableAgent {
 		go s.runNode(ctx)
 	}
+	return nil
+}
+
+// answerWebhooks lets the apiserver reach admission webhooks of simulated pods.
+func (s *server) answerWebhooks(ctx context.Context) error {
+	if err := os.MkdirAll(faults.Dir(), 0o700); err != nil {
+		return err
+	}
+	resolver, err := webhooks.New(ctx, filepath.Join(faults.Dir(), "webhooks-trust.crt"), s.deps.Admin)
+	if err != nil {
+		return err
+	}
+	apiapp.SetServiceResolverForTests(resolver)
 	return nil
 }
 

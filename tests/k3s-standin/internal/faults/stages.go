@@ -32,6 +32,7 @@ var stages = map[string]string{
 	"restore.restored":       "the snapshot is unpacked; membership is not reset",
 	"token-rotate.passwords": "token rotate has changed the passwords file; the record is sealed by the old token",
 	"token-rotate.rekeyed":   "the record is sealed by the new token",
+	"webhook.answer":         "a webhook of simulated pods is about to be answered; failing: it answers 500",
 	"helm.chart":             "a HelmChart's job is about to be made; failing: the install fails",
 }
 

@@ -248,8 +248,8 @@ func (k *Kubelet) heartbeat(ctx context.Context) {
 			wait = k.rangeWait()
 		}
 		if err := k.renew(ctx); err != nil && ctx.Err() == nil {
-			k.o.Log("Failed to update lease: %v", err)
-			wait = retry
+			k.o.Log("Failed to ensure lease exists, will retry: %v", err)
+			wait = min(7*time.Second, k.o.Timings.Lease)
 		}
 	}
 }

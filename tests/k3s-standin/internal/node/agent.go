@@ -122,6 +122,7 @@ func (a *agent) findServers(ctx context.Context) error {
 		if err == nil {
 			logx.Infof("Got apiserver addresses from supervisor: %v", list)
 			a.use(ctx, list)
+			logx.Infof("Creating k3s-cert-monitor event broadcaster")
 			break
 		}
 		if ctx.Err() != nil {
