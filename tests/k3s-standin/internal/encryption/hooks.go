@@ -62,13 +62,9 @@ func period() time.Duration {
 	return got
 }
 
-// Run is started when the server is ready: from some moment on the calls are answered. It returns when ctx ends.
+// Run is started when the server is ready: the Node is put to the stage of the state file, and from some moment on the
+// calls are answered. It returns when ctx ends.
 func Run(ctx context.Context, d supervisor.Deps) {
-	select {
-	case <-ctx.Done():
-		return
-	case <-time.After(coreDelay):
-	}
 	admin, err := d.Admin()
 	if err != nil {
 		logx.Errorf("Failed to start secrets encryption controllers: %v", err)
@@ -80,6 +76,15 @@ func Run(ctx context.Context, d supervisor.Deps) {
 	if err != nil {
 		logx.Errorf("Failed to start secrets encryption controllers: %v", err)
 		return
+	}
+	if value, ok := Annotations(d.Config, d.Paths)[HashAnnotation]; ok {
+		// A new Node is not there yet; it brings its annotation along.
+		_ = (&server{nodeName: d.Config.NodeName}).annotate(ctx, client, value)
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(coreDelay):
 	}
 	shared.start(ctx, client)
 	<-ctx.Done()

@@ -54,6 +54,7 @@ func Run(ctx context.Context, d supervisor.Deps) {
 		return
 	}
 	m.endReset(ctx)
+	logx.Infof("Reconciling snapshot ConfigMap data")
 	if dir, err := m.dir(""); err == nil {
 		m.objects.reconcile(ctx, dir)
 	}

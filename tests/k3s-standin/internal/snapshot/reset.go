@@ -268,12 +268,43 @@ func (r *resetting) sayToken() error {
 	if _, err := WriteToken(r.p, r.d.Password()); err != nil {
 		return err
 	}
-	url := "https://" + bracket(r.cfg.NodeIP) + ":6443"
+	url := fmt.Sprintf("https://%s:%d", bracket(supervisor.Advertised(r.cfg)), r.cfg.HTTPSListenPort)
 	logx.Infof("Server node token is available at %s", r.p.Token())
 	logx.Infof("To join server node to cluster: k3s server -s %s -t ${SERVER_NODE_TOKEN}", url)
 	logx.Infof("Agent node token is available at %s", r.p.Server("agent-token"))
 	logx.Infof("To join agent node to cluster: k3s agent -s %s -t ${AGENT_NODE_TOKEN}", url)
+	if err := r.writeKubeconfig(); err != nil {
+		return err
+	}
+	logx.Infof("Run: k3s kubectl")
+	r.sayAgent()
 	return nil
+}
+
+func (r *resetting) writeKubeconfig() error {
+	text, err := pki.AdminKubeconfig(r.p, fmt.Sprintf("https://127.0.0.1:%d", r.cfg.HTTPSListenPort))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(r.cfg.WriteKubeconfig), 0o755); err != nil {
+		return err
+	}
+	if err := pki.WriteFile(r.cfg.WriteKubeconfig, []byte(text), r.cfg.KubeconfigMode()); err != nil {
+		return err
+	}
+	logx.Infof("Wrote kubeconfig %s", r.cfg.WriteKubeconfig)
+	return nil
+}
+
+// sayAgent says what the real one's agent says, which runs for the moment of a reset; here it does not.
+func (r *resetting) sayAgent() {
+	if r.cfg.DisableAgent {
+		return
+	}
+	server := fmt.Sprintf("127.0.0.1:%d", r.cfg.HTTPSListenPort)
+	logx.Infof("Updated load balancer k3s-agent-load-balancer default server: %s", server)
+	logx.Infof("Running load balancer k3s-agent-load-balancer 127.0.0.1:%d -> [] [default: %s]", r.cfg.LBServerPort, server)
+	logx.Infof("Password verified locally for node %s", r.cfg.NodeName)
 }
 
 // WriteToken writes server/token, `K10<hash>::server:<password>`.

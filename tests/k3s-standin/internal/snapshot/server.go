@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"hmco-boot/k3s-standin/internal/logx"
 	"hmco-boot/k3s-standin/internal/supervisor"
@@ -21,6 +22,9 @@ type manager struct {
 	saving  sync.Mutex
 	objects *objects
 }
+
+// saveLasts is how long a save takes at least, as the real one does: a second one meanwhile is refused.
+const saveLasts = 400 * time.Millisecond
 
 var (
 	managersMu sync.Mutex
@@ -146,7 +150,10 @@ func (m *manager) take(ctx context.Context, asked, base string, compress bool) (
 	if err != nil {
 		return File{}, "", err
 	}
-	return save(ctx, store.Client(), dir, base, m.node(), compress), dir, nil
+	begun := time.Now()
+	file := save(ctx, store.Client(), dir, base, m.node(), compress)
+	sleep(ctx, saveLasts-time.Since(begun))
+	return file, dir, nil
 }
 
 func (m *manager) pruneNow(ctx context.Context, req request) (result, error) {
