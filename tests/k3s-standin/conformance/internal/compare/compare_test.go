@@ -73,13 +73,13 @@ func anotherRun(c *record.Case, text string) string {
 		}
 		return strings.Map(shift, s)
 	}
-	each(`\b(?:K10)?[0-9a-f]{64}\b`, func(s string) string {
-		if rest, ok := strings.CutPrefix(s, "K10"); ok {
-			return "K10" + hex(rest)
+	each(`(?:^|[^-0-9a-zK])(?:K10)?[0-9a-f]{64}\b`, func(s string) string {
+		if !strings.Contains("0123456789abcdefK", s[:1]) {
+			return s[:1] + hex64(hex, s[1:])
 		}
-		return hex(s)
+		return hex64(hex, s)
 	})
-	each(`\b(start|prepare|rotate|reencrypt_active|reencrypt_finished)-[0-9a-f]{6,40}\b`, func(s string) string {
+	each(`\b(start|prepare|rotate|reencrypt_active|reencrypt_finished)-[0-9a-f]{6,64}`, func(s string) string {
 		stage, rest, _ := strings.Cut(s, "-")
 		return stage + "-" + hex(rest)
 	})
@@ -90,6 +90,13 @@ func anotherRun(c *record.Case, text string) string {
 	each(`127\.0\.0\.1:[345]\d{4}`, func(s string) string { return "127.0.0.1:4" + s[11:] })
 	each(`error ID \d{5}`, func(string) string { return "error ID 12345" })
 	return text
+}
+
+func hex64(hex func(string) string, s string) string {
+	if rest, ok := strings.CutPrefix(s, "K10"); ok {
+		return "K10" + hex(rest)
+	}
+	return hex(s)
 }
 
 var elsewhere = NewPlace(map[string]string{
@@ -137,7 +144,7 @@ func silent(c *record.Case) *record.Case {
 
 func TestAnotherExitCodeIsADifference(t *testing.T) {
 	for _, c := range recordedCases(t) {
-		if c.Exit == nil {
+		if luck := luckyCases[c.ID()]; c.Exit == nil || luck.exits != nil {
 			continue
 		}
 		c = silent(c)
@@ -171,7 +178,8 @@ func mutations(seen map[string]int, text string) map[string]string {
 // plain says that a case is compared line by line.
 func plain(c *record.Case) bool {
 	r := rulesFor(c)
-	return !r.start && !r.polled && !r.journalOut && !r.transient && !r.repeats
+	_, lucky := luckyCases[c.ID()]
+	return !lucky && !r.start && !r.polled && !r.journalOut && !r.transient && !r.repeats
 }
 
 func TestEveryLineOfStdoutCounts(t *testing.T) {
@@ -198,7 +206,7 @@ func TestEveryLineOfStderrCountsButForNoise(t *testing.T) {
 	tried, seen := 0, map[string]int{}
 	for _, c := range recordedCases(t) {
 		r := rulesFor(c)
-		if r.transient || strings.Contains(c.Stderr, gapMark) {
+		if _, lucky := luckyCases[c.ID()]; lucky || r.transient || strings.Contains(c.Stderr, gapMark) {
 			continue
 		}
 		for name, text := range mutations(seen, c.Stderr) {

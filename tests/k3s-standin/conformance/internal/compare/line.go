@@ -73,8 +73,15 @@ var cutColumns = regexp.MustCompile(`cut -c1-(\d+)`)
 
 func (r *reader) lines(text string) []Line {
 	var lines []Line
+	table := false
 	for _, raw := range prepare(text) {
-		lines = append(lines, r.remembered(raw))
+		line := r.remembered(raw)
+		// The widths of a table's columns follow from all its rows, of which the command may have kept some.
+		table = line.Text != "" && (table || header.MatchString(line.Text))
+		if table && !strings.HasPrefix(line.Text, " ") {
+			line.Text = spaces.ReplaceAllString(line.Text, " ")
+		}
+		lines = append(lines, line)
 	}
 	for len(lines) > 0 && lines[len(lines)-1].Text == "" {
 		lines = lines[:len(lines)-1]
@@ -148,7 +155,7 @@ func (r *reader) constant(value string) bool {
 }
 
 var (
-	header   = regexp.MustCompile(`^[A-Z][A-Z0-9()/ -]+$|^Name +Location`)
+	header   = regexp.MustCompile(`^[A-Z][A-Z0-9()/ -]+$|^Name +Location|NAME +SNAPSHOTNAME`)
 	variable = regexp.MustCompile(`<(?:age|n|n\d|address|seconds|date|unix|size)>`)
 	spaces   = regexp.MustCompile(` {2,}`)
 	dashes   = regexp.MustCompile(`-{3,}`)

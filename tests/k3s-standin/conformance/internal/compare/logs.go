@@ -30,6 +30,7 @@ var NotCompared = []Noise{
 		"the tunnel between servers and agents: there is none"},
 	{regexp.MustCompile(`Sending HTTP/\S+ 503 response to .*: (?:starting|runtime core not ready)`),
 		"who asks while a server starts, and how often, follows from times alone"},
+	{regexp.MustCompile(`Failed to get apiserver address from etcd`), "the load balancer asks etcd while that stops or starts"},
 	{regexp.MustCompile(`Failed to list nodes with etcd role: runtime core not ready`), "as above"},
 	{regexp.MustCompile(`^Error: |^$`), "cobra's own words, printed before the log line that says the same"},
 }

@@ -21,6 +21,9 @@ type rules struct {
 	unordered bool
 	// repeats: how often a line comes follows from when one looks; each different line counts once.
 	repeats bool
+	// looping: the unit is restarted again and again; how often it was, and what it does just now, follows from when one
+	// looks.
+	looping bool
 	// transient: just after a restart, when an answer may still be `EOF`.
 	transient bool
 }
@@ -48,11 +51,43 @@ var journalCases = map[string]string{
 	"08-quorum-loss/6": "errors of two minutes", "09-config-errors/9": "lines about cron",
 }
 
+// loopingCases look at a unit in a crash loop.
+var loopingCases = map[string]string{
+	"02-secrets-encryption-kill/3": "minutes later", "02-secrets-encryption-kill/7": "25 s later",
+}
+
+// luck is what of a case could as well have been otherwise: which of two things that go on at once is first.
+type luck struct {
+	// lines are left out of both outputs.
+	lines *regexp.Regexp
+	// exits are exit codes that are as good as the recorded one.
+	exits []int
+	// why says what the two things are.
+	why string
+}
+
+var luckyCases = map[string]luck{
+	"04-etcd-snapshot/12": {regexp.MustCompile(`^local-hmco-d-`), []int{0, 1},
+		"the object is there until the next scheduled snapshot, which comes while the command runs"},
+	"05-restore-bad-files/9": {regexp.MustCompile(`\.node-password\.k3s`), nil,
+		"the node's password is stored again about when the node is Ready"},
+	"05-restore-bad-files/12": {regexp.MustCompile(`^(?:No resources found in default|NAME +DATA|kube-root-ca\.crt )`), nil,
+		"the new cluster's first ConfigMap is made about when the node is Ready"},
+}
+
+var loopState = regexp.MustCompile(`(?m)^(NRestarts=)[1-9]\d*$|^(SubState=)(?:auto-restart|start)$`)
+
+func withoutLoop(text string) string {
+	return loopState.ReplaceAllString(text, "$1$2(in a crash loop)")
+}
+
 // repeatedCases list what a schedule has made.
 var repeatedCases = map[string]string{
 	"03-ha/29": "scheduled snapshots", "03-ha/30": "scheduled snapshots", "03-ha/31": "scheduled snapshots",
 	"03-ha/32": "scheduled snapshots", "04-etcd-snapshot/22": "scheduled snapshots", "04-etcd-snapshot/26": "scheduled snapshots",
-	"05-restore-single/7": "scheduled snapshots",
+	"05-restore-single/7":  "scheduled snapshots",
+	"05-restore-single/10": "moved databases", "05-restore-single/11": "moved databases", "05-restore-single/12": "moved databases",
+	"05-restore-single/13": "moved databases", "05-restore-single/15": "moved databases",
 }
 
 // foreign are lines in a recorded journal that come from another node, on which something else was tried meanwhile.
@@ -70,6 +105,17 @@ func own(c *record.Case, text string) string {
 	return text
 }
 
+var unknownFlag = regexp.MustCompile(`level=warning msg="Unknown flag --\S+ found in config\.yaml, skipping`)
+
+// withoutWarnings leaves the warnings of `k3s etcd-snapshot` about the server's own configuration out of what a run
+// said, where whoever recorded has left them out: in all files but the first.
+func withoutWarnings(c *record.Case, got string) string {
+	if !strings.Contains(c.Command, "etcd-snapshot") || unknownFlag.MatchString(c.Stderr) {
+		return got
+	}
+	return withoutLines(got, unknownFlag)
+}
+
 var (
 	transientError = regexp.MustCompile(`v1-k3s/encrypt/status\\?": EOF|error: Internal error occurred: secret-encrypt error ID`)
 	loop           = regexp.MustCompile(`\[ "\$\w" != "\$p" \]`)
@@ -82,9 +128,17 @@ func rulesFor(c *record.Case) rules {
 	r.serverLog = strings.Contains(c.Stderr, `msg="Starting k3s v`)
 	_, r.journalOut = journalCases[c.ID()]
 	_, r.repeats = repeatedCases[c.ID()]
+	_, r.looping = loopingCases[c.ID()]
 	_, r.unordered = unorderedCases[c.ID()]
 	r.transient = transientError.MatchString(c.Stderr) && strings.Contains(c.Command, "secrets-encrypt status; echo")
 	return r
+}
+
+// Hasty says that a case is recorded as it is even in the first seconds after a restart; before any other command K3s is
+// given the time to answer.
+func Hasty(c *record.Case) bool {
+	return !strings.Contains(c.Command, "secrets-encrypt") || rulesFor(c).transient || strings.Contains(c.Command, "systemctl restart") ||
+		strings.Contains(c.Stderr, "EOF") || strings.Contains(c.Stdout, "EOF")
 }
 
 // withoutTransient puts aside what is a matter of luck in the first seconds after a restart: each answer of `k3s

@@ -52,7 +52,7 @@ var allValues = []values{
 	// Keys first: their names contain times.
 	token(`(aescbckey-)(\d{4}-\d\d-\d\dT[\d:]*Z?)`, classKey),
 	token(`(\[)((?:\d{1,3} ){31}\d{1,3})`, classHash),
-	token(`\b((?:start|prepare|rotate|reencrypt_[a-z]+)-)([0-9a-f]{6,64})\b`, classHash),
+	token(`\b((?:start|prepare|rotate|reencrypt_[a-z]+)-)([0-9a-f]{6,64})`, classHash),
 	token(`\b(K10)([0-9a-f]{16,64})\b`, classHash),
 	token(`\b([0-9a-f]{64})\b`, classHash),
 	token(`\b(n\d-)([0-9a-f]{8})\b`, classEtcd),
@@ -79,6 +79,7 @@ var allValues = []values{
 	{regexp.MustCompile(`^([bcdlps-][rwxstST-]{9}) +\d+ (\w+) +(\w+) +(\d+) <time> (.*)$`), listed},
 	{regexp.MustCompile(`^([bcdlps-][rwxstST-]{9}) (\w+) (\d+) (/\S*)((?: ->.*)?)$`), found},
 	literal(`^total \d+$`, "total <n>"),
+	literal(`\b(coredns)-[0-9a-f]{8,10}-[a-z0-9]{5}\b`, "$1-<pod>"),
 	// Numbers.
 	literal(`\berror ID \d{5}\b`, "error ID <id>"),
 	literal(`\bMainPID=\d+`, "MainPID=<pid>"),

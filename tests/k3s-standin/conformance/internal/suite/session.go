@@ -64,6 +64,8 @@ type Session struct {
 	known   *compare.Identities
 	results map[string]Result
 	starts  map[string]time.Time
+	// begun is when the nodes were readied: journals are read from there on for the first case.
+	begun   time.Time
 	options Options
 }
 
@@ -92,7 +94,7 @@ type finished struct{}
 func NewSession(s Scenario, cases []*record.Case, l Machines, options Options) (*Session, error) {
 	session := &Session{
 		Vars: map[string]string{}, cases: cases, shapes: s.Shapes, lab: l, results: map[string]Result{},
-		starts: map[string]time.Time{}, options: options, last: -1,
+		starts: map[string]time.Time{}, options: options, last: -1, begun: time.Now(),
 	}
 	for i, c := range cases {
 		if options.Selected(c) {

@@ -47,6 +47,7 @@ func (s *Session) Shape(file, node, command string) {
 	if err != nil {
 		s.Fail("%w", err)
 	}
+	_, _ = s.Node(node).Run(calm, time.Minute)
 	result, err := s.Node(node).Run(s.adapt(command), time.Minute)
 	differences := compare.Shape(recorded, []byte(result.Stdout), s.place)
 	if err != nil || result.Exit != 0 {
