@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +69,31 @@ func TestTheTokenComesFromConfigurationThenFileThenChance(t *testing.T) {
 	s.cfg.Token = "K10" + hash + "::server:configured"
 	if err := s.findPassword(); err != nil || s.password != "configured" {
 		t.Errorf("%q %v", s.password, err)
+	}
+}
+
+func TestOnlyTheServerItselfSaysReady(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: file, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // nothing is lost
+	t.Setenv(notifyEnv, file)
+	name := takeNotifySocket()
+	if name != file || os.Getenv(notifyEnv) != "" {
+		t.Fatalf("%q is left for others", os.Getenv(notifyEnv))
+	}
+	if err := notifyReady(name); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 64)
+	n, err := l.Read(buf)
+	if err != nil || string(buf[:n]) != "READY=1\n" {
+		t.Errorf("%q %v", buf[:n], err)
+	}
+	if err := notifyReady(""); err != nil {
+		t.Errorf("without systemd: %v", err)
 	}
 }
 

@@ -44,6 +44,7 @@ type server struct {
 	failed    chan error
 	failOnce  sync.Once
 	peers     []string // client URLs of the cluster to join
+	notify    string   // systemd's socket
 }
 
 // runServer runs `k3s server ARGS`.
@@ -73,7 +74,7 @@ func runServer(args []string, io logx.Streams) int {
 	tuneMemory()
 	s := &server{
 		cfg: cfg, p: p, sup: supervisor.New(), connected: make(chan struct{}), ready: make(chan struct{}), cancel: cancel,
-		failed: make(chan error, 1),
+		failed: make(chan error, 1), notify: takeNotifySocket(),
 	}
 	s.makeDeps()
 	return s.run(ctx)
@@ -200,7 +201,11 @@ func (s *server) exited(name string, err error) {
 func (s *server) stop() {
 	limit := time.AfterFunc(4500*time.Millisecond, func() { os.Exit(0) })
 	defer limit.Stop()
+	if s.store.Load() != nil {
+		logx.Infof("stopping etcd") // K3s says so first
+	}
 	if s.parts != nil {
+		s.sayWorkers()
 		s.parts.StopControllers()
 	}
 	s.sup.SetAPIServer(nil)
@@ -209,7 +214,16 @@ func (s *server) stop() {
 		s.parts.Stop()
 	}
 	if store := s.store.Load(); store != nil {
-		logx.Infof("stopping etcd")
 		store.Stop()
+	}
+}
+
+// sayWorkers prints what K3s' own controllers say at their end, once they have begun.
+func (s *server) sayWorkers() {
+	if s.parts.Handler() == nil {
+		return
+	}
+	for _, kind := range []string{"/v1, Kind=ServiceAccount", "/v1, Kind=ConfigMap", "/v1, Kind=Secret", "k3s.cattle.io/v1, Kind=ETCDSnapshotFile"} {
+		logx.Infof("Shutting down %s workers", kind)
 	}
 }

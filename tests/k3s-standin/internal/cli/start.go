@@ -273,10 +273,7 @@ func (s *server) whenReady(ctx context.Context) {
 		return
 	}
 	logx.Infof("k3s is up and running")
-	if !encryption.WaitReadable(ctx, s.deps) {
-		return
-	}
-	if err := notifyReady(); err != nil {
+	if err := notifyReady(s.notify); err != nil {
 		logx.Warnf("Failed to notify systemd: %v", err)
 	}
 	go encryption.Run(ctx, s.deps)
@@ -312,9 +309,18 @@ func (s *server) runNode(ctx context.Context) {
 	}
 }
 
-// notifyReady tells systemd that the service is up; without systemd it does nothing.
-func notifyReady() error {
-	name := os.Getenv("NOTIFY_SOCKET")
+// takeNotifySocket takes systemd's socket out of the environment: the apiserver's library would say READY=1 there before
+// the apiserver is ready.
+func takeNotifySocket() string {
+	name := os.Getenv(notifyEnv)
+	_ = os.Unsetenv(notifyEnv)
+	return name
+}
+
+const notifyEnv = "NOTIFY_SOCKET"
+
+// notifyReady tells systemd that the service is up; without systemd (no name) it does nothing.
+func notifyReady(name string) error {
 	if name == "" {
 		return nil
 	}

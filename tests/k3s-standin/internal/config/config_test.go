@@ -138,6 +138,14 @@ func TestConfiguredValuesBeatTheEnvironment(t *testing.T) {
 	}
 }
 
+func TestATokenFileBeatsAToken(t *testing.T) {
+	file := write(t, map[string]string{"config.yaml": "token: from-config\n", "token": "from-token-file\n"})
+	c, err := LoadServer([]string{"--config", file, "--node-ip", "10.0.0.1", "--token-file", filepath.Join(filepath.Dir(file), "token")})
+	if err != nil || c.Token != "from-token-file" {
+		t.Errorf("token %q, %v", c.Token, err)
+	}
+}
+
 func TestAServerWithoutTokenKeepsItsDataInSQLite(t *testing.T) {
 	for args, etcd := range map[string]bool{
 		"--cluster-init":                      true,

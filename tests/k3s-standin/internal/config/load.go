@@ -104,9 +104,10 @@ func fill(command string, v *Values) *Config {
 	return c
 }
 
+// readTokens reads the tokens that are given by files; a file beats a value, wherever either stands.
 func readTokens(c *Config) error {
 	for _, pair := range []struct{ value, file *string }{{&c.Token, &c.TokenFile}, {&c.AgentToken, &c.AgentTokenFile}} {
-		if *pair.value != "" || *pair.file == "" {
+		if *pair.file == "" {
 			continue
 		}
 		data, err := os.ReadFile(*pair.file)

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/server/options/encryptionconfig/controller"
 	"k8s.io/client-go/kubernetes"
 
@@ -35,43 +34,6 @@ const (
 	clientQPS   = 200
 	clientBurst = 200
 )
-
-// readablePoll is how often a starting server tries to read all Secrets.
-const readablePoll = 500 * time.Millisecond
-
-// WaitReadable waits until every Secret can be read through this server's apiserver, as K3s' controllers do when they
-// start: a server that has lost a key stays "activating" although its /readyz may say ok. It says whether ctx is alive.
-func WaitReadable(ctx context.Context, d supervisor.Deps) bool {
-	for {
-		if readable(ctx, d) == nil {
-			return true
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(readablePoll):
-		}
-	}
-}
-
-func readable(ctx context.Context, d supervisor.Deps) error {
-	admin, err := d.Admin()
-	if err != nil {
-		return err
-	}
-	client, err := kubernetes.NewForConfig(admin)
-	if err != nil {
-		return err
-	}
-	options := metav1.ListOptions{Limit: pageSize}
-	for {
-		page, err := client.CoreV1().Secrets(metav1.NamespaceAll).List(ctx, options)
-		if err != nil || page.Continue == "" {
-			return err
-		}
-		options.Continue = page.Continue
-	}
-}
 
 // Ensure makes encryption-config.json and encryption-state.json when secrets-encryption is on and they are missing. The
 // server calls it after disk and bootstrap record have been reconciled and before the apiserver starts.

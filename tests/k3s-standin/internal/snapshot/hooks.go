@@ -65,10 +65,13 @@ func Run(ctx context.Context, d supervisor.Deps) {
 
 // schedule takes a snapshot at every tick. An expression that cannot be read is passed over without a word.
 func (m *manager) schedule(ctx context.Context) {
+	logx.Infof("start") // the cron library's words
 	plan, err := cron.ParseStandard(m.d.Config.SnapshotCron)
 	if err != nil {
 		return
 	}
+	now := time.Now()
+	logx.Infof("schedule, now=%s, entry=1, next=%s", now.Format(time.RFC3339), plan.Next(now).Format(time.RFC3339))
 	for {
 		next := plan.Next(time.Now())
 		jitter := jitterMin + rand.N(jitterMax-jitterMin)
