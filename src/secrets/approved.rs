@@ -62,6 +62,9 @@ pub struct Approved {
     /// By fingerprint: the reader's name when it was approved.
     #[serde(default)]
     approved: BTreeMap<String, String>,
+    /// Those whose approval was taken back: so that a re-key can say by name who loses what.
+    #[serde(default)]
+    former: BTreeMap<String, String>,
 }
 
 /// Where the approvals of a store are, in the folder of records ([`ConfigEnv::stores`]).
@@ -136,7 +139,19 @@ impl Approved {
 
     /// Takes an approval back.
     pub fn withdraw(&mut self, fingerprint: Fingerprint) {
-        self.approved.remove(&fingerprint.to_string());
+        let fingerprint = fingerprint.to_string();
+        if let Some(name) = self.approved.remove(&fingerprint) {
+            self.former.insert(fingerprint, name);
+        }
+    }
+
+    /// The name that a key had when it was approved here, though it may not be a reader's any more.
+    pub fn name_of(&self, fingerprint: &str) -> Option<&str> {
+        let known = self
+            .approved
+            .get(fingerprint)
+            .or_else(|| self.former.get(fingerprint));
+        known.map(String::as_str)
     }
 }
 
@@ -206,6 +221,11 @@ mod tests {
         assert_eq!(mode(&stores), 0o700);
         approved.withdraw(anna.fingerprint());
         assert_eq!(approved.missing([&anna]).len(), 1);
+        approved.save(&stores, "abc").unwrap();
+        let again = Approved::load(&stores, "abc").unwrap();
+        let fingerprint = anna.fingerprint().to_string();
+        assert_eq!(again.name_of(&fingerprint), Some("anna"));
+        assert!(!again.is_approved(anna.fingerprint()));
     }
 
     #[test]

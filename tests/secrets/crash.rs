@@ -202,7 +202,7 @@ fn a_re_key_of_200_values_in_20_files_cut_off_anywhere_is_all_old_or_all_new() {
     assert!(writes >= 23, "{writes}");
     let (old, new) = recorded.cut_everywhere();
     assert!(old > 40 && new > 20, "{old} old, {new} new");
-    recorded.power_cuts(150);
+    recorded.power_cuts(80);
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn a_team_shares_secrets_by_git_adds_and_removes_a_reader_and_recovers_with_the_
     let said = world.ok(&anna, &["secrets", "recipients", "remove", "bert"]);
     assert!(said.contains("`bert` still reads 4 values"), "{said}");
     let said = world.ok(&anna, &["-vvv", "secrets", "rotate"]);
-    assert!(said.contains("could read these until now"), "{said}");
+    assert!(said.contains("`bert` could read these until now"), "{said}");
     for name in ["db/new", "db/password", "door/pin", "k3s/token"] {
         assert!(said.contains(name), "{name}: {said}");
     }
@@ -111,6 +111,26 @@ fn a_team_shares_secrets_by_git_adds_and_removes_a_reader_and_recovers_with_the_
     assert_eq!(world.get(&heir, "door/pin", &with), PIN);
     let said = world.ok(&heir, &[&["secrets", "check"], &with[..]].concat());
     assert!(said.contains("4 values open and are as sealed"), "{said}");
+
+    // She makes herself a new identity, and it takes the place of the lost one.
+    let (new_key, new_print) = key(&world, &heir);
+    let replace = [
+        "secrets",
+        "recipients",
+        "add",
+        "anna",
+        &new_key,
+        "--replace",
+    ];
+    let replace = [&replace[..], &["--fingerprint", &new_print], &with].concat();
+    world.ok(&heir, &replace);
+    let said = world.ok(&heir, &[&["secrets", "rotate"], &with[..]].concat());
+    assert!(said.contains("anna gains 4 values"), "{said}");
+    assert_eq!(world.get(&heir, "k3s/token", &[]), token);
+    commit(&world, &heir);
+    let theirs = heir.project.display().to_string();
+    world.git(&anna, &["pull", "-q", &theirs]);
+    world.run(&anna, &["secrets", "get", "db/password"], "", 2);
     world.never_said(&[PASSWORD.as_bytes(), PIN, &token, b"canary-of-bert"]);
     assert!(world.plain().is_empty());
 }

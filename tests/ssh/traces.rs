@@ -30,7 +30,7 @@ fn looked(server: &Sshd, verbose: &[&str]) -> Output {
              identity = {:?}\nhost_keys = [{:?}]\n",
             server.port,
             server.at("key").display().to_string(),
-            key_line(&server),
+            key_line(server),
         ),
     );
     let conf = conf.display().to_string();

@@ -50,7 +50,8 @@ The owner of the key shows it, and its fingerprint, with `hmco-boot secrets iden
 
 Examples:
   hmco-boot secrets recipients add bert age1... --group ops
-  hmco-boot secrets recipients add ci --key-file ci.pub --fingerprint 0123456789abcdef")]
+  hmco-boot secrets recipients add ci --key-file ci.pub --fingerprint 0123456789abcdef
+  hmco-boot secrets recipients add bert age1... --replace      he lost the other one")]
 pub struct Add {
     /// The reader's name
     #[arg(value_name = "NAME")]
@@ -64,6 +65,9 @@ pub struct Add {
     /// A group it belongs to; may be repeated
     #[arg(long, value_name = "GROUP")]
     pub group: Vec<String>,
+    /// In place of the key that this reader has: it was lost, or may be known to others
+    #[arg(long, conflicts_with = "group")]
+    pub replace: bool,
     /// The fingerprint that the owner named: answers the question
     #[arg(long, value_name = "FINGERPRINT")]
     pub fingerprint: Option<String>,
@@ -119,30 +123,16 @@ fn add(
         mut tree,
         mut approved,
     } = place.open(Mode::Write, who, context)?;
-    if let Some(other) = tree
-        .recipients()
-        .all()
-        .iter()
-        .find(|one| one.name == reader.name || one.key == reader.key)
-    {
-        return Err(CliError::usage(format!(
-            "there is a reader like this already: {}",
-            described(other)
-        ))
-        .hint(
-            "choose another name, or remove it first: hmco-boot secrets recipients remove NAME",
-        ));
-    }
-    let recipients = tree
-        .recipients()
-        .with(&reader)
-        .map_err(|failure| refused(&failure))?;
+    let before = tree.recipients();
+    let recipients = list_with(&reader, args.replace, before)?;
+    let old = before.find(&reader.name).map(Recipient::fingerprint);
     agreed(&reader, args.fingerprint.as_deref(), context)?;
     approved.approve(&reader);
     place::approve(recipients.all(), &mut approved, place, context)?;
     let change = Change::new().recipients(recipients.clone());
     tree.commit(change, &approved, place::today())
         .map_err(|failure| failed(&failure))?;
+    old.into_iter().for_each(|old| approved.withdraw(old));
     place.save(&approved)?;
     let waiting = tree
         .entries()
@@ -166,6 +156,31 @@ fn add(
         ));
     }
     Ok(ExitCode::Done)
+}
+
+/// The list with a new reader, or with a new key for one.
+fn list_with(
+    reader: &Recipient,
+    replace: bool,
+    before: &Recipients,
+) -> Result<Recipients, CliError> {
+    let taken = before
+        .all()
+        .iter()
+        .find(|one| one.key == reader.key || (one.name == reader.name && !replace));
+    if let Some(other) = taken {
+        return Err(CliError::usage(format!(
+            "there is a reader like this already: {}",
+            described(other)
+        ))
+        .hint("choose another name; or give the reader this key in place of its own: --replace"));
+    }
+    let after = if replace {
+        before.with_key(reader)
+    } else {
+        before.with(reader)
+    };
+    after.map_err(|failure| refused(&failure))
 }
 
 /// The reader that the arguments describe.

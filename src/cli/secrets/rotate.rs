@@ -12,6 +12,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::Format;
 use crate::model::outcome::ExitCode;
 use crate::report::text::{and_list, count};
+use crate::secrets::approved::Approved;
 use crate::secrets::rekey::{self, RekeyPlan};
 use crate::secrets::store::Mode;
 
@@ -46,14 +47,15 @@ pub fn run(
     let (inspection, mut approved) = place.inspect(mode, who, context)?;
     let recipients = inspection.recipients().clone();
     let plan = rekey::plan(&inspection, &recipients).map_err(|failure| failed(&failure))?;
+    let losing = lost(&plan, &approved);
     if args.dry_run {
-        tell(&plan, true, context)?;
+        tell(&plan, &losing, true, context)?;
         return Ok(ExitCode::Done);
     }
     place::approve(recipients.all(), &mut approved, &place, context)?;
     let done = rekey::carry_out(inspection, &plan, &approved, &|_, _| {});
     let tree = done.map_err(|failure| failed(&failure))?;
-    tell(&plan, false, context)?;
+    tell(&plan, &losing, false, context)?;
     if context.output.format() != Format::Json {
         let values = count(plan.values.len(), "value", "values");
         let readers = count(tree.recipients().all().len(), "reader", "readers");
@@ -61,24 +63,29 @@ pub fn run(
             .output
             .talk(&format!("{values} encrypted anew, for {readers}\n"));
     }
-    warn(&plan, context);
+    warn(&losing, context);
     Ok(ExitCode::Done)
 }
 
 /// Who gains and who loses what.
-fn tell(plan: &RekeyPlan, dry: bool, context: &mut Context<'_>) -> Result<(), CliError> {
+fn tell(
+    plan: &RekeyPlan,
+    losing: &ByReader,
+    dry: bool,
+    context: &mut Context<'_>,
+) -> Result<(), CliError> {
     if context.output.format() == Format::Json {
         let values: Vec<_> = plan
             .values
             .iter()
             .map(|value| json!({ "name": value.name, "gains": value.gains, "loses": value.loses, "keeps": value.keeps }))
             .collect();
-        let row = json!({ "dry_run": dry, "values": values, "lost": lost(plan) });
+        let row = json!({ "dry_run": dry, "values": values, "lost": losing });
         return context.output.json("secrets_rotate", &row);
     }
     let will = if dry { " would" } else { "" };
     let mut text = String::new();
-    for (verb, of) in [("gain", gained(plan)), ("lose", lost(plan))] {
+    for (verb, of) in [("gain", gained(plan)), ("lose", losing.clone())] {
         for (reader, names) in of {
             let ending = if dry { "" } else { "s" };
             text.push_str(&format!(
@@ -113,21 +120,27 @@ fn gained(plan: &RekeyPlan) -> ByReader {
     by
 }
 
-fn lost(plan: &RekeyPlan) -> ByReader {
+/// Who loses what. One who is no reader any more is in the plan by the fingerprint alone; this machine may know the name.
+fn lost(plan: &RekeyPlan, approved: &Approved) -> ByReader {
     let mut by = ByReader::new();
     for value in &plan.values {
         for reader in &value.loses {
-            by.entry(reader.clone())
-                .or_default()
-                .push(value.name.to_string());
+            let name = match approved.name_of(reader) {
+                // The name is still there, with another key.
+                Some(name) if plan.recipients.find(name).is_some() => {
+                    format!("{name}'s former key")
+                }
+                Some(name) => name.to_owned(),
+                None => reader.clone(),
+            };
+            by.entry(name).or_default().push(value.name.to_string());
         }
     }
     by
 }
 
 /// A new key does not take back what somebody has read.
-fn warn(plan: &RekeyPlan, context: &mut Context<'_>) {
-    let lost = lost(plan);
+fn warn(lost: &ByReader, context: &mut Context<'_>) {
     if lost.is_empty() {
         return;
     }

@@ -73,6 +73,31 @@ pub(super) fn remove(text: &str, name: &str) -> Result<String, Failure> {
     Ok(with_line_ends(text, document.to_string()))
 }
 
+/// Gives a reader another key, since another day.
+pub(super) fn replace(text: &str, reader: &Recipient) -> Result<String, Failure> {
+    let mut document = parse(text)?;
+    let list = document
+        .get_mut("recipient")
+        .and_then(Item::as_array_of_tables_mut);
+    let named =
+        |table: &&mut Table| table.get("name").and_then(Item::as_str) == Some(reader.name.as_str());
+    let table = list.and_then(|list| list.iter_mut().find(named));
+    let table = table.ok_or_else(shape)?;
+    set(table, "key", reader.key.text().into());
+    if let Ok(date) = reader.since.parse::<toml_edit::Datetime>() {
+        set(table, "since", date.into());
+    }
+    Ok(with_line_ends(text, document.to_string()))
+}
+
+/// Sets a value, and keeps the comment behind it.
+fn set(table: &mut Table, key: &str, mut new: toml_edit::Value) {
+    if let Some(old) = table.get(key).and_then(Item::as_value) {
+        *new.decor_mut() = old.decor().clone();
+    }
+    table.insert(key, Item::Value(new));
+}
+
 /// Takes a word out of a list. What stands before it may be a comment on the word before, so it stays.
 fn take_out(array: &mut Array, name: &str) {
     let Some(place) = array.iter().position(|value| value.as_str() == Some(name)) else {

@@ -160,6 +160,12 @@ impl Recipients {
         Self::parse(&edit::add(&self.text, reader)?)
     }
 
+    /// With another key for a reader, who keeps its name, its groups and its place in the rules.
+    pub fn with_key(&self, reader: &Recipient) -> Result<Self, Failure> {
+        self.expect(&reader.name)?;
+        Self::parse(&edit::replace(&self.text, reader)?)
+    }
+
     /// Without a reader; rules that named it do not any more.
     pub fn without(&self, name: &str) -> Result<Self, Failure> {
         self.expect(name)?;

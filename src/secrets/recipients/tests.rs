@@ -172,6 +172,22 @@ fn adding_and_removing_a_reader_changes_no_other_line() {
 }
 
 #[test]
+fn another_key_changes_the_key_and_the_day_and_nothing_else() {
+    let rules = "\n[readers]\nk3s = [\"anna\"]\n";
+    let all = Recipients::parse(&file(rules)).unwrap();
+    let new = Recipient {
+        name: "anna".into(),
+        ..carl()
+    };
+    let after = all.with_key(&new).unwrap();
+    let expected = file(rules)
+        .replace(ANNA, new.key.text())
+        .replace("2026-02-01", "2026-03-04");
+    assert_eq!(after.text(), expected);
+    assert!(all.with_key(&carl()).is_err());
+}
+
+#[test]
 fn the_last_reader_and_the_last_one_of_a_rule_stay() {
     let all = Recipients::parse(&file("\n[readers]\nk3s = [\"group:ops\"]\n")).unwrap();
     let failure = all.without("anna").unwrap_err();
