@@ -16,3 +16,4 @@ mod record;
 pub mod resume;
 pub mod runner;
 pub mod scheduler;
+mod sensitive;

@@ -11,7 +11,7 @@ use super::locks::Locks;
 use super::promise::{Promise, died, died_failure};
 use super::record::{Ack, Recorder, Stamper, acknowledged};
 use super::scheduler::{Command, Input, Options, Scheduler};
-use crate::facts::fact::{Answer, Content, FactValue};
+use super::sensitive::register;
 use crate::journal::Journal;
 use crate::model::event::{CancelLevel, Event, Record, RunStarted};
 use crate::model::id::Target;
@@ -389,24 +389,5 @@ impl Runner<'_> {
             let result = locks.again(&target).await;
             promise.keep(Input::Relocked { target, result });
         });
-    }
-}
-
-/// Makes what was read from sensitive places known to the redactor before anything is made of it.
-fn register<'a>(redactor: &Redactor, answers: impl Iterator<Item = &'a Answer>) {
-    for (fact, answer) in answers {
-        if !fact.is_sensitive() {
-            continue;
-        }
-        match answer {
-            Ok(FactValue::Content(Content {
-                bytes: Some(bytes), ..
-            })) => redactor.register_file(bytes),
-            Ok(FactValue::Exec(said)) => {
-                redactor.register_file(&said.stdout);
-                redactor.register_file(&said.stderr);
-            }
-            _ => {}
-        }
     }
 }

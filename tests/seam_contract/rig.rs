@@ -385,7 +385,17 @@ impl Drop for Rig {
         for folder in jobs.flatten() {
             for file in ["pid", "guard"] {
                 let text = std::fs::read_to_string(folder.path().join(file)).unwrap_or_default();
-                let number = text.split(' ').next().and_then(|word| word.parse().ok());
+                let (number, began) = text.trim().split_once(' ').unwrap_or_default();
+                // The number may be somebody else's by now.
+                let stat = std::fs::read_to_string(format!("/proc/{number}/stat"));
+                let since = stat.ok().and_then(|stat| {
+                    let (_, rest) = stat.rsplit_once(") ")?;
+                    rest.split(' ').nth(19).map(str::to_owned)
+                });
+                if since.as_deref() != Some(began) {
+                    continue;
+                }
+                let number = number.parse().ok();
                 // One test writes its own number there.
                 let other = number.filter(|number| *number != std::process::id().cast_signed());
                 if let Some(group) = other.and_then(Pid::from_raw) {
