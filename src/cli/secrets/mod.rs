@@ -19,6 +19,7 @@ mod rotate;
 mod scan;
 mod set;
 pub mod tmpfs;
+mod typed;
 mod used;
 
 use clap::Subcommand;

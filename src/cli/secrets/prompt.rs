@@ -16,6 +16,7 @@ use age::secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use crate::cli::environment::Environment;
+use crate::cli::secrets::typed;
 use crate::model::outcome::Failure;
 use crate::secrets::identity::Ask;
 
@@ -98,12 +99,11 @@ pub fn hidden(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     /// One question at a time: identities are asked for while connections are made, which may ask for keys.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    match rpassword::prompt_password(prompt) {
-        Ok(text) => Ok(Zeroizing::new(text)),
-        Err(error) => Err(Failure::new("there is no answer at the terminal")
+    typed::line(prompt).map_err(|error| {
+        Failure::new("there is no answer at the terminal")
             .evidence(error.to_string())
-            .hint("run it at a terminal, or give what is asked for on standard input")),
-    }
+            .hint("run it at a terminal, or give what is asked for on standard input")
+    })
 }
 
 /// By the Assuan protocol, on pipes: the answer is in no argument and no environment.
