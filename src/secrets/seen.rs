@@ -116,7 +116,7 @@ impl Memory<'_> {
         Ok(place.map(|place| place.store))
     }
 
-    /// Remembers.
+    /// Remembers. Never goes back to an older write: whoever read one may end after somebody who saw a newer one.
     ///
     /// # Errors
     ///
@@ -129,7 +129,9 @@ impl Memory<'_> {
         if self.store_at(tree).ok().flatten().as_deref() != Some(store) {
             self.save(&self.place_path(tree), &place)?;
         }
-        if self.seen(store).ok().flatten().as_ref() != Some(seen) {
+        let known = self.seen(store).ok().flatten();
+        let newer = known.is_none_or(|known| known.counter <= seen.counter && known != *seen);
+        if newer {
             self.save(&self.seen_path(store), seen)?;
         }
         Ok(())

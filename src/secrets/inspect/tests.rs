@@ -12,6 +12,7 @@ use crate::secrets::identity::{IdentityEnv, NobodyAnswers};
 use crate::secrets::keys::StoreKey;
 use crate::secrets::manifest::Manifest;
 use crate::secrets::recipients::{Recipient, Recipients};
+use crate::secrets::seen::Seen;
 use crate::secrets::store::Change;
 
 struct Rig {
@@ -175,4 +176,26 @@ fn what_a_merge_brings_under_a_key_of_its_own_is_not_proven() {
     let inspection = rig.inspect(&rig.location.state);
     let tree = inspection.accept(&rig.approved, date(2026, 2, 2)).unwrap();
     assert_eq!(tree.counter(), 13);
+}
+
+#[test]
+fn what_this_machine_has_seen_never_goes_back_to_an_older_write() {
+    let rig = Rig::new();
+    let inspection = rig.inspect(&rig.location.state);
+    let store = inspection.id().to_owned();
+    drop(inspection);
+    let memory = rig.location.memory();
+    let seen = memory.seen(&store).unwrap().unwrap();
+    let older = Seen {
+        counter: seen.counter - 1,
+        ..seen.clone()
+    };
+    memory.remember(&rig.location.tree, &store, &older).unwrap();
+    assert_eq!(memory.seen(&store).unwrap(), Some(seen.clone()));
+    let newer = Seen {
+        counter: seen.counter + 1,
+        ..seen
+    };
+    memory.remember(&rig.location.tree, &store, &newer).unwrap();
+    assert_eq!(memory.seen(&store).unwrap(), Some(newer));
 }
