@@ -163,3 +163,85 @@ fn a_service_opens_secrets_by_its_credential_and_shows_none() {
     let node = format!("/proc/{}/root", world.leader(0));
     finder.expect_none_below(Path::new(&format!("{node}/run")));
 }
+
+/// Answers the one question that is asked by systemd-ask-password, as an agent at a console would.
+const ANSWER: &str = r#"
+ask=$(sudo sh -c 'grep -l "^Id=hmco-boot:" /run/systemd/ask-password/ask.*' 2>/dev/null | head -n 1)
+[ -n "$ask" ] || exit 1
+sudo grep -q 'Message=Passphrase of the identity' "$ask" || exit 2
+socket=$(sudo sed -n 's/^Socket=//p' "$ask")
+printf %s canary-swordfish | sudo /lib/systemd/systemd-reply-password 1 "$socket"
+"#;
+
+#[test]
+fn the_passphrase_of_a_services_identity_is_asked_for_through_systemd() {
+    let Some(world) = World::with(1, "") else {
+        return;
+    };
+    let root = world.root(0);
+    let project = root.join("srv/asking");
+    std::fs::create_dir_all(project.join("inventory")).unwrap();
+    std::fs::write(
+        project.join("inventory/here.toml"),
+        "[cluster]\nname = \"here\"\n[node.here]\nconnection = \"local\"\n",
+    )
+    .unwrap();
+    let home = tempfile::tempdir().unwrap();
+    secrets::store(&project, home.path(), &ALL);
+    let key = root.join("srv/asked.key");
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "canary-swordfish", "-f"])
+        .arg(&key)
+        .status();
+    assert!(made.unwrap().success());
+    let hb = env!("CARGO_BIN_EXE_hmco-boot");
+    let ours = |args: &[&str]| {
+        let output = std::process::Command::new(hb)
+            .args(args)
+            .current_dir(&project)
+            .env_clear()
+            .env("HOME", home.path())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output.stdout
+    };
+    let private = key.to_str().unwrap();
+    let public = format!("{private}.pub");
+    let print = ours(&[
+        "secrets",
+        "identity",
+        "--identity",
+        private,
+        "--output",
+        "json",
+    ]);
+    let print: serde_json::Value = serde_json::from_slice(&print).unwrap();
+    let print = print["fingerprint"].as_str().unwrap();
+    let add = [
+        "secrets",
+        "recipients",
+        "add",
+        "service",
+        "--key-file",
+        &public,
+    ];
+    ours(&[&add[..], &["--fingerprint", print]].concat());
+    ours(&["secrets", "rotate"]);
+    std::fs::copy(hb, root.join("srv/hmco-boot")).unwrap();
+    world.on(
+        0,
+        "sudo chmod 600 /srv/asked.key; sudo systemd-run -q --unit=hmtest-asks -p WorkingDirectory=/srv/asking -p TimeoutStopSec=2 \
+         /srv/hmco-boot secrets check --identity /srv/asked.key",
+    );
+    wait_for("the question", || world.try_on(0, ANSWER).status.success());
+    let log = || world.on(0, "sudo journalctl -q -a -o cat -u hmtest-asks");
+    wait_for("the end of the check", || {
+        log().contains("open and are as sealed")
+    });
+    assert!(!log().contains("canary"), "{}", log());
+}

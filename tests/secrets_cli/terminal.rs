@@ -203,3 +203,77 @@ fn at_a_terminal_the_passphrase_of_an_ssh_key_is_asked_for() {
         "{said}"
     );
 }
+
+/// Speaks pinentry's protocol: one question, one answer, or a closed window.
+const PINENTRY: &str = r#"
+echo "OK Pleased to meet you, process $$"
+while read -r command rest; do
+  echo "$command $rest" >>"$HOME/pinentry.log"
+  case $command in
+  GETPIN)
+    if [ -e "$HOME/closed" ]; then echo "ERR 83886179 Operation cancelled <Pinentry>"; continue; fi
+    printf 'D canary-sword%%25fish\n'
+    ;;
+  BYE) echo "OK closing connection"; exit ;;
+  esac
+  echo OK
+done
+"#;
+
+#[test]
+fn on_a_desktop_the_passphrase_of_an_ssh_key_is_asked_for_by_pinentry() {
+    let world = World::new();
+    let anna = project(&world);
+    let bert = world.person("bert");
+    fs::create_dir(bert.home.join(".ssh")).unwrap();
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "canary-sword%fish", "-f"])
+        .arg(bert.home.join(".ssh/id_ed25519"))
+        .status();
+    assert!(made.unwrap().success());
+    let public = bert.home.join(".ssh/id_ed25519.pub");
+    let public = public.to_str().unwrap();
+    let private = public.trim_end_matches(".pub");
+    let identity = [
+        "secrets",
+        "identity",
+        "--identity",
+        private,
+        "--output",
+        "json",
+    ];
+    let (out, _) = world.run(&anna, &identity, "", 0);
+    let print = json(&out)["fingerprint"].as_str().unwrap().to_owned();
+    let add = ["secrets", "recipients", "add", "bert", "--key-file", public];
+    world.ok(&anna, &[&add[..], &["--fingerprint", &print]].concat());
+    world.ok(&anna, &["secrets", "rotate"]);
+    let bert = Person {
+        project: anna.project.clone(),
+        ..bert
+    };
+    let tools = world.path("tools");
+    fs::create_dir(&tools).unwrap();
+    world.editor("tools/pinentry", PINENTRY);
+    let check = |exit: i32| {
+        let mut command = world.command(&bert, &["secrets", "check"]);
+        let path = std::env::var("PATH").unwrap();
+        command
+            .env("DISPLAY", ":99")
+            .env("PATH", format!("{}:{path}", tools.display()));
+        let output = world.speak(command, b"");
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(exit), "{err}");
+        format!("{}{err}", String::from_utf8_lossy(&output.stdout))
+    };
+    let said = check(0);
+    assert!(said.contains("2 values open and are as sealed"), "{said}");
+    let asked = fs::read_to_string(bert.home.join("pinentry.log")).unwrap();
+    assert!(
+        asked.contains("SETDESC Passphrase of the identity") && asked.contains("id_ed25519"),
+        "{asked}"
+    );
+    fs::write(bert.home.join("closed"), "").unwrap();
+    let said = check(2);
+    assert!(said.contains("Operation cancelled"), "{said}");
+    world.never_said(&[b"canary-sword"]);
+}

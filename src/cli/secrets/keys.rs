@@ -24,26 +24,24 @@ pub struct Args {}
 /// Shows them.
 pub fn run(who: &IdentityArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
     let mut asking = Asking::new(context.env);
-    let found = Identities::find(&who.env(context), None, &mut asking)
-        .map_err(|failure| refused(&failure))?;
-    if found.found().is_empty() {
+    let found =
+        Identities::public(&who.env(context), &mut asking).map_err(|failure| refused(&failure))?;
+    if found.is_empty() {
         return Err(CliError::failed("there is no identity").hint(
             "hmco-boot secrets init makes one; an SSH key is one too: --identity ~/.ssh/id_ed25519",
         ));
     }
-    for one in found.found() {
-        let fingerprint = one.public.fingerprint().to_string();
+    for (path, public) in found {
+        let (file, fingerprint) = (path.display(), public.fingerprint());
         if context.output.format() == Format::Json {
-            let file = one.path.display().to_string();
-            let row = json!({ "file": file, "key": one.public.text(), "fingerprint": fingerprint });
+            let row = json!({
+                "file": file.to_string(), "key": public.text(), "fingerprint": fingerprint.to_string()
+            });
             context.output.json("identity", &row)?;
         } else {
-            let text = format!(
-                "{}\n  key          {}\n  fingerprint  {fingerprint}\n",
-                one.path.display(),
-                one.public
-            );
-            context.output.data(&text)?;
+            context.output.data(&format!(
+                "{file}\n  key          {public}\n  fingerprint  {fingerprint}\n"
+            ))?;
         }
     }
     Ok(ExitCode::Done)

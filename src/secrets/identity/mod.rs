@@ -40,6 +40,21 @@ pub struct IdentityEnv {
     pub home: Option<PathBuf>,
 }
 
+impl IdentityEnv {
+    /// The files that somebody named, each with how; the command line before the environment.
+    fn named(&self) -> Vec<(&Path, &'static str)> {
+        if self.named.is_empty() {
+            let variable = self.variable.as_deref();
+            return variable
+                .map(|path| (path, "$HMCO_BOOT_IDENTITY"))
+                .into_iter()
+                .collect();
+        }
+        let named = self.named.iter();
+        named.map(|path| (path.as_path(), "--identity")).collect()
+    }
+}
+
 /// Who answers when a passphrase is needed.
 pub trait Ask {
     /// The passphrase of what is described, as "the identity /home/anna/.ssh/id_ed25519"; an error where nobody can
@@ -115,18 +130,7 @@ impl Identities {
         ask: &mut dyn Ask,
     ) -> Result<Self, Failure> {
         let mut identities = Self::default();
-        let named: Vec<(&Path, &str)> = if env.named.is_empty() {
-            let variable = env.variable.as_deref();
-            variable
-                .map(|path| (path, "$HMCO_BOOT_IDENTITY"))
-                .into_iter()
-                .collect()
-        } else {
-            env.named
-                .iter()
-                .map(|path| (path.as_path(), "--identity"))
-                .collect()
-        };
+        let named = env.named();
         if !named.is_empty() {
             for (path, by) in named {
                 identities.take_named(path, by, ask)?;
@@ -149,15 +153,52 @@ impl Identities {
         Ok(identities)
     }
 
+    /// The public keys of those that [`find`](Self::find) would find, with the file of each. A passphrase is asked for
+    /// only where the public half is under it too.
+    pub fn public(
+        env: &IdentityEnv,
+        ask: &mut dyn Ask,
+    ) -> Result<Vec<(PathBuf, RecipientKey)>, Failure> {
+        let mut keys = Vec::new();
+        let mut take = |path: &Path, content| -> Result<(), Failure> {
+            let found = match content {
+                file::Content::Open(found) => found,
+                file::Content::Locked(locked) => match locked.public() {
+                    Some(key) => {
+                        keys.push((path.to_path_buf(), key));
+                        return Ok(());
+                    }
+                    None => open(path, locked, ask)?,
+                },
+            };
+            keys.extend(found.into_iter().map(|one| (one.path, one.public)));
+            Ok(())
+        };
+        let named = env.named();
+        for (path, by) in &named {
+            take(path, named_file(path, by)?)?;
+        }
+        let places = if named.is_empty() {
+            places(env)
+        } else {
+            Vec::new()
+        };
+        for place in &places {
+            let Some(held) = file::read(&place.path, place.rule)? else {
+                continue;
+            };
+            match file::parse(&place.path, &held.bytes) {
+                Ok(content) => take(&place.path, content)?,
+                Err(_) if place.by_the_way => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(keys)
+    }
+
     /// A file that somebody named: it must be one, and it must open.
     fn take_named(&mut self, path: &Path, by: &str, ask: &mut dyn Ask) -> Result<(), Failure> {
-        let missing = || {
-            Failure::new(format!("there is no identity {} ({by})", path.display()))
-                .hint("name the file with your private key: an age identity, or an SSH key")
-        };
-        let held = file::read(path, file::Rule::Owner)?.ok_or_else(missing)?;
-        held.expect_private()?;
-        let keys = match file::parse(path, &held.bytes)? {
+        let keys = match named_file(path, by)? {
             file::Content::Open(keys) => keys,
             file::Content::Locked(locked) => open(path, locked, ask)?,
         };
@@ -250,6 +291,17 @@ impl Identities {
         }
         Err(failure)
     }
+}
+
+/// What is in a file that somebody named.
+fn named_file(path: &Path, by: &str) -> Result<file::Content, Failure> {
+    let missing = || {
+        Failure::new(format!("there is no identity {} ({by})", path.display()))
+            .hint("name the file with your private key: an age identity, or an SSH key")
+    };
+    let held = file::read(path, file::Rule::Owner)?.ok_or_else(missing)?;
+    held.expect_private()?;
+    file::parse(path, &held.bytes)
 }
 
 /// A place where an identity may be.
