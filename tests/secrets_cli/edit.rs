@@ -122,10 +122,7 @@ fn editing(world: &World, who: &Person) -> std::process::Child {
         &format!("touch {}; exec sleep 1000", there.display()),
     );
     let mut command = world.command(who, &["secrets", "edit", "db"]);
-    command
-        .env("EDITOR", editor)
-        .process_group(0)
-        .stdout(Stdio::null());
+    command.env("EDITOR", editor).stdout(Stdio::null());
     let child = command.spawn().unwrap();
     wait_for("the editor", || there.exists());
     child

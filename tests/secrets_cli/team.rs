@@ -159,3 +159,76 @@ fn identities_that_others_can_read_and_a_single_reader_are_said() {
         "{err}"
     );
 }
+
+/// Anna and Bert, who both read the secrets and have approved each other.
+fn two(world: &World) -> (Person, Person) {
+    let anna = project(world);
+    world.git(&anna, &["init", "-q"]);
+    commit(world, &anna);
+    let bert = clone(world, &anna, "bert");
+    let (key, print) = key(world, &bert);
+    let add = ["secrets", "recipients", "add", "bert", &key];
+    world.ok(&anna, &[&add[..], &["--fingerprint", &print]].concat());
+    world.ok(&anna, &["secrets", "rotate"]);
+    commit(world, &anna);
+    world.git(&bert, &["pull", "-q"]);
+    let list = ["secrets", "recipients", "list", "--output", "json"];
+    let (out, _) = world.run(&bert, &list, "", 0);
+    for row in out.lines().map(json) {
+        let text = |name: &str| row[name].as_str().unwrap().to_owned();
+        let approve = ["secrets", "recipients", "approve", &text("name")];
+        let print = text("fingerprint");
+        world.ok(&bert, &[&approve[..], &["--fingerprint", &print]].concat());
+    }
+    (anna, bert)
+}
+
+#[test]
+fn what_two_people_wrote_is_merged_by_git_looked_at_and_sealed_again() {
+    let world = World::new();
+    let (anna, bert) = two(&world);
+    world.run(&anna, &["secrets", "set", "a/one"], "canary-of-anna\n", 0);
+    commit(&world, &anna);
+    world.run(&bert, &["secrets", "set", "b/two"], "canary-of-bert\n", 0);
+    commit(&world, &bert);
+    let theirs = bert.project.display().to_string();
+    world.git(&anna, &["pull", "-q", "--no-rebase", "--no-edit", &theirs]);
+
+    // The seal is neither side's.
+    let (_, err) = world.run(&anna, &["secrets", "check"], "", 1);
+    assert!(err.contains("check --accept-merge"), "{err}");
+    // Looking is not accepting.
+    let accept = ["secrets", "check", "--accept-merge"];
+    let (out, err) = world.run(&anna, &accept, "", 2);
+    assert!(
+        out.contains("added    b/two\n") && !out.contains("a/one"),
+        "{out}"
+    );
+    assert!(
+        err.contains("nobody said that what came in is right"),
+        "{err}"
+    );
+    world.run(&anna, &["secrets", "check"], "", 1);
+
+    let said = world.ok(&anna, &[&accept[..], &["--yes"]].concat());
+    assert!(said.contains("sealed 4 values"), "{said}");
+    let said = world.ok(&anna, &["secrets", "check"]);
+    assert!(said.contains("4 values open and are as sealed"), "{said}");
+    let said = world.ok(&anna, &accept);
+    assert!(said.contains("there is nothing to accept"), "{said}");
+    assert_eq!(world.get(&anna, "b/two", &[]), b"canary-of-bert");
+
+    // Bert takes the merge as it is: sealed by somebody whose key reads.
+    commit(&world, &anna);
+    let ours = anna.project.display().to_string();
+    world.git(&bert, &["pull", "-q", "--no-rebase", "--no-edit", &ours]);
+    let said = world.ok(&bert, &["secrets", "check"]);
+    assert!(said.contains("4 values open and are as sealed"), "{said}");
+    assert_eq!(world.get(&bert, "a/one", &[]), b"canary-of-anna");
+    world.never_said(&[
+        PASSWORD.as_bytes(),
+        PIN,
+        b"canary-of-anna",
+        b"canary-of-bert",
+    ]);
+}

@@ -50,7 +50,9 @@ impl World {
     }
 
     pub fn command(&self, who: &Person, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hmco-boot"));
+        // Without a terminal, also where the tests are started at one.
+        let mut command = Command::new("setsid");
+        command.args(["--wait", env!("CARGO_BIN_EXE_hmco-boot")]);
         command.args(args);
         self.around(&mut command, who);
         command
