@@ -252,8 +252,8 @@ def main():
     add("Converged, the floor", bench.rounds("floor", fast, 3 * args.rounds), f"Median of {3 * args.rounds}.")
     add("Converged", bench.rounds("converged", tools, args.rounds), f"Nothing to change; median of {args.rounds}.")
     if args.throttle:
-        subprocess.run([*args.throttle.split(), "5%"], check=True)
-        add("Converged, nodes with a twentieth of a processor each", bench.rounds("throttled", fast + tools[1:2], args.rounds), f"Median of {args.rounds}.")
+        subprocess.run([*args.throttle.split(), "10%"], check=True)
+        add("Converged, nodes with a tenth of a processor each", bench.rounds("throttled", fast + tools[1:2], args.rounds), f"Median of {args.rounds}.")
         subprocess.run([*args.throttle.split(), "off"], check=True)
     slow, words = args.real.delayed(args.work)
     proxy = subprocess.Popen([sys.executable, HERE / "delay.py", "15", *words], stdout=subprocess.PIPE)
