@@ -42,9 +42,10 @@ use serde::de::DeserializeOwned;
 
 use crate::facts::fact::Fact;
 use crate::facts::known::{FactRef, Known, Unreadable};
-use crate::model::action::Action;
+use crate::model::action::{Action, JobEnd};
 use crate::model::artifact::{PinBook, PinProblem};
 use crate::model::event::DiffLine;
+use crate::model::outcome::Failure;
 use crate::model::units::TimeSpan;
 
 /// Which class a kind is of.
@@ -105,7 +106,7 @@ pub enum Decision<D> {
         drift: D,
     },
     /// It cannot be brought to the wish: refused before anything is tried (a folder where a file is wanted).
-    Refused(crate::model::outcome::Failure),
+    Refused(Failure),
 }
 
 /// How a check waits for what it checks.
@@ -163,7 +164,7 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
 
     /// What a person should know although the target is as wished: told as a warning of the run, with the step's name
     /// and target in front of its message. Asked once, when the decision is `Unchanged`.
-    fn warning(&self, _known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+    fn warning(&self, _known: &Known<'_>) -> Option<Failure> {
         None
     }
 
@@ -183,6 +184,12 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
     /// at all ([`Kind::DISRUPTIVE`]).
     fn disrupts(&self, _drift: &Self::Drift) -> bool {
         Self::DISRUPTIVE
+    }
+
+    /// A failed apply in better words: a kind that knows what the output of its job means names the cause and its cure.
+    /// `failure` is what is told otherwise; `end` has all that was kept of the output.
+    fn explain(&self, failure: Failure, _end: &JobEnd) -> Failure {
+        failure
     }
 }
 
@@ -207,11 +214,15 @@ pub trait Wish: Debug + Send + Sync {
     /// See [`Kind::touches`].
     fn touches(&self) -> Touches;
     /// See [`Kind::warning`].
-    fn warning(&self, _known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+    fn warning(&self, _known: &Known<'_>) -> Option<Failure> {
         None
     }
     /// See [`Kind::verifiable`].
     fn verifiable(&self) -> bool;
+    /// See [`Kind::explain`].
+    fn explain(&self, failure: Failure, _end: &JobEnd) -> Failure {
+        failure
+    }
     /// The wish as canonical JSON for the plan's fingerprint; may hold secrets, so only a keyed MAC of it is kept.
     fn fingerprint_text(&self) -> String;
 }
@@ -253,12 +264,16 @@ impl<K: Kind> Wish for K {
         Kind::touches(self)
     }
 
-    fn warning(&self, known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+    fn warning(&self, known: &Known<'_>) -> Option<Failure> {
         Kind::warning(self, known)
     }
 
     fn verifiable(&self) -> bool {
         Kind::verifiable(self)
+    }
+
+    fn explain(&self, failure: Failure, end: &JobEnd) -> Failure {
+        Kind::explain(self, failure, end)
     }
 
     fn fingerprint_text(&self) -> String {
