@@ -6,6 +6,7 @@ use super::Context;
 use super::error::CliError;
 use super::output::Format;
 use super::run::PlanArgs;
+use super::planner::Values;
 use super::session::Session;
 use crate::model::id::StepAddr;
 use crate::model::outcome::ExitCode;
@@ -44,7 +45,7 @@ pub enum GraphFormat {
 
 /// Draws the graph.
 pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
-    let session = Session::open(&args.plan, None, context).await?;
+    let session = Session::open(&args.plan, Values::Names, context).await?;
     let view = view(&session.plan);
     let text = match args.format {
         GraphFormat::Text if context.output.format() == Format::Json => {

@@ -9,6 +9,7 @@ use super::live::{self, Unwatched};
 use super::output::Format;
 use super::reach::BecomeArgs;
 use super::run::PlanArgs;
+use super::planner::Values;
 use super::session::{self, Session};
 use super::{Context, files};
 use crate::engine::clock::SystemClock;
@@ -46,7 +47,7 @@ pub struct Args {
 
 /// Shows what a run would do.
 pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
-    let mut session = Session::open(&args.plan, Some(&args.become_root), context).await?;
+    let mut session = Session::open(&args.plan, Values::Open(&args.become_root), context).await?;
     let clock = SystemClock::new();
     let run = session::new_run_id(&clock)?;
     let machines = session.machines(&args.become_root, context).await?;

@@ -16,6 +16,8 @@ pub mod dns_check;
 pub mod file;
 pub mod hostname;
 pub mod http_check;
+pub mod k3s_agent;
+pub mod k3s_server;
 pub mod kernel_module;
 pub mod line;
 pub mod link;
@@ -46,6 +48,7 @@ use crate::model::action::{Action, JobEnd};
 use crate::model::artifact::{PinBook, PinProblem};
 use crate::model::event::DiffLine;
 use crate::model::outcome::Failure;
+use crate::model::sensitive::Text;
 use crate::model::units::TimeSpan;
 
 /// Which class a kind is of.
@@ -150,6 +153,12 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
         Vec::new()
     }
 
+    /// A secret of its that the tool itself may make where the store has none yet: only where every server of the inventory
+    /// answers and none has a cluster's data.
+    fn makes(&self) -> Option<&Text> {
+        None
+    }
+
     /// Facts it wants.
     fn facts(&self, known: &Known<'_>) -> Want;
 
@@ -199,6 +208,10 @@ pub trait Wish: Debug + Send + Sync {
     fn pins(&mut self, _book: &PinBook) -> Vec<(&'static str, PinProblem)> {
         Vec::new()
     }
+    /// See [`Kind::makes`].
+    fn makes(&self) -> Option<&Text> {
+        None
+    }
     /// See [`Kind::facts`].
     fn facts(&self, known: &Known<'_>) -> Want;
     /// See [`Kind::decide`]; the actions of [`Kind::apply`] come with the drift.
@@ -230,6 +243,10 @@ pub trait Wish: Debug + Send + Sync {
 impl<K: Kind> Wish for K {
     fn pins(&mut self, book: &PinBook) -> Vec<(&'static str, PinProblem)> {
         Kind::pins(self, book)
+    }
+
+    fn makes(&self) -> Option<&Text> {
+        Kind::makes(self)
     }
 
     fn facts(&self, known: &Known<'_>) -> Want {
