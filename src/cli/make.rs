@@ -49,7 +49,12 @@ impl Fresh<'_> {
                 // Somebody else made it meanwhile.
                 continue;
             }
-            let readers: Vec<_> = tree.recipients().readers_of(&name).into_iter().cloned().collect();
+            let readers: Vec<_> = tree
+                .recipients()
+                .readers_of(&name)
+                .into_iter()
+                .cloned()
+                .collect();
             place::approve(&readers, &mut approved, &place, context)?;
             // Hexadecimal: nothing in it that a shell, a file or K3s takes for something else.
             let made = generate::generate(Sort::Hex, None, None);
@@ -78,7 +83,13 @@ impl Fresh<'_> {
             inventory: self.inventory.clone(),
             root: self.root.to_owned(),
             text: String::new(),
-            nodes: self.inventory.nodes.iter().filter(is_server).cloned().collect(),
+            nodes: self
+                .inventory
+                .nodes
+                .iter()
+                .filter(is_server)
+                .cloned()
+                .collect(),
         };
         let machines = hosts::machines(&chosen, self.how, context).await?;
         let mut reading = JoinSet::new();
@@ -90,7 +101,12 @@ impl Fresh<'_> {
                 (name, read.await)
             });
         }
-        let what = and_list(&names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>());
+        let what = and_list(
+            &names
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>(),
+        );
         let mut members = Vec::new();
         while let Some(done) = reading.join_next().await {
             let (name, read) = done.map_err(|error| {

@@ -205,10 +205,7 @@ fn lacks_secrets(plan: &Result<Plan, Refused>) -> bool {
 
 /// The secrets that are not there and that the tool may make, by the wishes of a plan in which every missing one has a
 /// stand-in.
-fn unmade(
-    vault: &Vault,
-    build: impl Fn(&Lookup<'_>) -> Result<Plan, Refused>,
-) -> BTreeSet<String> {
+fn unmade(vault: &Vault, build: impl Fn(&Lookup<'_>) -> Result<Plan, Refused>) -> BTreeSet<String> {
     let lookup = Lookup::closed(vault).with_stand_ins();
     let Ok(plan) = build(&lookup) else {
         return BTreeSet::new();
@@ -244,9 +241,8 @@ pub fn mistakes_of_plan(
     };
     // The fingerprint is not used.
     let fingerprinter = Fingerprinter::new([0; 32]);
-    let build = |lookup: &Lookup<'_>| {
-        planned(&args, playbook, project, inventory, &fingerprinter, lookup)
-    };
+    let build =
+        |lookup: &Lookup<'_>| planned(&args, playbook, project, inventory, &fingerprinter, lookup);
     let mut plan = build(&Lookup::closed(vault));
     if lacks_secrets(&plan) {
         let unmade = unmade(vault, build);

@@ -34,7 +34,10 @@ fn a_cluster_is_made_once_grows_and_is_left_alone_when_it_is_as_wished() {
     assert!(said.contains("made the secret k3s/token"), "{said}");
     assert!(world.kubectl(1, "get nodes").contains(&first));
     let said = world.expect(0, &["run", "k3s", "--limit", &first]);
-    assert!(!said.contains("changed") || said.contains("unchanged"), "{said}");
+    assert!(
+        !said.contains("changed") || said.contains("unchanged"),
+        "{said}"
+    );
     let started = "systemctl show -p InvocationID --value k3s";
     let before = world.on(1, started);
 
@@ -49,9 +52,15 @@ fn a_cluster_is_made_once_grows_and_is_left_alone_when_it_is_as_wished() {
     // The first server is dead: the second one must not make a cluster of its own.
     world.do_lab(&["kill", &first]);
     let said = world.expect(1, &limited);
-    assert!(said.contains("nobody knows whether there is a cluster already"), "{said}");
+    assert!(
+        said.contains("nobody knows whether there is a cluster already"),
+        "{said}"
+    );
     assert!(said.contains(&first), "{said}");
-    world.on(2, "! test -e /var/lib/rancher/k3s && ! test -e /etc/rancher/k3s/config.yaml.d");
+    world.on(
+        2,
+        "! test -e /var/lib/rancher/k3s && ! test -e /etc/rancher/k3s/config.yaml.d",
+    );
     world.do_lab(&["start", &first]);
 
     // The first server dies while the second one joins.
@@ -66,7 +75,10 @@ fn a_cluster_is_made_once_grows_and_is_left_alone_when_it_is_as_wished() {
         assert!(nodes.contains(node.as_str()), "{nodes}");
     }
     let cas = [1, 2].map(|node| {
-        world.on(node, "sha256sum </var/lib/rancher/k3s/server/tls/server-ca.crt")
+        world.on(
+            node,
+            "sha256sum </var/lib/rancher/k3s/server/tls/server-ca.crt",
+        )
     });
     assert_eq!(cas[0], cas[1], "one cluster");
 
@@ -79,7 +91,13 @@ fn a_cluster_is_made_once_grows_and_is_left_alone_when_it_is_as_wished() {
     assert_eq!(world.on(1, started), restarted);
 
     // A change of the configuration restarts one server after the other.
-    let change = ["run", "k3s", "--yes", "--var", "k3s_config={ write-kubeconfig-mode = \"0640\" }"];
+    let change = [
+        "run",
+        "k3s",
+        "--yes",
+        "--var",
+        "k3s_config={ write-kubeconfig-mode = \"0640\" }",
+    ];
     world.expect(0, &change);
     for node in [1, 2] {
         let mode = world.on(node, "stat -c %a /etc/rancher/k3s/k3s.yaml");

@@ -45,7 +45,9 @@ impl World {
         let tools = ["debootstrap", "systemd-nspawn", "nft", "ip", "ssh"];
         let missing = tools.into_iter().find(|tool| !has(tool));
         if !rustix::process::geteuid().is_root() || missing.is_some() {
-            eprintln!("SKIPPED: {test}: needs root and the tools of the rehearsal lab ({missing:?})");
+            eprintln!(
+                "SKIPPED: {test}: needs root and the tools of the rehearsal lab ({missing:?})"
+            );
             return None;
         }
         let Some(k3s) = k3s() else {
@@ -58,7 +60,11 @@ impl World {
         };
         std::fs::create_dir_all(world.project().join("inventory")).unwrap();
         world.write("playbooks/README.md", "");
-        secrets::store(&world.project(), &world.home(), &[("app/other", "not-of-k3s")]);
+        secrets::store(
+            &world.project(),
+            &world.home(),
+            &[("app/other", "not-of-k3s")],
+        );
         let (servers, agents) = (servers.to_string(), agents.to_string());
         let args = ["up", "--servers", &servers, "--agents", &agents, "--k3s"];
         let mut up = world.lab();

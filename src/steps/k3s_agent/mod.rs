@@ -113,7 +113,10 @@ impl Kind for K3sAgent {
         }
         if let Some(server) = self.server.as_deref().filter(|text| !text.is_empty()) {
             let rest = server.strip_prefix("https://").unwrap_or_default();
-            if rest.is_empty() || rest.contains(['/', ' ', '"']) || rest.chars().any(char::is_control) {
+            if rest.is_empty()
+                || rest.contains(['/', ' ', '"'])
+                || rest.chars().any(char::is_control)
+            {
                 let what = format!("{server:?} is not the URL of a server: https://NAME:6443");
                 found.push(("server", what));
             }
@@ -123,7 +126,10 @@ impl Kind for K3sAgent {
 
     fn pins(&mut self, book: &PinBook) -> Vec<(&'static str, PinProblem)> {
         let problem = self.artifact.resolve(book).err();
-        problem.into_iter().map(|problem| ("artifact", problem)).collect()
+        problem
+            .into_iter()
+            .map(|problem| ("artifact", problem))
+            .collect()
     }
 
     fn facts(&self, known: &Known<'_>) -> Want {
@@ -175,3 +181,6 @@ impl Kind for K3sAgent {
         causes::explain(failure, end)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,12 +147,19 @@ impl K3sServer {
     }
 
     /// A token in a file that a server does not run with is the way to a server that never starts again.
-    fn other_token(&self, servers: &Servers<'_>, known: &Known<'_>) -> Result<Option<Failure>, Unreadable> {
+    fn other_token(
+        &self,
+        servers: &Servers<'_>,
+        known: &Known<'_>,
+    ) -> Result<Option<Failure>, Unreadable> {
         if !servers.has_data() {
             let long = self.token.expose().starts_with("K10");
             return Ok(long.then(|| self.long_token(servers)).flatten());
         }
-        let Some(Content { bytes: Some(bytes), .. }) = known.content(&live_token())? else {
+        let Some(Content {
+            bytes: Some(bytes), ..
+        }) = known.content(&live_token())?
+        else {
             return Ok(None);
         };
         let live = String::from_utf8_lossy(bytes);
@@ -176,7 +183,8 @@ impl K3sServer {
 impl Kind for K3sServer {
     type Drift = Steps;
     const NAME: &'static str = "k3s_server";
-    const SUMMARY: &'static str = "A server of a K3s cluster, up: the first makes it, the others join.";
+    const SUMMARY: &'static str =
+        "A server of a K3s cluster, up: the first makes it, the others join.";
     const CLASS: Class = Class::State;
     const DISRUPTIVE: bool = true;
     const SERIAL: Option<u32> = Some(1);
@@ -197,7 +205,10 @@ impl Kind for K3sServer {
 
     fn pins(&mut self, book: &PinBook) -> Vec<(&'static str, PinProblem)> {
         let problem = self.artifact.resolve(book).err();
-        problem.into_iter().map(|problem| ("artifact", problem)).collect()
+        problem
+            .into_iter()
+            .map(|problem| ("artifact", problem))
+            .collect()
     }
 
     fn makes(&self) -> Option<&Text> {

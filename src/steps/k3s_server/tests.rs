@@ -3,9 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::super::shared::given::{Given, runs, written};
-use super::super::shared::testing::{
-    self, CANARY, drift, lines, refusal, secret, sha256, target,
-};
+use super::super::shared::testing::{self, CANARY, drift, lines, refusal, secret, sha256, target};
 use super::*;
 use crate::facts::fact::{ExecResult, FactValue, K3sData, K3sInstall, Unit};
 use crate::model::artifact::{Artifact, Pin, PinArch};
@@ -100,7 +98,11 @@ fn stamped(made: Given, wish: &K3sServer, active: &str) -> Given {
     };
     let name = "k3s.service".to_owned();
     let made = made.fact(Fact::Unit { name }, FactValue::Unit(unit));
-    said(made, wish, "readyz=ok\nready=True\nvoter=True\nkubelet=v1.34.6+k3s1\n")
+    said(
+        made,
+        wish,
+        "readyz=ok\nready=True\nvoter=True\nkubelet=v1.34.6+k3s1\n",
+    )
 }
 
 /// With what K3s says of itself.
@@ -136,7 +138,10 @@ fn a_first_server_gets_its_files_before_its_unit_and_is_enabled_when_it_is_up() 
     secrets-encryption: true
     tls-san: ["192.0.2.9", "k3s.lab"]
     "#);
-    assert_eq!(written(&actions, files::TOKEN).unwrap(), "token: \"the-token\"\n");
+    assert_eq!(
+        written(&actions, files::TOKEN).unwrap(),
+        "token: \"the-token\"\n"
+    );
     let purposes: Vec<String> = actions.iter().filter_map(Action::purpose).collect();
     insta::assert_snapshot!(purposes.join("\n"), @r"
     make the folder /etc/rancher/k3s/config.yaml.d
@@ -155,9 +160,19 @@ fn a_first_server_gets_its_files_before_its_unit_and_is_enabled_when_it_is_up() 
     bring k3s.service up
     enable k3s.service
     ");
-    assert!(runs(&actions)[0].ends_with("k3s.service init"), "{:?}", runs(&actions));
+    assert!(
+        runs(&actions)[0].ends_with("k3s.service init"),
+        "{:?}",
+        runs(&actions)
+    );
     assert!(!lines(&diff).contains("the-token"));
-    assert!(!Kind::disrupts(&wish, &Steps { actions, restarts: false }));
+    assert!(!Kind::disrupts(
+        &wish,
+        &Steps {
+            actions,
+            restarts: false
+        }
+    ));
 }
 
 #[test]
@@ -174,7 +189,11 @@ fn a_server_that_is_not_up_yet_is_waited_for_and_not_restarted() {
     let (diff, actions) = drift(running(&wish, "activating").decide(&wish));
     assert_eq!(lines(&diff), "+wait: k3s.service is activating (running)");
     assert_eq!(runs(&actions).len(), 1, "{actions:?}");
-    let late = said(running(&wish, "active"), &wish, "node=a\nreadyz=ok\nready=False\nvoter=True\nkubelet=v1.34.6+k3s1\n");
+    let late = said(
+        running(&wish, "active"),
+        &wish,
+        "node=a\nreadyz=ok\nready=False\nvoter=True\nkubelet=v1.34.6+k3s1\n",
+    );
     let (diff, actions) = drift(late.decide(&wish));
     assert_eq!(lines(&diff), "+wait: Node a is not Ready");
     assert_eq!(actions.len(), 1);
@@ -187,7 +206,11 @@ fn a_change_of_the_configuration_restarts_a_server_that_serves_and_that_disturbs
     let Decision::Drift { diff, drift } = decided(&running(&before, "active"), &after) else {
         panic!()
     };
-    assert!(lines(&diff).contains("restart: what it reads changes"), "{}", lines(&diff));
+    assert!(
+        lines(&diff).contains("restart: what it reads changes"),
+        "{}",
+        lines(&diff)
+    );
     assert!(drift.restarts && Kind::disrupts(&after, &drift));
     let purposes: Vec<String> = drift.actions.iter().filter_map(Action::purpose).collect();
     assert_eq!(
@@ -248,10 +271,16 @@ fn a_key_that_another_file_sets_too_is_refused() {
         ..K3sInstall::default()
     };
     let given = Given::pi()
-        .file(config, "write-kubeconfig-mode: \"0640\"\ntoken: canary-7Q2x\n")
+        .file(
+            config,
+            "write-kubeconfig-mode: \"0640\"\ntoken: canary-7Q2x\n",
+        )
         .fact(Fact::K3sInstall, FactValue::K3sInstall(install));
     let refused = refusal(given.decide(&wish));
-    assert!(refused.starts_with("/etc/rancher/k3s/config.yaml sets what this step sets too: token\n"), "{refused}");
+    assert!(
+        refused.starts_with("/etc/rancher/k3s/config.yaml sets what this step sets too: token\n"),
+        "{refused}"
+    );
     assert!(!refused.contains(CANARY));
 }
 
@@ -267,7 +296,14 @@ fn a_server_runs_beside_no_agent_and_is_one_of_the_inventory() {
     assert!(refusal(given.decide(&wish)).contains("server or agent, not both"));
     let other = self::wish(json!({ "nodes": [{ "name": "other", "roles": ["server"] }] }));
     // Facts of the other node are nobody's here.
-    let own_only = K3sServer { nodes: vec![Peer { name: "pi5-01".to_owned(), roles: vec!["agent".to_owned()], ..Peer::default() }], ..other };
+    let own_only = K3sServer {
+        nodes: vec![Peer {
+            name: "pi5-01".to_owned(),
+            roles: vec!["agent".to_owned()],
+            ..Peer::default()
+        }],
+        ..other
+    };
     assert!(refusal(Given::pi().decide(&own_only)).contains("is no server of the inventory"));
 }
 

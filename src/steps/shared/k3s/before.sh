@@ -23,11 +23,9 @@ if [ "$(systemctl is-active "$U" 2>/dev/null)" = active ]; then
   look
   beats
 fi
-n=$(systemctl show -p NRestarts --value "$U" 2>/dev/null) || n=0
 (umask 077 && mkdir -p /run/hmco-boot/k3s)
 {
-  journalctl -q -n 0 --show-cursor 2>/dev/null | sed -n 's/^-- cursor: //p'
-  printf '%s\n' "$beat $lease"
+  printf '%s\n' "$(journalctl -q -n 0 --show-cursor 2>/dev/null | sed -n 's/^-- cursor: //p')" "$beat $lease"
   date -u +%Y-%m-%dT%H:%M:%SZ
 } >"/run/hmco-boot/k3s/$U.new"
 mv -f "/run/hmco-boot/k3s/$U.new" "/run/hmco-boot/k3s/$U"

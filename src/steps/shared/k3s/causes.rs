@@ -65,13 +65,19 @@ const CAUSES: [Cause; 23] = [
         cure: "two nodes have one name: give one another (kind `hostname`); where it is a former life of this node, remove that member first",
     },
     Cause {
-        signs: &["critical configuration mismatched:", "critical configuration value mismatch between servers"],
+        signs: &[
+            "critical configuration mismatched:",
+            "critical configuration value mismatch between servers",
+        ],
         nature: Nature::Fatal,
         what: "this server's configuration differs from that of the others in a key that must be equal on all",
         cure: "give all servers the same value of that key, in `config` of the k3s_server step",
     },
     Cause {
-        signs: &["no matching key was found for the provided AES transformer", "invalid padding on input"],
+        signs: &[
+            "no matching key was found for the provided AES transformer",
+            "invalid padding on input",
+        ],
         nature: Nature::Lasting,
         what: "it cannot decrypt Secrets: the key they were sealed with is not among those that it has",
         cure: "look for that key in server/cred/encryption-config.json of the other servers and in copies of it, before anything is started anew; delete nothing",
@@ -103,7 +109,11 @@ const CAUSES: [Cause; 23] = [
     },
     Cause {
         // pkg/cgroups of K3s.
-        signs: &["failed to find memory cgroup", "failed to find cpuset cgroup", "failed to find cpu cgroup"],
+        signs: &[
+            "failed to find memory cgroup",
+            "failed to find cpuset cgroup",
+            "failed to find cpu cgroup",
+        ],
         nature: Nature::Fatal,
         what: "the kernel has a control group switched off that kubelet needs",
         cure: "add `cgroup_memory=1 cgroup_enable=memory` to the kernel's command line (playbook os does) and restart the machine",
@@ -121,7 +131,10 @@ const CAUSES: [Cause; 23] = [
         cure: "correct `kube-apiserver-arg` (or the file that it names) in `config` of the step",
     },
     Cause {
-        signs: &["unsupported secrets-encryption-key-type", "unsupported secrets-encryption-provider"],
+        signs: &[
+            "unsupported secrets-encryption-key-type",
+            "unsupported secrets-encryption-provider",
+        ],
         nature: Nature::Fatal,
         what: "this version of K3s does not know the kind of encryption that is set",
         cure: "`secrets-encryption-provider` is aescbc or, from v1.33 on, secretbox",
@@ -169,7 +182,11 @@ const CAUSES: [Cause; 23] = [
         cure: "start the other servers (`systemctl start --no-block k3s` there), and see that ports 2379 and 2380 are open between them",
     },
     Cause {
-        signs: &["failed to get CA certs: Get", "connect: no route to host", "cacerts\\\": dial tcp"],
+        signs: &[
+            "failed to get CA certs: Get",
+            "connect: no route to host",
+            "cacerts\\\": dial tcp",
+        ],
         nature: Nature::Passing,
         what: "it does not reach port 6443 of the server that it is to join",
         cure: "see that K3s runs there, and that no firewall drops 6443/tcp between the two: `hmco-boot hosts preflight --measure`",
@@ -225,7 +242,10 @@ pub fn explain(failure: Failure, end: &JobEnd) -> Failure {
         .hint(cause.cure);
     // How it ended is at the end.
     let last = failure.evidence.iter().rev().take(3);
-    let mut rest: Vec<String> = last.filter(|other| !other.contains(line)).cloned().collect();
+    let mut rest: Vec<String> = last
+        .filter(|other| !other.contains(line))
+        .cloned()
+        .collect();
     rest.reverse();
     better.evidence.extend(rest);
     better

@@ -65,11 +65,7 @@ impl<'a> Server<'a> {
             Some(Ok(FactValue::Unit(unit))) => (data, unit.active == "active", is_alive(unit)),
             Some(Err(FactError::NotFound)) => (data, false, false),
             Some(Err(error)) => (data.and(Err(error.to_string())), false, false),
-            _ => (
-                data.and(Err("it was not asked".to_owned())),
-                false,
-                false,
-            ),
+            _ => (data.and(Err("it was not asked".to_owned())), false, false),
         };
         let encrypts = matches!(known.answer_of(&target, &encryption), Some(Ok(_)));
         Self {
@@ -196,16 +192,26 @@ impl<'a> Servers<'a> {
             return self.alone();
         }
         self.no_lost_database()?;
-        let members: Vec<&Server<'a>> =
-            self.others.iter().filter(|other| other.has_etcd()).collect();
-        if members.is_empty() { self.first() } else { self.joins(&members) }
+        let members: Vec<&Server<'a>> = self
+            .others
+            .iter()
+            .filter(|other| other.has_etcd())
+            .collect();
+        if members.is_empty() {
+            self.first()
+        } else {
+            self.joins(&members)
+        }
     }
 
     /// All that have data have it of one cluster.
     fn one_cluster(&self) -> Result<(), Failure> {
         let mut seen: Option<(&Server<'a>, &str)> = None;
         for server in [&self.own].into_iter().chain(&self.others) {
-            let Some(ca) = server.ca().filter(|_| server.has_etcd() || server.has_sqlite()) else {
+            let Some(ca) = server
+                .ca()
+                .filter(|_| server.has_etcd() || server.has_sqlite())
+            else {
                 continue;
             };
             match seen {
@@ -226,7 +232,11 @@ impl<'a> Servers<'a> {
     }
 
     fn member(&self, live: Option<&How>) -> Result<How, Failure> {
-        let known = |url: &str| self.others.iter().any(|other| other.url().as_deref() == Some(url));
+        let known = |url: &str| {
+            self.others
+                .iter()
+                .any(|other| other.url().as_deref() == Some(url))
+        };
         match live {
             Some(How::Init) => return Ok(How::Init),
             // Where it joined once; K3s looks there again at each start. One that is gone is replaced.
@@ -271,8 +281,11 @@ impl<'a> Servers<'a> {
 
     /// Nobody has data: the first one makes the cluster, if really nobody has.
     fn first(&self) -> Result<How, Failure> {
-        let silent: Vec<&Server<'a>> =
-            self.others.iter().filter(|other| other.data.is_err()).collect();
+        let silent: Vec<&Server<'a>> = self
+            .others
+            .iter()
+            .filter(|other| other.data.is_err())
+            .collect();
         if !silent.is_empty() {
             let mut failure = Failure::new(format!(
                 "nobody knows whether there is a cluster already: {} did not answer",
@@ -296,11 +309,12 @@ impl<'a> Servers<'a> {
                 true => "K3s has a datastore of its own there (SQLite), which nobody can join",
                 false => "K3s runs or is starting there, and has no etcd data yet",
             };
-            return Err(Failure::new(format!("{} may be a cluster: {why}", names(&others)))
-                .hint(format!(
+            return Err(
+                Failure::new(format!("{} may be a cluster: {why}", names(&others))).hint(format!(
                     "run the step for {} first (without `--limit`, in the inventory's order)",
                     other.peer.name
-                )));
+                )),
+            );
         }
         Ok(How::Init)
     }
@@ -312,7 +326,9 @@ impl<'a> Servers<'a> {
                 "there is a cluster, but none of its servers that answer is up: {}",
                 names(members)
             ))
-            .hint("start one first: run the step for it, or look there at `systemctl status k3s`"));
+            .hint(
+                "start one first: run the step for it, or look there at `systemctl status k3s`",
+            ));
         };
         match first.url() {
             Some(url) => Ok(How::Join(url)),
@@ -326,8 +342,11 @@ impl<'a> Servers<'a> {
 
     /// Refuses a restart that would take the quorum of etcd.
     pub fn may_restart(&self) -> Result<(), Failure> {
-        let members: Vec<&Server<'a>> =
-            self.others.iter().filter(|other| other.has_etcd() || other.data.is_err()).collect();
+        let members: Vec<&Server<'a>> = self
+            .others
+            .iter()
+            .filter(|other| other.has_etcd() || other.data.is_err())
+            .collect();
         let count = members.len() + 1;
         let up = members.iter().filter(|other| other.active).count();
         // Of two, each one's restart takes the quorum for a moment: there is no other way.

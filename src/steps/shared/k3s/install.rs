@@ -91,7 +91,10 @@ impl Install<'_> {
     /// The unit: restarted when anything that it reads is not what it was started with.
     fn unit(&self, foreign: &[AbsPath]) -> SystemdUnit {
         let own = [BINARY, BASE, files::TOKEN, files::REGISTRIES].map(path);
-        let mut inputs: Vec<AbsPath> = own.into_iter().chain([files::env_path(self.role)]).collect();
+        let mut inputs: Vec<AbsPath> = own
+            .into_iter()
+            .chain([files::env_path(self.role)])
+            .collect();
         inputs.extend(foreign.iter().chain(self.restart_on).cloned());
         inputs.sort();
         inputs.dedup();
@@ -115,7 +118,10 @@ impl Install<'_> {
     /// The version that is wished, where the machine's architecture has one.
     fn version(&self, known: &Known<'_>) -> Result<String, Unreadable> {
         let arch = known.os()?.map_or("", |os| os.arch.as_str());
-        let pin = self.artifact.found().and_then(|artifact| artifact.pin(arch));
+        let pin = self
+            .artifact
+            .found()
+            .and_then(|artifact| artifact.pin(arch));
         Ok(pin.map(|pin| pin.version.clone()).unwrap_or_default())
     }
 
@@ -173,11 +179,7 @@ impl Install<'_> {
     }
 
     /// Compares. A refusal is given back as one.
-    pub fn decide(
-        &self,
-        part: &Part,
-        known: &Known<'_>,
-    ) -> Result<Decision<Steps>, Unreadable> {
+    pub fn decide(&self, part: &Part, known: &Known<'_>) -> Result<Decision<Steps>, Unreadable> {
         if let Some(failure) = self.objection(part, known)? {
             return Ok(Decision::Refused(failure));
         }
@@ -240,7 +242,9 @@ impl Install<'_> {
         let begins = found.verbs.iter().any(starts);
         let running = self.running(part.etcd, known)?;
         if begins {
-            changes.actions.push(running.before(&part.how, part.has_data));
+            changes
+                .actions
+                .push(running.before(&part.how, part.has_data));
         }
         // Enabled when it is up, not before: a first start that was cut off must not go on by itself at the next boot, when the
         // cluster may have been made elsewhere.
@@ -278,7 +282,12 @@ impl Install<'_> {
                 Some(answer) => running.missing(answer),
                 None => Vec::new(),
             },
-            (true, _) => vec![format!("{} is {} ({})", unit_name(self.role), unit.active, unit.sub)],
+            (true, _) => vec![format!(
+                "{} is {} ({})",
+                unit_name(self.role),
+                unit.active,
+                unit.sub
+            )],
         };
         let late = !missing.is_empty();
         for line in missing {
@@ -295,25 +304,42 @@ impl Install<'_> {
         let other = files::other_unit(self.role);
         if known.unit(other)?.is_some_and(super::cluster::is_alive) {
             return Ok(Some(
-                Failure::new(format!("{other} runs here: a node is server or agent, not both"))
-                    .hint("correct its `roles`, or reset the node before it becomes something else"),
+                Failure::new(format!(
+                    "{other} runs here: a node is server or agent, not both"
+                ))
+                .hint("correct its `roles`, or reset the node before it becomes something else"),
             ));
         }
-        let mine: Vec<&str> = part.settings.keys().map(String::as_str).chain(["token"]).collect();
+        let mine: Vec<&str> = part
+            .settings
+            .keys()
+            .map(String::as_str)
+            .chain(["token"])
+            .collect();
         for at in foreign(known) {
             if OWN.contains(&at.as_str()) || !is_config(&at) {
                 continue;
             }
             let text = match known.content(&content(&at))? {
-                Some(Content { bytes: Some(bytes), .. }) => String::from_utf8_lossy(bytes).into_owned(),
+                Some(Content {
+                    bytes: Some(bytes), ..
+                }) => String::from_utf8_lossy(bytes).into_owned(),
                 _ => continue,
             };
-            let both: Vec<&str> = files::keys(&text).into_iter().filter(|key| mine.contains(key)).collect();
+            let both: Vec<&str> = files::keys(&text)
+                .into_iter()
+                .filter(|key| mine.contains(key))
+                .collect();
             if !both.is_empty() {
                 return Ok(Some(
-                    Failure::new(format!("{at} sets what this step sets too: {}", both.join(", ")))
-                        .evidence("of two files that set a key, K3s takes the last one by name")
-                        .hint(format!("take these keys out of {at}; the step's `config` is their place")),
+                    Failure::new(format!(
+                        "{at} sets what this step sets too: {}",
+                        both.join(", ")
+                    ))
+                    .evidence("of two files that set a key, K3s takes the last one by name")
+                    .hint(format!(
+                        "take these keys out of {at}; the step's `config` is their place"
+                    )),
                 ));
             }
         }
@@ -331,14 +357,20 @@ impl Install<'_> {
         };
         let wished = self.version(known)?;
         // `NAME version VERSION (COMMIT)`; the name is the file's.
-        let live = install.version.split_whitespace().nth(2).unwrap_or_default();
+        let live = install
+            .version
+            .split_whitespace()
+            .nth(2)
+            .unwrap_or_default();
         if live.is_empty() || wished.is_empty() || live == wished {
             return Ok(None);
         }
         Ok(Some(
-            Failure::new(format!("K3s is {live} here, and {wished} is pinned: a version is not changed in passing"))
-                .evidence("the order of the nodes, drains and a snapshot before belong to it")
-                .hint("use `hmco-boot k3s upgrade`, or pin the version that runs"),
+            Failure::new(format!(
+                "K3s is {live} here, and {wished} is pinned: a version is not changed in passing"
+            ))
+            .evidence("the order of the nodes, drains and a snapshot before belong to it")
+            .hint("use `hmco-boot k3s upgrade`, or pin the version that runs"),
         ))
     }
 
@@ -356,8 +388,14 @@ impl Install<'_> {
         let unit = unit_name(self.role);
         let unit_file = path(&format!("/etc/systemd/system/{unit}"));
         Touches {
-            paths: paths.map(path).into_iter().chain([files::env_path(self.role), unit_file]).collect(),
-            trees: [files::CONFIG, "/var/lib/rancher/k3s", "/etc/rancher/node"].map(path).to_vec(),
+            paths: paths
+                .map(path)
+                .into_iter()
+                .chain([files::env_path(self.role), unit_file])
+                .collect(),
+            trees: [files::CONFIG, "/var/lib/rancher/k3s", "/etc/rancher/node"]
+                .map(path)
+                .to_vec(),
             units: vec![unit.to_owned()],
             k3s: true,
             ..Touches::default()
@@ -398,7 +436,10 @@ fn live_base() -> Fact {
 
 /// How a server's configuration says that it starts; `None` where it does not say.
 pub fn live_how(known: &Known<'_>) -> Result<Option<How>, Unreadable> {
-    let Some(Content { bytes: Some(bytes), .. }) = known.content(&live_base())? else {
+    let Some(Content {
+        bytes: Some(bytes), ..
+    }) = known.content(&live_base())?
+    else {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(bytes);
@@ -453,7 +494,9 @@ fn links(changes: &mut Changes, known: &Known<'_>) -> Result<(), Unreadable> {
         if elsewhere.is_some() || known.stat(&at)?.is_some() {
             continue;
         }
-        changes.diff.push(DiffLine::new(format!("{at}: link to k3s")));
+        changes
+            .diff
+            .push(DiffLine::new(format!("{at}: link to k3s")));
         changes.actions.push(Action::Symlink {
             path: at,
             to: "k3s".to_owned(),

@@ -23,10 +23,19 @@ const KEPT: [(&str, &str); 10] = [
     ("agent-token", "nothing: agents join with `token`"),
     ("agent-token-file", "nothing: agents join with `token`"),
     ("server", "`nodes`"),
-    ("cluster-init", "`nodes`: whether a cluster is made is decided over all servers"),
+    (
+        "cluster-init",
+        "`nodes`: whether a cluster is made is decided over all servers",
+    ),
     ("cluster-reset", "nothing: it is a procedure, not a setting"),
-    ("cluster-reset-restore-path", "nothing: it is a procedure, not a setting"),
-    ("data-dir", "nothing: data are looked for in /var/lib/rancher/k3s"),
+    (
+        "cluster-reset-restore-path",
+        "nothing: it is a procedure, not a setting",
+    ),
+    (
+        "data-dir",
+        "nothing: data are looked for in /var/lib/rancher/k3s",
+    ),
     ("secrets-encryption", "`secrets_encryption`"),
 ];
 
@@ -69,7 +78,10 @@ pub fn mistakes(
         if !first || !name.chars().all(word) {
             mistakes.push(("env", format!("{name:?} cannot be the name of a variable")));
         } else if value.expose().chars().any(char::is_control) {
-            mistakes.push(("env", format!("the value of {name} has a control character")));
+            mistakes.push((
+                "env",
+                format!("the value of {name} has a control character"),
+            ));
         } else if matches!(name.as_str(), "K3S_TOKEN" | "K3S_TOKEN_FILE" | "K3S_URL") {
             mistakes.push(("env", format!("{name} is said by the step's own keys")));
         }
@@ -96,8 +108,13 @@ pub fn mistakes(
 /// The password in a token, which may be the long form `K10HASH::server:PASSWORD`.
 pub fn password(token: &str) -> &str {
     let token = token.trim_end_matches(['\n', '\r']);
-    match token.strip_prefix("K10").and_then(|rest| rest.split_once("::")) {
-        Some((_, credentials)) => credentials.split_once(':').map_or(credentials, |(_, word)| word),
+    match token
+        .strip_prefix("K10")
+        .and_then(|rest| rest.split_once("::"))
+    {
+        Some((_, credentials)) => credentials
+            .split_once(':')
+            .map_or(credentials, |(_, word)| word),
         None => token,
     }
 }

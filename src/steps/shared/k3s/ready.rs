@@ -194,16 +194,39 @@ mod tests {
         let good = "node=n1\nreadyz=ok\nready=True\nvoter=True\nkubelet=v1.32.2+k3s1\nsimulated=\ntrouble=\n";
         assert_eq!(missing(good), "");
         for (from, to, words) in [
-            ("readyz=ok", "readyz=apiserver not ready", "its API server is not ready: apiserver not ready"),
-            ("readyz=ok", "readyz=", "its API server is not ready: no answer"),
+            (
+                "readyz=ok",
+                "readyz=apiserver not ready",
+                "its API server is not ready: apiserver not ready",
+            ),
+            (
+                "readyz=ok",
+                "readyz=",
+                "its API server is not ready: no answer",
+            ),
             ("ready=True", "ready=Unknown", "Node n1 is not Ready"),
-            ("voter=True", "voter=False", "it is no voting member of etcd"),
-            ("v1.32.2+", "v1.31.5+", "Node n1 says v1.31.5+k3s1, not v1.32.2+k3s1"),
-            ("trouble=", "trouble=Error from server (NotFound): nodes \"n1\" not found", "Node n1: Error from server (NotFound): nodes \"n1\" not found"),
+            (
+                "voter=True",
+                "voter=False",
+                "it is no voting member of etcd",
+            ),
+            (
+                "v1.32.2+",
+                "v1.31.5+",
+                "Node n1 says v1.31.5+k3s1, not v1.32.2+k3s1",
+            ),
+            (
+                "trouble=",
+                "trouble=Error from server (NotFound): nodes \"n1\" not found",
+                "Node n1: Error from server (NotFound): nodes \"n1\" not found",
+            ),
         ] {
             assert_eq!(missing(&good.replace(from, to)), words);
         }
-        assert!(missing("").contains("no answer"), "an empty answer is not up");
+        assert!(
+            missing("").contains("no answer"),
+            "an empty answer is not up"
+        );
     }
 
     /// Runs the shell part on what an API server answered, as JSON of a recording.

@@ -7,7 +7,7 @@ shift 6
 [ -z "$R" ] || exit 0
 cursor= old= since=
 if [ -f "/run/hmco-boot/k3s/$U" ]; then
-  { read -r cursor; read -r old; read -r since; } <"/run/hmco-boot/k3s/$U" || :
+  { IFS= read -r cursor; IFS= read -r old; IFS= read -r since; } <"/run/hmco-boot/k3s/$U" || :
 fi
 lasting=$(for p; do printf '%s\n' "$p"; done)
 journal() {

@@ -93,10 +93,7 @@ fn join(n: u8) -> How {
 fn it_makes_a_cluster_only_where_every_server_says_that_there_is_none() {
     assert_eq!(how(&[Empty], None), "Init");
     assert_eq!(how(&[Empty, Empty, Empty], None), "Init");
-    for states in [
-        &[Empty, Silent][..],
-        &[Empty, Empty, Silent],
-    ] {
+    for states in [&[Empty, Silent][..], &[Empty, Empty, Silent]] {
         assert!(how(states, None).contains("did not answer"));
     }
     assert!(how(&[Empty, Starting], None).contains("may be a cluster"));
@@ -107,16 +104,29 @@ fn it_makes_a_cluster_only_where_every_server_says_that_there_is_none() {
 #[test]
 fn it_joins_a_server_that_is_up_and_refuses_where_none_is() {
     assert_eq!(how(&[Empty, Up("a")], None), format!("{:?}", join(2)));
-    assert_eq!(how(&[Empty, Down("a"), Up("a")], None), format!("{:?}", join(3)));
-    assert_eq!(how(&[Empty, Silent, Up("a")], None), format!("{:?}", join(3)));
-    assert_eq!(how(&[Lost, Up("a")], None), format!("{:?}", join(2)), "it was taken apart for that");
+    assert_eq!(
+        how(&[Empty, Down("a"), Up("a")], None),
+        format!("{:?}", join(3))
+    );
+    assert_eq!(
+        how(&[Empty, Silent, Up("a")], None),
+        format!("{:?}", join(3))
+    );
+    assert_eq!(
+        how(&[Lost, Up("a")], None),
+        format!("{:?}", join(2)),
+        "it was taken apart for that"
+    );
     assert!(how(&[Empty, Down("a")], None).contains("none of its servers"));
     assert!(how(&[Empty, Down("a"), Silent], None).contains("none of its servers"));
 }
 
 #[test]
 fn what_was_written_for_an_interrupted_start_does_not_bind() {
-    assert_eq!(how(&[Empty, Up("a")], Some(How::Init)), format!("{:?}", join(2)));
+    assert_eq!(
+        how(&[Empty, Up("a")], Some(How::Init)),
+        format!("{:?}", join(2))
+    );
     assert_eq!(how(&[Empty, Empty], Some(join(2))), "Init");
 }
 
@@ -124,9 +134,15 @@ fn what_was_written_for_an_interrupted_start_does_not_bind() {
 fn a_member_stays_as_it_is() {
     assert_eq!(how(&[Up("a"), Up("a")], Some(How::Init)), "Init");
     assert_eq!(how(&[Up("a"), Silent], Some(How::Init)), "Init");
-    assert_eq!(how(&[Up("a"), Up("a"), Down("a")], Some(join(3))), format!("{:?}", join(3)));
+    assert_eq!(
+        how(&[Up("a"), Up("a"), Down("a")], Some(join(3))),
+        format!("{:?}", join(3))
+    );
     // A server that is no more.
-    assert_eq!(how(&[Up("a"), Up("a")], Some(join(9))), format!("{:?}", join(2)));
+    assert_eq!(
+        how(&[Up("a"), Up("a")], Some(join(9))),
+        format!("{:?}", join(2))
+    );
     assert_eq!(how(&[Up("a"), Up("a")], None), format!("{:?}", join(2)));
     assert_eq!(how(&[Up("a")], None), "Init");
 }
@@ -142,7 +158,9 @@ fn two_clusters_in_one_inventory_are_refused_and_sqlite_stays_alone() {
 #[test]
 fn a_restart_that_would_take_the_quorum_is_refused() {
     let may = |states: &[State]| {
-        with(states, |servers| servers.may_restart().map_err(|failure| told(&failure)))
+        with(states, |servers| {
+            servers.may_restart().map_err(|failure| told(&failure))
+        })
     };
     for fine in [
         &[Up("a")][..],
@@ -153,7 +171,10 @@ fn a_restart_that_would_take_the_quorum_is_refused() {
         assert_eq!(may(fine), Ok(()));
     }
     let refused = may(&[Up("a"), Up("a"), Silent]).unwrap_err();
-    assert!(refused.contains("only 1 of 3 would be up, and etcd needs 2"), "{refused}");
+    assert!(
+        refused.contains("only 1 of 3 would be up, and etcd needs 2"),
+        "{refused}"
+    );
     assert!(refused.contains("not up: s3"), "{refused}");
     assert!(may(&[Up("a"), Up("a"), Down("a")]).is_err());
 }
