@@ -262,26 +262,34 @@ fn another_token_than_that_of_the_datastore_is_refused() {
     assert!(!refused.contains(CANARY), "{refused}");
 }
 
-#[test]
-fn a_key_that_another_file_sets_too_is_refused() {
-    let wish = wish(json!({}));
+/// A machine with this in `config.yaml`.
+fn with_config(text: &str) -> Given {
     let config = "/etc/rancher/k3s/config.yaml";
     let install = K3sInstall {
         config_files: vec![config.to_owned(), files::BASE.to_owned()],
         ..K3sInstall::default()
     };
-    let given = Given::pi()
-        .file(
-            config,
-            "write-kubeconfig-mode: \"0640\"\ntoken: canary-7Q2x\n",
-        )
-        .fact(Fact::K3sInstall, FactValue::K3sInstall(install));
-    let refused = refusal(given.decide(&wish));
+    Given::pi()
+        .file(config, text)
+        .fact(Fact::K3sInstall, FactValue::K3sInstall(install))
+}
+
+#[test]
+fn a_key_that_another_file_sets_otherwise_is_refused_and_the_same_value_is_not() {
+    let wish = wish(json!({ "config": { "disable": ["traefik"] } }));
+    let refused =
+        refusal(with_config("disable: []\ntoken: canary-7Q2x\nserver: https://x\n").decide(&wish));
     assert!(
-        refused.starts_with("/etc/rancher/k3s/config.yaml sets what this step sets too: token\n"),
+        refused.starts_with("/etc/rancher/k3s/config.yaml sets otherwise what this step decides: disable, server, token\n"),
         "{refused}"
     );
     assert!(!refused.contains(CANARY));
+    let same = with_config(
+        "disable: traefik\ntoken: the-token\ncluster-init: true\nnode-label: [\"a=b\"]\n",
+    );
+    drift(same.decide(&wish));
+    let odd = with_config("disable: {a: b}\n");
+    assert!(refusal(odd.decide(&wish)).contains("is not understood"));
 }
 
 #[test]

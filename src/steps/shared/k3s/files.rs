@@ -130,16 +130,6 @@ fn file(at: &str, content: Text, mode: u32) -> File {
     }
 }
 
-/// The keys that a YAML file of K3s sets at its top level: enough of YAML for a file of flags.
-pub fn keys(text: &str) -> Vec<&str> {
-    text.lines()
-        .filter(|line| !line.starts_with([' ', '\t', '#', '-']))
-        .filter_map(|line| line.split_once(':'))
-        .map(|(key, _)| key.trim_end_matches('+').trim_matches(['"', '\'']))
-        .filter(|key| !key.is_empty())
-        .collect()
-}
-
 /// The value of a key in a drop-in that this module wrote.
 pub fn value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     text.lines()
@@ -161,9 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_a_configuration_are_found_and_those_inside_of_values_are_not() {
-        let text = "# token: x\ntoken: abc\n\"node-name\": a\ndisable+:\n  - traefik\nkubelet-arg:\n- a: b\n";
-        assert_eq!(keys(text), ["token", "node-name", "disable", "kubelet-arg"]);
+    fn a_key_of_a_drop_in_is_found() {
         let own = "cluster-init: true\nserver: \"https://192.0.2.1:6443\"\n";
         assert_eq!(value(own, "server"), Some("https://192.0.2.1:6443"));
         assert_eq!(value(own, "cluster-init"), Some("true"));

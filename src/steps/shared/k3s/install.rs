@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::files::{self, BASE, BINARY, DROP_INS, LINKS, OWN, path, unit_name};
 use super::ready::{How, Running};
-use super::{Setting, Settings};
+use super::{Setting, Settings, flags};
 use crate::facts::fact::{Content, Fact, FactValue, K3sData, K3sInstall, Unit};
 use crate::facts::known::{FactRef, Known, Unreadable};
 use crate::model::action::{Action, Ownership};
@@ -27,6 +27,15 @@ use crate::steps::{Decision, Kind, Touches, Want};
 
 /// A stop in the first seconds of a start takes K3s until systemd kills it after 90 s, and a restart is a stop first.
 const STOP: Duration = Duration::from_secs(120);
+
+/// Keys that decide which cluster a server belongs to: nobody else may set them.
+const JOINING: [&str; 5] = [
+    "cluster-init",
+    "server",
+    "token-file",
+    "cluster-reset",
+    "data-dir",
+];
 
 /// Configuration files are read up to this size.
 const CAP: u64 = 64 << 10;
@@ -310,40 +319,64 @@ impl Install<'_> {
                 .hint("correct its `roles`, or reset the node before it becomes something else"),
             ));
         }
-        let mine: Vec<&str> = part
-            .settings
-            .keys()
-            .map(String::as_str)
-            .chain(["token"])
-            .collect();
         for at in foreign(known) {
             if OWN.contains(&at.as_str()) || !is_config(&at) {
                 continue;
             }
-            let text = match known.content(&content(&at))? {
-                Some(Content {
-                    bytes: Some(bytes), ..
-                }) => String::from_utf8_lossy(bytes).into_owned(),
-                _ => continue,
-            };
-            let both: Vec<&str> = files::keys(&text)
-                .into_iter()
-                .filter(|key| mine.contains(key))
-                .collect();
-            if !both.is_empty() {
-                return Ok(Some(
-                    Failure::new(format!(
-                        "{at} sets what this step sets too: {}",
-                        both.join(", ")
-                    ))
-                    .evidence("of two files that set a key, K3s takes the last one by name")
-                    .hint(format!(
-                        "take these keys out of {at}; the step's `config` is their place"
-                    )),
-                ));
+            if let Some(failure) = self.set_twice(&at, part, known)? {
+                return Ok(Some(failure));
             }
         }
         Ok(None)
+    }
+
+    /// Keys that somebody's file sets otherwise than this step. Where it says the same, as on a node that was installed in
+    /// another way, it does no harm.
+    fn set_twice(
+        &self,
+        at: &AbsPath,
+        part: &Part,
+        known: &Known<'_>,
+    ) -> Result<Option<Failure>, Unreadable> {
+        let Some(Content {
+            bytes: Some(bytes), ..
+        }) = known.content(&content(at))?
+        else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(bytes);
+        let theirs = match flags::of_file(&text) {
+            Ok(theirs) => theirs,
+            Err(_) => {
+                let failure = Failure::new(format!("{at} is not understood: is it a file of flags?"))
+                    .hint("K3s would read it beside what this step writes; take what is needed of it into the step's `config`, and move it away");
+                return Ok(Some(failure));
+            }
+        };
+        let token = Setting::text(self.token.expose());
+        let ours = |key: &str| match key {
+            "token" => Some(&token),
+            key => part.settings.get(key),
+        };
+        let other = |(key, value): &(&String, &Setting)| {
+            ours(key).is_some_and(|ours| !flags::same(ours, value))
+                || (JOINING.contains(&key.as_str()) && ours(key).is_none())
+        };
+        let keys: Vec<&str> = theirs
+            .iter()
+            .filter(other)
+            .map(|(key, _)| key.as_str())
+            .collect();
+        Ok((!keys.is_empty()).then(|| {
+            Failure::new(format!(
+                "{at} sets otherwise what this step decides: {}",
+                keys.join(", ")
+            ))
+            .evidence("of two files that set a key, K3s takes the last one by name")
+            .hint(format!(
+                "take these keys out of {at}; the step's `config` is their place"
+            ))
+        }))
     }
 
     /// Another version on a node of a cluster is another procedure.

@@ -4,6 +4,7 @@
 pub mod causes;
 pub mod cluster;
 pub mod files;
+pub mod flags;
 pub mod install;
 pub mod ready;
 pub mod setting;
