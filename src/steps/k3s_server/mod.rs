@@ -121,7 +121,9 @@ impl K3sServer {
 
     /// What its start will be, by what all servers say.
     fn part(&self, servers: &Servers<'_>, live: Option<&How>) -> Result<Part, Failure> {
-        let how = servers.how(live)?;
+        let api = self.api_address.as_deref().filter(|api| !api.is_empty());
+        let api = api.map(cluster::url);
+        let how = servers.how(live, api.as_deref())?;
         let encrypts = servers.encrypts().unwrap_or(self.secrets_encryption);
         Ok(Part {
             settings: self.settings(&how, encrypts),
@@ -173,7 +175,7 @@ impl K3sServer {
 
     /// The long form names the CA of a cluster that is still to be made.
     fn long_token(&self, servers: &Servers<'_>) -> Option<Failure> {
-        matches!(servers.how(None), Ok(How::Init)).then(|| {
+        matches!(servers.how(None, None), Ok(How::Init)).then(|| {
             Failure::new("the token is of another cluster: its long form (K10...) names that one's CA")
                 .hint("a new cluster takes a password only: `hmco-boot secrets set k3s/token --generate=token`")
         })

@@ -182,11 +182,12 @@ impl<'a> Servers<'a> {
         members.next().map(|first| first.encrypts)
     }
 
-    /// How it is to start, or why it must not. `live`: what its configuration says now.
-    pub fn how(&self, live: Option<&How>) -> Result<How, Failure> {
+    /// How it is to start, or why it must not. `live`: what its configuration says now; `api`: the URL of the cluster's own
+    /// address.
+    pub fn how(&self, live: Option<&How>, api: Option<&str>) -> Result<How, Failure> {
         self.one_cluster()?;
         if self.own.has_etcd() {
-            return self.member(live);
+            return self.member(live, api);
         }
         if self.own.has_sqlite() {
             return self.alone();
@@ -231,7 +232,7 @@ impl<'a> Servers<'a> {
         Ok(())
     }
 
-    fn member(&self, live: Option<&How>) -> Result<How, Failure> {
+    fn member(&self, live: Option<&How>, api: Option<&str>) -> Result<How, Failure> {
         let known = |url: &str| {
             self.others
                 .iter()
@@ -240,7 +241,9 @@ impl<'a> Servers<'a> {
         match live {
             Some(How::Init) => return Ok(How::Init),
             // Where it joined once; K3s looks there again at each start. One that is gone is replaced.
-            Some(How::Join(url)) if known(url) => return Ok(How::Join(url.clone())),
+            Some(How::Join(url)) if known(url) || api == Some(url) => {
+                return Ok(How::Join(url.clone()));
+            }
             _ => {}
         }
         let other = self.others.iter().find(|other| other.has_etcd());

@@ -467,19 +467,33 @@ fn live_base() -> Fact {
     }
 }
 
-/// How a server's configuration says that it starts; `None` where it does not say.
+/// How a server's configuration says that it starts; `None` where it does not say. That of this tool, else that of whoever
+/// installed it.
 pub fn live_how(known: &Known<'_>) -> Result<Option<How>, Unreadable> {
-    let Some(Content {
+    if let Some(Content {
         bytes: Some(bytes), ..
     }) = known.content(&live_base())?
-    else {
-        return Ok(None);
-    };
-    let text = String::from_utf8_lossy(bytes);
-    if files::value(&text, "cluster-init") == Some("true") {
-        return Ok(Some(How::Init));
+    {
+        let text = String::from_utf8_lossy(bytes);
+        if files::value(&text, "cluster-init") == Some("true") {
+            return Ok(Some(How::Init));
+        }
+        return Ok(files::value(&text, "server").map(|url| How::Join(url.to_owned())));
     }
-    Ok(files::value(&text, "server").map(|url| How::Join(url.to_owned())))
+    let theirs = foreign(known).into_iter().filter(is_config);
+    let theirs = theirs.filter_map(|at| {
+        let bytes = known.content(&content(&at)).ok()??.bytes.as_ref()?;
+        flags::of_file(&String::from_utf8_lossy(bytes)).ok()
+    });
+    let mut how = None;
+    for settings in theirs {
+        how = match (settings.get("server"), settings.get("cluster-init")) {
+            (Some(Setting::Text(url)), _) => Some(How::Join(url.clone())),
+            (_, Some(Setting::Switch(true))) => Some(How::Init),
+            _ => how,
+        };
+    }
+    Ok(how)
 }
 
 fn installed<'a>(known: &Known<'a>) -> Result<Option<&'a K3sInstall>, Unreadable> {

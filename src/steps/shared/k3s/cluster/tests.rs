@@ -79,9 +79,11 @@ fn with<R>(states: &[State], look: impl FnOnce(&Servers<'_>) -> R) -> R {
 }
 
 fn how(states: &[State], live: Option<How>) -> String {
-    with(states, |servers| match servers.how(live.as_ref()) {
-        Ok(how) => format!("{how:?}"),
-        Err(failure) => failure.message,
+    with(states, |servers| {
+        match servers.how(live.as_ref(), Some("https://192.0.2.200:6443")) {
+            Ok(how) => format!("{how:?}"),
+            Err(failure) => failure.message,
+        }
     })
 }
 
@@ -137,6 +139,11 @@ fn a_member_stays_as_it_is() {
     assert_eq!(
         how(&[Up("a"), Up("a"), Down("a")], Some(join(3))),
         format!("{:?}", join(3))
+    );
+    let api = How::Join("https://192.0.2.200:6443".to_owned());
+    assert_eq!(
+        how(&[Up("a"), Up("a")], Some(api.clone())),
+        format!("{api:?}")
     );
     // A server that is no more.
     assert_eq!(
