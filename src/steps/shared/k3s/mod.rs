@@ -1,6 +1,7 @@
 //! What the kinds `k3s_server` and `k3s_agent` have in common: files, a start behind a gate, what a failed start means. How
 //! a server finds its cluster is in [`cluster`]; no kind.
 
+pub mod adopt;
 pub mod causes;
 pub mod cluster;
 pub mod files;
