@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::error::{CliError, Kind};
+use super::planner::Values;
 use super::reach::BecomeArgs;
 use super::run::{How, PlanArgs, execute};
 use super::runs::named;
-use super::planner::Values;
 use super::session::Session;
 use super::{Context, paths, project};
 use crate::engine::locks::LeftBehind;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::error::{CliError, Kind};
 use super::live::{self, Watcher};
-use super::reach::BecomeArgs;
 use super::planner::Values;
+use super::reach::BecomeArgs;
 use super::session::{self, Session};
 use super::{Context, locks, plan};
 use crate::engine::clock::SystemClock;

@@ -68,7 +68,8 @@ impl Pins {
     /// These with others in place of those that have the same name.
     #[must_use]
     pub fn overlaid(&self, others: &Self) -> Self {
-        let replaced = |row: &&Artifact| others.artifacts.iter().any(|other| other.name == row.name);
+        let replaced =
+            |row: &&Artifact| others.artifacts.iter().any(|other| other.name == row.name);
         let kept = self.artifacts.iter().filter(|row| !replaced(row));
         Self {
             artifacts: kept.chain(&others.artifacts).cloned().collect(),

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv4Net;
 
 use super::cgroup::Hierarchies;
-use super::k3s::K3s;
 use super::command::tail;
+use super::k3s::K3s;
 use super::names::MAX_NODES;
 use super::node::Node;
 use super::place::{Place, Shelf};

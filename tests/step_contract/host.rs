@@ -246,7 +246,8 @@ pub fn k3s_ready(fact: &Fact) -> Option<FactValue> {
         return None;
     };
     argv.iter().any(|word| word == "k3s-ready").then(|| {
-        let said = "node=pi5-01\nreadyz=ok\nready=True\nvoter=True\nkubelet=v1\nsimulated=\ntrouble=\n";
+        let said =
+            "node=pi5-01\nreadyz=ok\nready=True\nvoter=True\nkubelet=v1\nsimulated=\ntrouble=\n";
         FactValue::Exec(ExecResult {
             exit: 0,
             stdout: said.into(),

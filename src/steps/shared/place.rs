@@ -55,7 +55,8 @@ pub fn is_sensitive(path: &AbsPath) -> bool {
     let kube = lower.ends_with("/.kube/config")
         || (lower.contains("/kubernetes/") && name.ends_with(".conf"));
     // People write tokens there.
-    let k3s = lower.ends_with("/rancher/k3s/config.yaml") || lower.ends_with("/rancher/k3s/registries.yaml");
+    let k3s = lower.ends_with("/rancher/k3s/config.yaml")
+        || lower.ends_with("/rancher/k3s/registries.yaml");
     !public
         && (k3s
             || folders.iter().any(|folder| lower.contains(folder))

@@ -17,7 +17,6 @@ use crate::model::path::AbsPath;
 use crate::model::sensitive::Text;
 use crate::model::units::{Mode, TimeSpan};
 use crate::steps::artifact::Artifact;
-use crate::steps::file::File;
 use crate::steps::preflight::Role;
 use crate::steps::shared::Presence;
 use crate::steps::shared::list::OneOrMany;

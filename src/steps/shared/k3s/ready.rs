@@ -130,12 +130,13 @@ impl Running {
             etcd,
             self.version.as_str(),
         ];
+        let lasting: Vec<&str> = causes::lasting().collect();
         let text = format!("ROLE=$1 NODE=$2\n{LOOK}{WAIT}");
         script::run(
             "k3s-wait",
             format!("bring {unit} up"),
             &text,
-            arguments.into_iter().chain(causes::lasting()),
+            arguments.into_iter().chain(lasting),
             &[],
         )
     }

@@ -188,7 +188,7 @@ fn a_restart_that_would_take_the_quorum_is_refused() {
 
 #[test]
 fn a_cluster_that_is_there_says_whether_it_encrypts() {
-    let encrypts = |states: &[State]| with(states, Servers::encrypts);
+    let encrypts = |states: &[State]| with(states, |servers| servers.encrypts());
     assert_eq!(encrypts(&[Empty, Empty]), None);
     assert_eq!(encrypts(&[Empty, Up("a")]), Some(true));
     assert_eq!(encrypts(&[Empty, Down("a")]), Some(false));
