@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::preflight::{Peer, Role};
 use super::shared::k3s::cluster::{self, Servers};
 use super::shared::k3s::files::{self, SERVER_TOKEN};
-use super::shared::k3s::install::{Install, Part, Steps, live_how};
+use super::shared::k3s::install::{Install, Part, Steps, live_encrypts, live_how};
 use super::shared::k3s::ready::{self, How, Running};
 use super::shared::k3s::{
     Setting, Settings, causes, default_artifact, default_start_timeout, mistakes, password,
@@ -120,11 +120,18 @@ impl K3sServer {
     }
 
     /// What its start will be, by what all servers say.
-    fn part(&self, servers: &Servers<'_>, live: Option<&How>) -> Result<Part, Failure> {
+    fn part(
+        &self,
+        servers: &Servers<'_>,
+        live: Option<&How>,
+        encrypts: bool,
+    ) -> Result<Part, Failure> {
         let api = self.api_address.as_deref().filter(|api| !api.is_empty());
         let api = api.map(cluster::url);
         let how = servers.how(live, api.as_deref())?;
-        let encrypts = servers.encrypts().unwrap_or(self.secrets_encryption);
+        let there = servers.encrypts().unwrap_or(self.secrets_encryption);
+        // A member that was told to encrypt is never told otherwise.
+        let encrypts = there || (encrypts && servers.has_data());
         Ok(Part {
             settings: self.settings(&how, encrypts),
             has_data: servers.has_data(),
@@ -237,7 +244,7 @@ impl Kind for K3sServer {
             Ok(servers) => servers,
             Err(failure) => return Ok(Decision::Refused(*failure)),
         };
-        let part = match self.part(&servers, live_how(known)?.as_ref()) {
+        let part = match self.part(&servers, live_how(known)?.as_ref(), live_encrypts(known)?) {
             Ok(part) => part,
             Err(failure) => return Ok(Decision::Refused(failure)),
         };
@@ -288,8 +295,8 @@ impl K3sServer {
         let Ok(servers) = Servers::of(&self.nodes, known)? else {
             return Ok(None);
         };
-        let live = live_how(known)?;
-        Ok(self.part(&servers, live.as_ref()).ok())
+        let (live, encrypts) = (live_how(known)?, live_encrypts(known)?);
+        Ok(self.part(&servers, live.as_ref(), encrypts).ok())
     }
 
     fn running(&self, part: &Part, known: &Known<'_>) -> Result<Running, Unreadable> {

@@ -495,6 +495,18 @@ pub fn live_how(known: &Known<'_>) -> Result<Option<How>, Unreadable> {
     Ok(how)
 }
 
+/// Whether its configuration says that Secrets are encrypted: then it stays so, whatever else is there.
+pub fn live_encrypts(known: &Known<'_>) -> Result<bool, Unreadable> {
+    let Some(Content {
+        bytes: Some(bytes), ..
+    }) = known.content(&live_base())?
+    else {
+        return Ok(false);
+    };
+    let text = String::from_utf8_lossy(bytes);
+    Ok(files::value(&text, "secrets-encryption") == Some("true"))
+}
+
 fn installed<'a>(known: &Known<'a>) -> Result<Option<&'a K3sInstall>, Unreadable> {
     match known.value(&Fact::K3sInstall)? {
         Some(FactValue::K3sInstall(install)) => Ok(Some(install)),
