@@ -114,6 +114,13 @@
 //! - A new store key is introduced by the one before it. A seal alone would prove nothing: whoever knows the readers' public
 //!   keys could make a store key of their own. What is remembered outside of the tree is therefore the key's id as well,
 //!   and which store a folder holds.
+//! - The gate of `k3s_server` is no gate of a playbook but part of the kind: a start is over when K3s is up, and a kind may turn
+//!   what its job printed into a cause ([`steps::Kind::explain`]). Its unit is enabled last, so that a first start that was
+//!   cut off does not go on by itself at the next boot, when the cluster may have been made elsewhere.
+//! - A secret that is not there has a stand-in while a plan is made, where a kind says that it may be made
+//!   ([`steps::Kind::makes`]); a run makes it before the plan that is carried out.
+//! - An inventory may have `[[artifact]]` pins of its own, instead of those of the same name in `hmco-boot.lock`, also with
+//!   `file://`: so a lab uses a K3s of this machine, and the kinds have one code path.
 //! - Reading through a re-key that was cut off needs no lock: who only reads sees it as it will be.
 
 pub mod artifact;

@@ -259,7 +259,10 @@ impl Store {
     fn in_mirrors(&self, pin: &Pin) -> Vec<PathBuf> {
         let names = candidates(pin);
         let all = self.settings.mirrors.iter();
-        all.flat_map(|folder| names.iter().map(|name| folder.join(name)))
+        let mirrored = all.flat_map(|folder| names.iter().map(|name| folder.join(name)));
+        local(pin)
+            .into_iter()
+            .chain(mirrored)
             .filter(|path| files::size(path).is_some())
             .collect()
     }
@@ -311,6 +314,14 @@ impl Store {
         if let Some(file) = self.mirrored(pin, watch, &mut wrong).await {
             return Ok(file);
         }
+        if let Some(path) = local(pin) {
+            return Err(wrong.pop().unwrap_or_else(|| {
+                Failure::new(format!("{} is not there", path.display())).hint(format!(
+                    "it is {}, by its pin: put it back, or pin another",
+                    pin.describe()
+                ))
+            }));
+        }
         self.downloaded(pin, watch).await.map_err(|mut failure| {
             for other in wrong {
                 failure.evidence.push(other.message);
@@ -346,6 +357,11 @@ impl Artifacts for Store {
                 .map(Source::Mirror)
         })
     }
+}
+
+/// The file of this machine that a pin names by `file://`.
+fn local(pin: &Pin) -> Option<PathBuf> {
+    pin.url.strip_prefix("file://").map(PathBuf::from)
 }
 
 fn verified(path: PathBuf, seen: Seen, source: Source) -> VerifiedFile {

@@ -9,7 +9,7 @@ use super::output::Format;
 use super::reach::BecomeArgs;
 use super::secrets::identity::IdentityArgs;
 use super::vault::Vault;
-use super::{Context, project, session};
+use super::{Context, planner, project};
 use crate::config::diagnostic;
 use crate::config::project::{Loaded, Options, Origin};
 use crate::model::id::Target;
@@ -125,7 +125,7 @@ fn plan_all(loaded: &mut Loaded, context: &Context<'_>) {
         .keys()
         .filter(own)
         .filter_map(|path| read.playbooks.get(path))
-        .flat_map(|playbook| session::mistakes_of_plan(read, inventory, playbook, &vault));
+        .flat_map(|playbook| planner::mistakes_of_plan(read, inventory, playbook, &vault));
     found.extend(planned);
     loaded.mistakes.extend(found);
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Context;
 use super::error::CliError;
 use super::output::Format;
+use super::planner::Values;
 use super::run::PlanArgs;
 use super::session::Session;
 use crate::model::id::StepAddr;
@@ -44,7 +45,7 @@ pub enum GraphFormat {
 
 /// Draws the graph.
 pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
-    let session = Session::open(&args.plan, None, context).await?;
+    let session = Session::open(&args.plan, Values::Names, context).await?;
     let view = view(&session.plan);
     let text = match args.format {
         GraphFormat::Text if context.output.format() == Format::Json => {

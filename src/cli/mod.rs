@@ -12,14 +12,17 @@ pub mod graph;
 pub mod guard;
 pub mod hosts;
 pub mod init;
+pub mod k3s;
 pub mod lab;
 pub mod live;
 mod locks;
+mod make;
 pub mod man;
 pub mod output;
 pub mod paths;
 pub mod pins;
 pub mod plan;
+pub mod planner;
 pub mod playbooks;
 pub mod project;
 pub mod reach;
@@ -158,6 +161,8 @@ pub enum Command {
     Runs(runs::Args),
     /// Look after the nodes themselves: host keys, logins, facts
     Hosts(hosts::Args),
+    /// Look after K3s on the nodes
+    K3s(k3s::Args),
     /// Look at playbooks, those that come with hmco-boot too
     Playbooks(playbooks::Args),
     /// Rehearse on nodes that are made on this machine
@@ -277,6 +282,7 @@ pub async fn dispatch(
         Command::Runs(args) => runs::run(&args, context).await,
         Command::Hosts(args) => hosts::run(&args, context).await,
         Command::Playbooks(args) => playbooks::run(&args, context),
+        Command::K3s(args) => k3s::run(&args, context).await,
         Command::Lab(args) => lab::run(&args, context).await,
         Command::Pins(args) => pins::run(&args, context).await,
         Command::Secrets(args) => secrets::run(&args, context).await,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::error::{CliError, Kind};
 use super::live::{self, Unwatched};
 use super::output::Format;
+use super::planner::Values;
 use super::reach::BecomeArgs;
 use super::run::PlanArgs;
 use super::session::{self, Session};
@@ -46,7 +47,7 @@ pub struct Args {
 
 /// Shows what a run would do.
 pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
-    let mut session = Session::open(&args.plan, Some(&args.become_root), context).await?;
+    let mut session = Session::open(&args.plan, Values::Open(&args.become_root), context).await?;
     let clock = SystemClock::new();
     let run = session::new_run_id(&clock)?;
     let machines = session.machines(&args.become_root, context).await?;

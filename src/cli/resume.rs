@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{CliError, Kind};
+use super::planner::Values;
 use super::reach::BecomeArgs;
 use super::run::{How, PlanArgs, execute};
 use super::runs::named;
@@ -64,7 +65,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         limit: then.arguments.limit.clone(),
         vars: then.arguments.vars.clone(),
     };
-    let mut session = Session::open(&plan, Some(&args.become_root), context).await?;
+    let mut session = Session::open(&plan, Values::Make(&args.become_root), context).await?;
     let changed = resume::difference(&then, &session.plan);
     if let Some(failure) = changed.as_ref().filter(|_| !args.changed_plan) {
         return Err(CliError::from_failure(Kind::Usage, failure));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::error::{CliError, Kind};
 use super::live::{self, Watcher};
+use super::planner::Values;
 use super::reach::BecomeArgs;
 use super::session::{self, Session};
 use super::{Context, locks, plan};
@@ -68,7 +69,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         .as_deref()
         .map(|path| plan::read_saved(&context.cwd.join(path)))
         .transpose()?;
-    let mut session = Session::open(&args.plan, Some(&args.become_root), context).await?;
+    let mut session = Session::open(&args.plan, Values::Make(&args.become_root), context).await?;
     let mut how = How {
         yes: args.yes,
         command: format!("run {}", args.plan.playbook),

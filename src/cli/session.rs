@@ -1,13 +1,12 @@
 //! What `graph`, `plan`, `run` and `resume` have in common: the project, the plan, the record of runs, and the seams that
 //! the engine works through.
 
-mod planner;
-
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::{CliError, Kind};
+use super::planner::{Planner, Values};
 use super::project::InventoryFile;
 use super::reach::{BecomeArgs, Roads};
 use super::run::PlanArgs;
@@ -21,13 +20,11 @@ use crate::model::fingerprint::Fingerprinter;
 use crate::model::id::{KindName, RunId};
 use crate::model::inventory::Inventory;
 use crate::model::outcome::Failure;
+use crate::model::playbook::Playbook;
 use crate::model::selector::Selector;
+use crate::model::value::Value;
 use crate::plan::Plan;
 use crate::transport::machines::{Books, Machines};
-
-pub use planner::mistakes_of_plan;
-
-use planner::Planner;
 
 /// A project with one of its playbooks, planned.
 pub struct Session {
@@ -52,12 +49,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Loads the project and plans the playbook; shows every mistake there is. `how`: the secrets that the plan needs are
-    /// opened, while connections to its targets are made. Without it their names are looked at, and the plan has none of
-    /// their values: it is for looking at only.
+    /// Loads the project and plans the playbook; shows every mistake there is.
     pub async fn open(
         args: &PlanArgs,
-        how: Option<&BecomeArgs>,
+        values: Values<'_>,
         context: &mut Context<'_>,
     ) -> Result<Self, CliError> {
         let loaded = project::load(context, Some(&args.playbook))?;
@@ -74,7 +69,11 @@ impl Session {
             .ok_or_else(|| CliError::usage(format!("cannot read {path}")))?;
         let (state, fingerprinter) = records(context, &inventory)?;
         let nobody = IdentityArgs::default();
-        let vault = Vault::of(&root, how.map_or(&nobody, |how| &how.identity), context);
+        let vault = Vault::of(
+            &root,
+            values.how().map_or(&nobody, |how| &how.identity),
+            context,
+        );
         let mut planner = Planner {
             args,
             playbook,
@@ -84,9 +83,10 @@ impl Session {
             root: &root,
             vault,
             roads: None,
+            unmade: BTreeSet::new(),
         };
         let plan = planner
-            .plan(how, context)
+            .plan(values, context)
             .await
             .map_err(|refused| refused.shown(context, &loaded))?;
         let Planner { vault, roads, .. } = planner;
@@ -292,6 +292,27 @@ pub fn selector(argument: &str, text: &str) -> Result<Selector, CliError> {
             None => wrong,
         }
     })
+}
+
+/// `--var`, each read by its declared type. A name that is not declared stays text: the plan says what is wrong with it.
+pub(super) fn command_line_vars(
+    given: &[(String, String)],
+    playbook: &Playbook,
+) -> Result<BTreeMap<String, Value>, CliError> {
+    let mut vars = BTreeMap::new();
+    for (name, text) in given {
+        let kind = playbook
+            .vars
+            .get(name)
+            .map_or(crate::model::vars::VarType::String, |declared| {
+                declared.kind
+            });
+        let value = kind
+            .parse_cli(text)
+            .map_err(|what| CliError::usage(format!("--var {name}: {what}")))?;
+        vars.insert(name.clone(), value);
+    }
+    Ok(vars)
 }
 
 /// A name for a run that begins now.

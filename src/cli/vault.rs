@@ -25,6 +25,9 @@ use crate::transport::ssh::route::Password;
 /// What a secret that is not open yet is while names are collected.
 const CLOSED: &str = "0";
 
+/// How the stand-in of a secret begins that is not there and may be made; its name follows.
+pub const STAND_IN: &str = "not-made-yet:";
+
 /// The secrets of a command.
 pub struct Vault {
     source: Option<Source>,
@@ -239,7 +242,16 @@ pub struct Lookup<'v> {
     vault: &'v Vault,
     /// What is not open has a value all the same.
     closed: bool,
+    unmade: Unmade<'v>,
     missing: RefCell<BTreeSet<String>>,
+}
+
+/// What secrets have a stand-in that are not in the store.
+#[derive(Clone, Copy)]
+enum Unmade<'v> {
+    None,
+    All,
+    These(&'v BTreeSet<String>),
 }
 
 impl<'v> Lookup<'v> {
@@ -248,8 +260,34 @@ impl<'v> Lookup<'v> {
         Self {
             vault,
             closed: true,
+            unmade: Unmade::None,
             missing: RefCell::default(),
         }
+    }
+
+    /// Every secret that is not there has a stand-in.
+    pub fn with_stand_ins(self) -> Self {
+        Self {
+            unmade: Unmade::All,
+            ..self
+        }
+    }
+
+    /// These have one, because a run makes them.
+    pub fn with_unmade(self, names: &'v BTreeSet<String>) -> Self {
+        Self {
+            unmade: Unmade::These(names),
+            ..self
+        }
+    }
+
+    fn stand_in(&self, name: &str) -> Option<String> {
+        let may_be = match self.unmade {
+            Unmade::None => false,
+            Unmade::All => name.parse::<SecretName>().is_ok() && self.vault.store().is_ok(),
+            Unmade::These(names) => names.contains(name),
+        };
+        may_be.then(|| format!("{STAND_IN}{name}"))
     }
 
     /// With the values that are open.
@@ -262,7 +300,9 @@ impl<'v> Lookup<'v> {
 
     /// The value of a secret, or the hint to show.
     pub fn get(&self, name: &str) -> Result<String, String> {
-        self.vault.expect(name).map_err(|failure| words(&failure))?;
+        if let Err(failure) = self.vault.expect(name) {
+            return self.stand_in(name).ok_or_else(|| words(&failure));
+        }
         match self.vault.values.get(name) {
             Some(value) if !self.closed => match value.text() {
                 Some(text) => Ok(text.to_owned()),

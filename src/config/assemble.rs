@@ -103,11 +103,15 @@ impl<'a> Loader<'a> {
         let Some((file, text)) = self.text(&chosen, &chosen, &found) else {
             return;
         };
-        let ((inventory, all_nodes), whole) = self.lower(file, &text, |low, root| {
-            lower::inventory::inventory(low, &chosen, root)
+        let (((inventory, all_nodes), own_pins), whole) = self.lower(file, &text, |low, root| {
+            let (pins, mistakes) = pins::of_inventory(root);
+            let lowered = lower::inventory::inventory(low, &chosen, root);
+            low.mistakes.extend(mistakes);
+            (lowered, pins)
         });
         self.inventory_whole = all_nodes && whole;
         self.loaded.project.inventory = Some(inventory);
+        self.loaded.project.own_pins = own_pins;
     }
 
     fn pins(&mut self) {

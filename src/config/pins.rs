@@ -65,6 +65,17 @@ struct File {
 }
 
 impl Pins {
+    /// These with others in place of those that have the same name.
+    #[must_use]
+    pub fn overlaid(&self, others: &Self) -> Self {
+        let replaced =
+            |row: &&Artifact| others.artifacts.iter().any(|other| other.name == row.name);
+        let kept = self.artifacts.iter().filter(|row| !replaced(row));
+        Self {
+            artifacts: kept.chain(&others.artifacts).cloned().collect(),
+        }
+    }
+
     /// What plans may use: per name all architectures, or which of them lack a digest.
     pub fn book(&self) -> PinBook {
         let mut names: BTreeMap<&str, Vec<&Artifact>> = BTreeMap::new();
@@ -135,14 +146,28 @@ pub fn read(file: FileId, text: &str) -> (Pins, Vec<Mistake>) {
     if parsed.broken {
         return (Pins::default(), mistakes);
     }
-    let artifacts = match shape::decode::<File>(&parsed.root) {
+    let (pins, found) = of_table(&parsed.root);
+    mistakes.extend(found);
+    (pins, mistakes)
+}
+
+/// The pins of an inventory, `[[artifact]]` as in a pins file.
+pub fn of_inventory(root: &Value) -> (Pins, Vec<Mistake>) {
+    let entries = root.entries().iter();
+    let own = entries.filter(|(key, _)| key.name == "artifact");
+    of_table(&Value {
+        span: root.span,
+        data: Data::Table(own.cloned().collect()),
+    })
+}
+
+fn of_table(root: &Value) -> (Pins, Vec<Mistake>) {
+    let mut mistakes = Vec::new();
+    let artifacts = match shape::decode::<File>(root) {
         Ok(file) => file.artifact,
-        Err(found) => {
-            mistakes.extend(found);
-            return (Pins::default(), mistakes);
-        }
+        Err(found) => return (Pins::default(), found),
     };
-    let rows = match parsed.root.get("artifact").map(|value| &value.data) {
+    let rows = match root.get("artifact").map(|value| &value.data) {
         Some(Data::List(rows)) => rows.as_slice(),
         _ => &[],
     };
@@ -201,6 +226,12 @@ fn check(artifact: &Artifact, row: &Value, mistakes: &mut Vec<Mistake>) {
 fn url_objection(artifact: &Artifact) -> Option<&'static str> {
     let url = &artifact.url;
     let (scheme, authority) = scheme_and_authority(url);
+    if scheme == "file" {
+        let here = artifact.fetch == Fetch::Controller && artifact.sha256.is_some();
+        let whole = authority.is_empty() && url.starts_with("file:///");
+        return (!here || !whole)
+            .then_some("is a file of this machine: it needs `fetch = \"controller\"`, a `sha256` and its whole path");
+    }
     if authority.contains('@') {
         return Some(
             "has a user or password in it: whoever reads the playbook or a process list would see it",

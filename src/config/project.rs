@@ -9,6 +9,7 @@ use super::files::Files;
 use super::pins::Pins;
 use super::shipped;
 use super::source::Sources;
+use crate::model::artifact::PinBook;
 use crate::model::inventory::Inventory;
 use crate::model::mistake::{Mistake, Severity, nearest};
 use crate::model::playbook::Playbook;
@@ -42,6 +43,8 @@ pub struct Project {
     pub playbooks: BTreeMap<String, Playbook>,
     /// What is pinned; empty where there is no pins file.
     pub pins: Pins,
+    /// What the chosen inventory has instead of pins of the same name.
+    pub own_pins: Pins,
     /// Where each playbook is from, readable or not.
     pub origins: BTreeMap<String, Origin>,
 }
@@ -87,6 +90,11 @@ impl Loaded {
 }
 
 impl Project {
+    /// The artifacts that plans may use.
+    pub fn pin_book(&self) -> PinBook {
+        self.pins.overlaid(&self.own_pins).book()
+    }
+
     /// The path of the playbook that a user calls `name`, with or without `.toml`; else the nearest name there is.
     pub fn find_playbook(&self, name: &str) -> Result<&str, Option<String>> {
         let with_suffix = format!("{name}.toml");

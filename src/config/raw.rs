@@ -32,6 +32,9 @@ pub struct Inventory {
     /// Groups of nodes, by name.
     #[serde(default)]
     pub group: BTreeMap<String, Group>,
+    /// Artifacts of this inventory, instead of those of the same name in hmco-boot.lock: what a rehearsal lab uses.
+    #[serde(default)]
+    pub artifact: Vec<super::pins::Artifact>,
     /// Vars of all targets.
     #[serde(default)]
     pub vars: Vars,

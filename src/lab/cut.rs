@@ -193,6 +193,7 @@ mod tests {
             security_mirror: String::new(),
             user: "pi".into(),
             cpu: None,
+            k3s: None,
             inventory: None,
             written: Vec::new(),
             nodes: vec![node("lab-1"), node("lab-2")],

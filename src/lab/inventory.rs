@@ -53,6 +53,9 @@ pub fn text(place: &Place, record: &Record, host_keys: &[Vec<String>]) -> String
         }
         text.push_str("]\n");
     }
+    if let Some(k3s) = &record.k3s {
+        text.push_str(&k3s.artifact());
+    }
     text
 }
 
@@ -172,6 +175,7 @@ mod tests {
             security_mirror: "http://s".into(),
             user: "pi".into(),
             cpu: None,
+            k3s: None,
             inventory: Some(folder.join("inventory/lab.toml")),
             written: Vec::new(),
             nodes: Vec::new(),

@@ -15,6 +15,7 @@ pub mod cut;
 pub mod down;
 pub mod files;
 pub mod inventory;
+pub mod k3s;
 pub mod mark;
 pub mod mounts;
 pub mod names;

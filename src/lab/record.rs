@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use super::k3s::K3s;
 use super::names::node_address;
 use super::place::Place;
 use super::{files, mark};
@@ -35,6 +36,9 @@ pub struct Record {
     /// sha256 of what was written there, the newest last: other content is somebody's edit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub written: Vec<String>,
+    /// The K3s of its nodes; missing where it is the one that is pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub k3s: Option<K3s>,
     /// The nodes in order; the first one's number is 1.
     pub nodes: Vec<NodeRecord>,
 }
@@ -135,6 +139,7 @@ mod tests {
             security_mirror: "http://deb.debian.org/debian-security".into(),
             user: "pi".into(),
             cpu: None,
+            k3s: None,
             inventory: Some("/p/inventory/lab.toml".into()),
             written: Vec::new(),
             nodes: Vec::new(),

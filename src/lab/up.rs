@@ -13,6 +13,7 @@ use ipnet::Ipv4Net;
 
 use super::cgroup::Hierarchies;
 use super::command::tail;
+use super::k3s::K3s;
 use super::names::MAX_NODES;
 use super::node::Node;
 use super::place::{Place, Shelf};
@@ -43,6 +44,8 @@ pub struct Request {
     pub user: Option<String>,
     /// CPU time of each node, in percent of one processor.
     pub cpu: Option<u32>,
+    /// The K3s of its nodes.
+    pub k3s: Option<K3s>,
     /// Where the inventory goes; `None`: none is written.
     pub inventory: Option<PathBuf>,
     /// Where packages come from, for a new lab: main and security archive.
@@ -166,6 +169,7 @@ fn plan(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, LabErr
         ));
     }
     record.cpu = request.cpu.or(record.cpu);
+    record.k3s = request.k3s.clone().or(record.k3s);
     if request.inventory.is_some() && record.inventory != request.inventory {
         record.inventory.clone_from(&request.inventory);
         record.written.clear();
@@ -206,6 +210,7 @@ fn new_record(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, 
         security_mirror,
         user: request.user.clone().unwrap_or_else(|| "pi".to_owned()),
         cpu: None,
+        k3s: None,
         inventory: None,
         written: Vec::new(),
         nodes: Vec::new(),

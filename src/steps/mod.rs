@@ -16,6 +16,8 @@ pub mod dns_check;
 pub mod file;
 pub mod hostname;
 pub mod http_check;
+pub mod k3s_agent;
+pub mod k3s_server;
 pub mod kernel_module;
 pub mod line;
 pub mod link;
@@ -42,9 +44,11 @@ use serde::de::DeserializeOwned;
 
 use crate::facts::fact::Fact;
 use crate::facts::known::{FactRef, Known, Unreadable};
-use crate::model::action::Action;
+use crate::model::action::{Action, JobEnd};
 use crate::model::artifact::{PinBook, PinProblem};
 use crate::model::event::DiffLine;
+use crate::model::outcome::Failure;
+use crate::model::sensitive::Text;
 use crate::model::units::TimeSpan;
 
 /// Which class a kind is of.
@@ -105,7 +109,7 @@ pub enum Decision<D> {
         drift: D,
     },
     /// It cannot be brought to the wish: refused before anything is tried (a folder where a file is wanted).
-    Refused(crate::model::outcome::Failure),
+    Refused(Failure),
 }
 
 /// How a check waits for what it checks.
@@ -149,6 +153,12 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
         Vec::new()
     }
 
+    /// A secret of its that the tool itself may make where the store has none yet: only where every server of the inventory
+    /// answers and none has a cluster's data.
+    fn makes(&self) -> Option<&Text> {
+        None
+    }
+
     /// Facts it wants.
     fn facts(&self, known: &Known<'_>) -> Want;
 
@@ -163,7 +173,7 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
 
     /// What a person should know although the target is as wished: told as a warning of the run, with the step's name
     /// and target in front of its message. Asked once, when the decision is `Unchanged`.
-    fn warning(&self, _known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+    fn warning(&self, _known: &Known<'_>) -> Option<Failure> {
         None
     }
 
@@ -184,6 +194,12 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
     fn disrupts(&self, _drift: &Self::Drift) -> bool {
         Self::DISRUPTIVE
     }
+
+    /// A failed apply in better words: a kind that knows what the output of its job means names the cause and its cure.
+    /// `failure` is what is told otherwise; `end` has all that was kept of the output.
+    fn explain(&self, failure: Failure, _end: &JobEnd) -> Failure {
+        failure
+    }
 }
 
 /// A wish of any kind, as plan and engine hold it.
@@ -191,6 +207,10 @@ pub trait Wish: Debug + Send + Sync {
     /// See [`Kind::pins`].
     fn pins(&mut self, _book: &PinBook) -> Vec<(&'static str, PinProblem)> {
         Vec::new()
+    }
+    /// See [`Kind::makes`].
+    fn makes(&self) -> Option<&Text> {
+        None
     }
     /// See [`Kind::facts`].
     fn facts(&self, known: &Known<'_>) -> Want;
@@ -207,11 +227,15 @@ pub trait Wish: Debug + Send + Sync {
     /// See [`Kind::touches`].
     fn touches(&self) -> Touches;
     /// See [`Kind::warning`].
-    fn warning(&self, _known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+    fn warning(&self, _known: &Known<'_>) -> Option<Failure> {
         None
     }
     /// See [`Kind::verifiable`].
     fn verifiable(&self) -> bool;
+    /// See [`Kind::explain`].
+    fn explain(&self, failure: Failure, _end: &JobEnd) -> Failure {
+        failure
+    }
     /// The wish as canonical JSON for the plan's fingerprint; may hold secrets, so only a keyed MAC of it is kept.
     fn fingerprint_text(&self) -> String;
 }
@@ -219,6 +243,10 @@ pub trait Wish: Debug + Send + Sync {
 impl<K: Kind> Wish for K {
     fn pins(&mut self, book: &PinBook) -> Vec<(&'static str, PinProblem)> {
         Kind::pins(self, book)
+    }
+
+    fn makes(&self) -> Option<&Text> {
+        Kind::makes(self)
     }
 
     fn facts(&self, known: &Known<'_>) -> Want {
@@ -253,12 +281,16 @@ impl<K: Kind> Wish for K {
         Kind::touches(self)
     }
 
-    fn warning(&self, known: &Known<'_>) -> Option<crate::model::outcome::Failure> {
+    fn warning(&self, known: &Known<'_>) -> Option<Failure> {
         Kind::warning(self, known)
     }
 
     fn verifiable(&self) -> bool {
         Kind::verifiable(self)
+    }
+
+    fn explain(&self, failure: Failure, end: &JobEnd) -> Failure {
+        Kind::explain(self, failure, end)
     }
 
     fn fingerprint_text(&self) -> String {

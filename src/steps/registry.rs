@@ -57,6 +57,8 @@ const KINDS: &[KindInfo] = &[
     info::<super::file::File>(),
     info::<super::hostname::Hostname>(),
     info::<super::http_check::HttpCheck>(),
+    info::<super::k3s_agent::K3sAgent>(),
+    info::<super::k3s_server::K3sServer>(),
     info::<super::kernel_module::KernelModule>(),
     info::<super::line::Line>(),
     info::<super::link::Link>(),

@@ -130,10 +130,12 @@ pub enum Verb {
 }
 
 /// Files to write, then things to do.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Changes {
-    files: Vec<Action>,
-    verbs: Vec<Verb>,
+    /// Actions that write the unit's files.
+    pub files: Vec<Action>,
+    /// In this order.
+    pub verbs: Vec<Verb>,
 }
 
 impl SystemdUnit {
@@ -170,6 +172,18 @@ impl SystemdUnit {
                 backup: false,
             })
             .collect()
+    }
+
+    /// What writes these files and does these things; for kinds that have a unit among other things, too.
+    pub(in crate::steps) fn actions(&self, files: &[Action], verbs: &[Verb]) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if !files.is_empty() {
+            actions.push(Action::Run(self.verification()));
+        }
+        actions.extend(files.iter().cloned());
+        let programs = verbs.iter().map(|verb| self.program(*verb));
+        actions.extend(programs.map(Action::Run));
+        actions
     }
 
     fn unit_path(&self) -> Option<AbsPath> {
@@ -325,14 +339,7 @@ impl Kind for SystemdUnit {
     }
 
     fn apply(&self, drift: &Self::Drift) -> Vec<Action> {
-        let mut actions = Vec::new();
-        if !drift.files.is_empty() {
-            actions.push(Action::Run(self.verification()));
-        }
-        actions.extend(drift.files.iter().cloned());
-        let programs = drift.verbs.iter().map(|verb| self.program(*verb));
-        actions.extend(programs.map(Action::Run));
-        actions
+        self.actions(&drift.files, &drift.verbs)
     }
 
     fn touches(&self) -> Touches {

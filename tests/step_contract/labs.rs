@@ -11,7 +11,7 @@ use super::host::{SandboxHost, TOOLS};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hmco_boot::artifact::memory::MemoryArtifacts;
-use hmco_boot::facts::fact::{Clock, ExecResult, Fact, FactValue, K3sData};
+use hmco_boot::facts::fact::{Clock, ExecResult, Fact, FactValue, K3sData, K3sInstall};
 use hmco_boot::model::action::{Action, Ownership};
 use hmco_boot::model::artifact::{Artifact, Fetch, Member, Pin, PinArch, PinBook};
 use hmco_boot::model::path::AbsPath;
@@ -94,7 +94,12 @@ impl Lab for MemoryLab {
                 stdout: Vec::new(),
                 stderr: Vec::new(),
             };
-            self.0.answer(fact.clone(), Ok(FactValue::Exec(success)));
+            let answer = super::host::k3s_ready(fact).unwrap_or(FactValue::Exec(success));
+            self.0.answer(fact.clone(), Ok(answer));
+        }
+        if facts.contains(&Fact::K3sInstall) {
+            let nothing = FactValue::K3sInstall(K3sInstall::default());
+            self.0.answer(Fact::K3sInstall, Ok(nothing));
         }
         if facts.contains(&Fact::K3sData) {
             let nothing = FactValue::K3sData(K3sData::default());

@@ -155,6 +155,9 @@ pub struct Up {
     /// Debian's mirror; by default one of this machine's apt sources
     #[arg(long, value_name = "URL", value_hint = clap::ValueHint::Url)]
     pub mirror: Option<String>,
+    /// The K3s of the nodes, a file of this machine; by default $K3S, else what hmco-boot.lock pins
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    pub k3s: Option<PathBuf>,
     /// Write no inventory
     #[arg(long)]
     pub no_inventory: bool,

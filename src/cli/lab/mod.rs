@@ -12,6 +12,7 @@ use super::error::{CliError, Kind};
 use super::output::{Format, Output};
 use super::{Context, paths, project};
 use crate::lab::cut::{self, Cut};
+use crate::lab::k3s::K3s;
 use crate::lab::node::Node;
 use crate::lab::place::{DEFAULT_DIR, Place, Shelf};
 use crate::lab::record::Record;
@@ -105,6 +106,7 @@ async fn bring_up(place: &Place, args: &Up, context: &mut Context<'_>) -> Result
         suite: args.suite.clone(),
         user: args.user.clone(),
         cpu: args.cpu,
+        k3s: k3s(args, context)?,
         inventory,
         mirrors: None,
         program: program()?,
@@ -126,6 +128,18 @@ async fn bring_up(place: &Place, args: &Up, context: &mut Context<'_>) -> Result
         ));
     }
     Ok(())
+}
+
+/// The K3s that is asked for.
+fn k3s(args: &Up, context: &Context<'_>) -> Result<Option<K3s>, CliError> {
+    let from_env = || {
+        let value = context.env.var("K3S");
+        value.filter(|value| !value.is_empty()).map(PathBuf::from)
+    };
+    let path = args.k3s.clone().or_else(from_env);
+    path.map(|path| K3s::of(&context.cwd.join(path)))
+        .transpose()
+        .map_err(|failure| CliError::from_failure(Kind::Usage, &failure))
 }
 
 /// Where the inventory of the lab goes.

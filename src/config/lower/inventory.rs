@@ -13,7 +13,9 @@ use crate::model::mistake::Mistake;
 use crate::model::value::{Data, Key, Span, Value};
 use crate::model::vars::RESERVED_NAMES;
 
-const TABLES: [&str; 6] = ["cluster", "ssh", "bastion", "node", "group", "vars"];
+const TABLES: [&str; 7] = [
+    "cluster", "ssh", "bastion", "node", "group", "artifact", "vars",
+];
 
 /// Names that selectors use for something else.
 const RESERVED: [&str; 3] = ["all", "cluster", "controller"];

@@ -205,6 +205,7 @@ impl Scheduler {
                 retryable,
             } => {
                 let failure = with_output(self.not_done(pair, action, exit), &end);
+                let failure = self.explained(pair, failure, &end);
                 if !(retryable && self.retry(pair, &failure)) {
                     self.finish(pair, Outcome::Failed(failure));
                 }
@@ -220,6 +221,7 @@ impl Scheduler {
                     &end,
                 )
                 .hint("give it longer with `timeout`, or find out what it waits for");
+                let failure = self.explained(pair, failure, &end);
                 if !self.retry(pair, &failure) {
                     self.finish(pair, Outcome::Failed(failure));
                 }
@@ -238,6 +240,14 @@ impl Scheduler {
         match purpose {
             Some(purpose) => Failure::new(format!("could not {purpose}")).evidence(exited.message),
             None => exited,
+        }
+    }
+
+    /// A failed apply as its kind explains it.
+    fn explained(&self, pair: PairId, failure: Failure, end: &JobEnd) -> Failure {
+        match self.plan.pair(pair).map(|info| &info.work) {
+            Some(Work::Wish(wish)) => wish.explain(failure, end),
+            _ => failure,
         }
     }
 

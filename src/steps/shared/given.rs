@@ -72,7 +72,12 @@ impl Given {
         self
     }
 
-    fn answer(&self, fact: &Fact) -> Result<FactValue, FactError> {
+    /// sha256 of a file; `None` where there is none.
+    pub fn digest(&self, name: &str) -> Option<String> {
+        self.files.get(name).map(|(_, bytes)| sha256(bytes))
+    }
+
+    pub fn answer(&self, fact: &Fact) -> Result<FactValue, FactError> {
         if let Some(answer) = self.answers.get(fact) {
             return answer.clone();
         }

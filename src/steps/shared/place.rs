@@ -54,8 +54,12 @@ pub fn is_sensitive(path: &AbsPath) -> bool {
     let public = name.ends_with(".pub");
     let kube = lower.ends_with("/.kube/config")
         || (lower.contains("/kubernetes/") && name.ends_with(".conf"));
+    // People write tokens there.
+    let k3s = lower.ends_with("/rancher/k3s/config.yaml")
+        || lower.ends_with("/rancher/k3s/registries.yaml");
     !public
-        && (folders.iter().any(|folder| lower.contains(folder))
+        && (k3s
+            || folders.iter().any(|folder| lower.contains(folder))
             || endings.iter().any(|ending| name.ends_with(ending))
             || words.iter().any(|word| name.contains(word))
             || names.contains(&name.as_str())

@@ -1,23 +1,44 @@
-//! From a playbook to its plan, with the values of the secrets that it needs and no others.
+//! From a project to the plan of a playbook, with the values of the secrets that it needs and no others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::selector;
-use crate::cli::error::CliError;
-use crate::cli::reach::{self, BecomeArgs, Roads};
-use crate::cli::run::PlanArgs;
-use crate::cli::vault::{Lookup, Vault};
-use crate::cli::{Context, project};
+use super::error::CliError;
+use super::make::Fresh;
+use super::reach::{self, BecomeArgs, Roads};
+use super::run::PlanArgs;
+use super::session::{command_line_vars, selector};
+use super::vault::{Lookup, STAND_IN, Vault};
+use super::{Context, project};
 use crate::config::project::{Loaded, Project};
 use crate::model::fingerprint::Fingerprinter;
 use crate::model::inventory::Inventory;
 use crate::model::mistake::Mistake;
 use crate::model::playbook::Playbook;
 use crate::model::template;
-use crate::model::value::Value;
-use crate::plan::Plan;
 use crate::plan::build::{Request, build};
+use crate::plan::{Plan, Work};
+
+/// What a command does with secrets.
+#[derive(Clone, Copy)]
+pub enum Values<'a> {
+    /// Their names are looked at, and the plan has none of their values: it is for looking at only.
+    Names,
+    /// Those that the plan needs are opened, while connections to its targets are made.
+    Open(&'a BecomeArgs),
+    /// The same; and those that are not there and that a step may make are made.
+    Make(&'a BecomeArgs),
+}
+
+impl<'a> Values<'a> {
+    /// How to become root, and whose secrets they are.
+    pub fn how(self) -> Option<&'a BecomeArgs> {
+        match self {
+            Self::Names => None,
+            Self::Open(how) | Self::Make(how) => Some(how),
+        }
+    }
+}
 
 /// Why there is no plan.
 pub(super) enum Refused {
@@ -59,7 +80,7 @@ fn planned(
         limit: limit.as_ref(),
         vars: &vars,
         secrets: &|name| lookup.get(name),
-        pins: &project.pins.book(),
+        pins: &project.pin_book(),
         fingerprinter,
     };
     build(&request).map_err(Refused::Mistakes)
@@ -75,6 +96,8 @@ pub(super) struct Planner<'a> {
     pub(super) root: &'a Path,
     pub(super) vault: Vault,
     pub(super) roads: Option<Roads>,
+    /// Secrets that are not there, and that a run makes.
+    pub(super) unmade: BTreeSet<String>,
 }
 
 impl Planner<'_> {
@@ -94,13 +117,24 @@ impl Planner<'_> {
     /// plan is made twice where it needs any, first with values that mean nothing.
     pub(super) async fn plan(
         &mut self,
-        how: Option<&BecomeArgs>,
+        values: Values<'_>,
         context: &mut Context<'_>,
     ) -> Result<Plan, Refused> {
         let lookup = Lookup::closed(&self.vault);
-        let draft = self.build(&lookup);
+        let mut draft = self.build(&lookup);
         let mut names = lookup.missing();
-        let Some(how) = how else {
+        if lacks_secrets(&draft) {
+            self.unmade = unmade(&self.vault, |lookup| self.build(lookup));
+        }
+        if !self.unmade.is_empty() {
+            if let Values::Make(how) = values {
+                self.make(how, context).await.map_err(Refused::Words)?;
+            }
+            let lookup = Lookup::closed(&self.vault).with_unmade(&self.unmade);
+            draft = self.build(&lookup);
+            names = lookup.missing();
+        }
+        let Some(how) = values.how() else {
             return draft;
         };
         let draft = match draft {
@@ -130,6 +164,20 @@ impl Planner<'_> {
         self.with_values(names, context).await
     }
 
+    /// Makes the secrets that may be made; from then on they are like others.
+    async fn make(&mut self, how: &BecomeArgs, context: &mut Context<'_>) -> Result<(), CliError> {
+        let place = Fresh {
+            inventory: self.inventory,
+            root: self.root,
+            how,
+        };
+        place.make(&self.unmade, context).await?;
+        self.unmade.clear();
+        // It knew which names there were.
+        self.vault = Vault::of(self.root, &how.identity, context);
+        Ok(())
+    }
+
     async fn with_values(
         &mut self,
         mut names: BTreeSet<String>,
@@ -138,7 +186,7 @@ impl Planner<'_> {
         loop {
             let opened = self.vault.open(&names, context.output).await;
             opened.map_err(Refused::Words)?;
-            let lookup = Lookup::open(&self.vault);
+            let lookup = Lookup::open(&self.vault).with_unmade(&self.unmade);
             let plan = self.build(&lookup);
             names = lookup.missing();
             // A name may hang on the value of another secret.
@@ -147,6 +195,29 @@ impl Planner<'_> {
             }
         }
     }
+}
+
+/// Whether a secret is not there.
+fn lacks_secrets(plan: &Result<Plan, Refused>) -> bool {
+    let lacks = |mistake: &Mistake| mistake.code == "unknown-secret";
+    matches!(plan, Err(Refused::Mistakes(mistakes)) if mistakes.iter().any(lacks))
+}
+
+/// The secrets that are not there and that the tool may make, by the wishes of a plan in which every missing one has a
+/// stand-in.
+fn unmade(vault: &Vault, build: impl Fn(&Lookup<'_>) -> Result<Plan, Refused>) -> BTreeSet<String> {
+    let lookup = Lookup::closed(vault).with_stand_ins();
+    let Ok(plan) = build(&lookup) else {
+        return BTreeSet::new();
+    };
+    let wishes = plan.pairs.iter().filter_map(|pair| match &pair.work {
+        Work::Wish(wish) => wish.makes(),
+        Work::Skip(_) => None,
+    });
+    wishes
+        .filter_map(|text| text.expose().strip_prefix(STAND_IN))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Whether there are only mistakes that a secret's real value may cure.
@@ -170,8 +241,14 @@ pub fn mistakes_of_plan(
     };
     // The fingerprint is not used.
     let fingerprinter = Fingerprinter::new([0; 32]);
-    let lookup = Lookup::closed(vault);
-    match planned(&args, playbook, project, inventory, &fingerprinter, &lookup) {
+    let build =
+        |lookup: &Lookup<'_>| planned(&args, playbook, project, inventory, &fingerprinter, lookup);
+    let mut plan = build(&Lookup::closed(vault));
+    if lacks_secrets(&plan) {
+        let unmade = unmade(vault, build);
+        plan = build(&Lookup::closed(vault).with_unmade(&unmade));
+    }
+    match plan {
         Err(Refused::Mistakes(mistakes))
             if mistakes.iter().all(|mistake| mistake.code != "missing-var") =>
         {
@@ -181,25 +258,4 @@ pub fn mistakes_of_plan(
         }
         _ => Vec::new(),
     }
-}
-
-/// `--var`, each read by its declared type. A name that is not declared stays text: the plan says what is wrong with it.
-fn command_line_vars(
-    given: &[(String, String)],
-    playbook: &Playbook,
-) -> Result<BTreeMap<String, Value>, CliError> {
-    let mut vars = BTreeMap::new();
-    for (name, text) in given {
-        let kind = playbook
-            .vars
-            .get(name)
-            .map_or(crate::model::vars::VarType::String, |declared| {
-                declared.kind
-            });
-        let value = kind
-            .parse_cli(text)
-            .map_err(|what| CliError::usage(format!("--var {name}: {what}")))?;
-        vars.insert(name.clone(), value);
-    }
-    Ok(vars)
 }

@@ -1,0 +1,266 @@
+//! What a K3s that somebody else installed (get.k3s.io, k3s-ansible, by hand) is set to: from its unit's arguments, its
+//! environment and its configuration files, as K3s itself reads them, to what the kinds of this tool would be told.
+
+use std::collections::BTreeMap;
+
+use super::flags;
+use super::setting::{Setting, Settings};
+use crate::steps::preflight::Role;
+
+/// A node as it was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its name in the inventory.
+    pub node: String,
+    /// What it is, by its unit.
+    pub role: Role,
+    /// Its unit file.
+    pub unit: String,
+    /// Environment files of its unit, in systemd's order.
+    pub env: Vec<String>,
+    /// Configuration files in K3s' order, with their paths.
+    pub config: Vec<(String, String)>,
+}
+
+/// What it is set to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Set {
+    /// For `config` of the kind.
+    pub config: Settings,
+    /// For `env` of the kind.
+    pub env: BTreeMap<String, String>,
+    /// Where it joins.
+    pub server: Option<String>,
+    /// Secrets are encrypted.
+    pub encrypts: bool,
+    /// Why the first run would restart it.
+    pub restarts: Vec<String>,
+}
+
+/// Settings that the kinds decide by themselves.
+const DECIDED: [&str; 6] = [
+    "token",
+    "token-file",
+    "server",
+    "cluster-init",
+    "secrets-encryption",
+    "agent-token",
+];
+
+/// Reads a node. An error is what is not understood.
+pub fn read(found: &Found, wished_unit: &str) -> Result<Set, String> {
+    let mut all = Settings::new();
+    for (path, text) in &found.config {
+        let settings = flags::of_file(text).map_err(|_| format!("{path} is no file of flags"))?;
+        all.extend(settings);
+    }
+    let arguments = arguments(&found.unit);
+    let from_unit = flags_of(&arguments)?;
+    let mut set = Set::default();
+    if !from_unit.is_empty() {
+        let names: Vec<&str> = from_unit.keys().map(String::as_str).collect();
+        set.restarts.push(format!(
+            "its unit has arguments, which move to a file: {}",
+            names.join(", ")
+        ));
+    } else if found.unit != wished_unit {
+        set.restarts.push("its unit file is another one".to_owned());
+    }
+    for (path, text) in &found.config {
+        if !text.trim().is_empty() {
+            set.restarts.push(format!(
+                "its settings in {path} are also written to drop-ins"
+            ));
+        }
+    }
+    // The command line beats files and replaces whole lists.
+    all.extend(from_unit);
+    for text in &found.env {
+        set.env.extend(variables(text));
+    }
+    for name in ["K3S_TOKEN", "K3S_TOKEN_FILE"] {
+        if set.env.remove(name).is_some() {
+            set.restarts
+                .push(format!("{name} of its environment moves to a drop-in"));
+        }
+    }
+    let url = set.env.remove("K3S_URL");
+    if all
+        .get("data-dir")
+        .is_some_and(|at| !flags::same(at, &Setting::text("/var/lib/rancher/k3s")))
+    {
+        return Err("its data are not in /var/lib/rancher/k3s (`data-dir`)".to_owned());
+    }
+    all.remove("data-dir");
+    set.encrypts = all
+        .get("secrets-encryption")
+        .is_some_and(|on| flags::same(on, &Setting::Switch(true)));
+    set.server = match all.get("server") {
+        Some(Setting::Text(url)) => Some(url.clone()),
+        _ => url,
+    };
+    all.retain(|key, _| !DECIDED.contains(&key.as_str()));
+    set.config = all;
+    Ok(set)
+}
+
+/// The arguments after `k3s server` or `k3s agent` in the last `ExecStart=` of a unit file.
+fn arguments(unit: &str) -> Vec<String> {
+    let joined = unit.replace("\\\n", " ");
+    let line = joined
+        .lines()
+        .filter_map(|line| line.strip_prefix("ExecStart="));
+    let line = line.last().unwrap_or_default();
+    let mut words = words(line).into_iter();
+    let is_role = |word: &String| matches!(word.as_str(), "server" | "agent");
+    words.by_ref().find(is_role);
+    words.collect()
+}
+
+/// Words of a line with quotes, systemd.service(5).
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote, mut begun) = (Vec::new(), String::new(), None, false);
+    for c in line.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if matches!(c, '"' | '\'') => {
+                quote = Some(c);
+                begun = true;
+            }
+            None if c.is_whitespace() => {
+                if begun {
+                    words.push(std::mem::take(&mut word));
+                }
+                begun = false;
+            }
+            _ => {
+                word.push(c);
+                begun = true;
+            }
+        }
+    }
+    if begun {
+        words.push(word);
+    }
+    words
+}
+
+/// Arguments as settings; one that comes several times is a list.
+fn flags_of(arguments: &[String]) -> Result<Settings, String> {
+    let mut settings = Settings::new();
+    let mut rest = arguments.iter().peekable();
+    while let Some(word) = rest.next() {
+        let Some(flag) = word.strip_prefix("--") else {
+            return Err(format!("its unit has an argument that is no flag: {word}"));
+        };
+        let (name, value) = match flag.split_once('=') {
+            Some((name, value)) => (name, Setting::text(value)),
+            None => match rest.next_if(|next| !next.starts_with("--")) {
+                Some(value) => (flag, Setting::text(value.as_str())),
+                None => (flag, Setting::Switch(true)),
+            },
+        };
+        let value = match (value, settings.remove(name)) {
+            (value, None) => value,
+            (value, Some(Setting::List(mut items))) => {
+                items.push(value);
+                Setting::List(items)
+            }
+            (value, Some(first)) => Setting::List(vec![first, value]),
+        };
+        settings.insert(name.to_owned(), value);
+    }
+    Ok(settings)
+}
+
+/// `NAME=VALUE` lines of an environment file.
+fn variables(text: &str) -> BTreeMap<String, String> {
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| !line.starts_with(['#', ';']))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| {
+            let value = words(value).join(" ");
+            (name.trim().to_owned(), value)
+        })
+        .collect()
+}
+
+/// A setting as TOML.
+pub fn toml(settings: &Settings) -> String {
+    let entries: Vec<String> = settings
+        .iter()
+        .map(|(name, value)| format!("{name} = {}", value.yaml()))
+        .collect();
+    match entries.is_empty() {
+        true => "{}".to_owned(),
+        false => format!("{{ {} }}", entries.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(unit: &str, env: &str, config: &str) -> Found {
+        Found {
+            node: "n1".to_owned(),
+            role: Role::Server,
+            unit: unit.to_owned(),
+            env: vec![env.to_owned()],
+            config: vec![("/etc/rancher/k3s/config.yaml".to_owned(), config.to_owned())],
+        }
+    }
+
+    #[test]
+    fn an_installation_by_the_script_is_read_from_its_units_arguments() {
+        // As install.sh writes it.
+        let unit = "[Service]\nExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--cluster-init' \\\n\t'--disable' \\\n\t'traefik' \\\n\t'--disable=servicelb' \\\n\t'--kubelet-arg' \\\n\t'max-pods=50' \\\n\n";
+        let set = read(
+            &found(unit, "K3S_TOKEN='s3cret'\nHTTPS_PROXY=\"http://p:1\"\n", ""),
+            "",
+        )
+        .unwrap();
+        assert_eq!(
+            toml(&set.config),
+            r#"{ disable = ["traefik", "servicelb"], kubelet-arg = "max-pods=50" }"#
+        );
+        assert_eq!(
+            set.env,
+            BTreeMap::from([("HTTPS_PROXY".to_owned(), "http://p:1".to_owned())])
+        );
+        assert_eq!(
+            set.restarts,
+            [
+                "its unit has arguments, which move to a file: cluster-init, disable, kubelet-arg",
+                "K3S_TOKEN of its environment moves to a drop-in",
+            ]
+        );
+        assert!(!format!("{set:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn an_installation_with_files_is_read_from_them_and_arguments_win() {
+        let config =
+            "token: x\nserver: https://n0:6443\nflannel-backend: vxlan\nsecrets-encryption: true\n";
+        let unit = "ExecStart=/usr/local/bin/k3s server --flannel-backend=host-gw\n";
+        let set = read(&found(unit, "", config), "").unwrap();
+        assert_eq!(toml(&set.config), r#"{ flannel-backend = "host-gw" }"#);
+        assert_eq!(set.server.as_deref(), Some("https://n0:6443"));
+        assert!(set.encrypts);
+    }
+
+    #[test]
+    fn what_is_elsewhere_or_not_understood_is_said() {
+        let moved = found(
+            "ExecStart=/usr/local/bin/k3s server --data-dir /srv/k3s\n",
+            "",
+            "",
+        );
+        assert!(read(&moved, "").unwrap_err().contains("data-dir"));
+        let odd = found("ExecStart=/usr/local/bin/k3s server\n", "", "a: {b: c}\n");
+        assert!(read(&odd, "").unwrap_err().contains("no file of flags"));
+        let plain = found("the unit", "", "");
+        assert_eq!(read(&plain, "the unit").unwrap(), Set::default());
+    }
+}

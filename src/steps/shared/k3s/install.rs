@@ -1,0 +1,564 @@
+//! K3s on one machine: binary, links, configuration, unit, and a start that is not over before K3s is up. Which role, and
+//! what its configuration says, is the kinds' business.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::files::{self, BASE, BINARY, DROP_INS, LINKS, OWN, path, unit_name};
+use super::ready::{How, Running};
+use super::{Setting, Settings, flags};
+use crate::facts::fact::{Content, Fact, FactValue, K3sData, K3sInstall, Unit};
+use crate::facts::known::{FactRef, Known, Unreadable};
+use crate::model::action::{Action, Ownership};
+use crate::model::artifact::{ArtifactRef, Fetch};
+use crate::model::event::DiffLine;
+use crate::model::outcome::Failure;
+use crate::model::path::AbsPath;
+use crate::model::sensitive::Text;
+use crate::model::units::{Mode, TimeSpan};
+use crate::steps::artifact::Artifact;
+use crate::steps::preflight::Role;
+use crate::steps::shared::Presence;
+use crate::steps::shared::list::OneOrMany;
+use crate::steps::shared::whole::{Changes, compare};
+use crate::steps::systemd_unit::{OnChange, SystemdUnit, Verb};
+use crate::steps::{Decision, Kind, Touches, Want};
+
+/// A stop in the first seconds of a start takes K3s until systemd kills it after 90 s, and a restart is a stop first.
+const STOP: Duration = Duration::from_secs(120);
+
+/// Keys that decide which cluster a server belongs to: nobody else may set them.
+const JOINING: [&str; 5] = [
+    "cluster-init",
+    "server",
+    "token-file",
+    "cluster-reset",
+    "data-dir",
+];
+
+/// Configuration files are read up to this size.
+const CAP: u64 = 64 << 10;
+
+/// What both kinds wish for.
+#[derive(Clone, Copy, Debug)]
+pub struct Install<'w> {
+    /// What it is to be.
+    pub role: Role,
+    /// The binary.
+    pub artifact: &'w ArtifactRef,
+    /// Who fetches it.
+    pub fetch: Option<Fetch>,
+    /// The cluster's token.
+    pub token: &'w Text,
+    /// Its configuration, as far as the user says it.
+    pub config: &'w Settings,
+    /// Variables of its unit.
+    pub env: &'w BTreeMap<String, Text>,
+    /// Further files that it reads.
+    pub restart_on: &'w [AbsPath],
+    /// How long a start may take.
+    pub start_timeout: TimeSpan,
+}
+
+/// What is found to do.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Steps {
+    /// In order.
+    pub actions: Vec<Action>,
+    /// A K3s that is up is restarted.
+    pub restarts: bool,
+}
+
+/// What a kind found out before: what is written, and how it starts.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// All of [`BASE`].
+    pub settings: Settings,
+    /// How it starts.
+    pub how: How,
+    /// It is a member of the cluster.
+    pub has_data: bool,
+    /// It has to be a voting member of etcd.
+    pub etcd: bool,
+}
+
+impl Install<'_> {
+    fn binary(&self) -> Artifact {
+        Artifact {
+            name: self.artifact.clone(),
+            path: path(BINARY),
+            member: None,
+            mode: Mode(0o755),
+            owner: None,
+            group: None,
+            fetch: self.fetch,
+            state: Presence::Present,
+        }
+    }
+
+    /// The unit: restarted when anything that it reads is not what it was started with.
+    fn unit(&self, foreign: &[AbsPath]) -> SystemdUnit {
+        let own = [BINARY, BASE, files::TOKEN, files::REGISTRIES].map(path);
+        let mut inputs: Vec<AbsPath> = own
+            .into_iter()
+            .chain([files::env_path(self.role)])
+            .collect();
+        inputs.extend(foreign.iter().chain(self.restart_on).cloned());
+        inputs.sort();
+        inputs.dedup();
+        SystemdUnit {
+            name: unit_name(self.role).to_owned(),
+            content: Some(files::unit_text(self.role)),
+            drop_in: BTreeMap::new(),
+            enabled: Some(true),
+            running: Some(true),
+            masked: None,
+            restart_on: OneOrMany(inputs),
+            on_change: OnChange::Restart,
+            // K3s may wait for other servers for ever; who waits is `wait.sh`, which knows when to stop.
+            wait: false,
+            start_timeout: TimeSpan(self.start_timeout.0.max(STOP)),
+            settle: TimeSpan(Duration::ZERO),
+            touches: None,
+        }
+    }
+
+    /// The version that is wished, where the machine's architecture has one.
+    fn version(&self, known: &Known<'_>) -> Result<String, Unreadable> {
+        let arch = known.os()?.map_or("", |os| os.arch.as_str());
+        let pin = self
+            .artifact
+            .found()
+            .and_then(|artifact| artifact.pin(arch));
+        Ok(pin.map(|pin| pin.version.clone()).unwrap_or_default())
+    }
+
+    /// Its K3s as scripts are told of it.
+    pub fn running(&self, etcd: bool, known: &Known<'_>) -> Result<Running, Unreadable> {
+        Ok(Running {
+            role: self.role,
+            node: match self.config.get("node-name") {
+                Some(Setting::Text(name)) => name.clone(),
+                _ => String::new(),
+            },
+            etcd,
+            version: self.version(known)?,
+        })
+    }
+
+    /// Facts that it wants; those of the kind come beside. `part`: what the kind found out, once it can.
+    pub fn facts(&self, part: Option<&Part>, known: &Known<'_>) -> Vec<FactRef> {
+        let mut missing = Vec::new();
+        let mut more = |want: Want| {
+            if let Want::More(facts) = want {
+                missing.extend(facts);
+            }
+        };
+        let stats = LINKS
+            .iter()
+            .flat_map(|link| [format!("/usr/local/bin/{link}"), format!("/usr/bin/{link}")])
+            .chain([DROP_INS.to_owned()]);
+        let stats = stats.map(|at| Fact::Stat { path: path(&at) });
+        let other = Fact::Unit {
+            name: files::other_unit(self.role).to_owned(),
+        };
+        let rest = [Fact::K3sInstall, Fact::K3sData, live_base(), other];
+        more(Want::all(known, stats.chain(rest)));
+        more(Kind::facts(&self.binary(), known));
+        more(Kind::facts(&files::token(self.token), known));
+        more(Kind::facts(&files::env(self.role, self.env), known));
+        // Where it will be is known before what is in it.
+        let settings = part.map(|part| part.settings.clone()).unwrap_or_default();
+        let base = files::base(&settings);
+        match part {
+            Some(_) => more(Kind::facts(&base, known)),
+            None => more(Want::all(known, [stat(&base.path), digest(&base.path)])),
+        }
+        let foreign = foreign(known);
+        more(Kind::facts(&self.unit(&foreign), known));
+        more(Want::all(known, foreign.iter().map(content)));
+        if let (Some(part), Ok(Some(unit))) = (part, known.unit(unit_name(self.role)))
+            && unit.active == "active"
+            && let Ok(running) = self.running(part.etcd, known)
+        {
+            more(Want::all(known, [running.fact()]));
+        }
+        missing
+    }
+
+    /// Compares. A refusal is given back as one.
+    pub fn decide(&self, part: &Part, known: &Known<'_>) -> Result<Decision<Steps>, Unreadable> {
+        if let Some(failure) = self.objection(part, known)? {
+            return Ok(Decision::Refused(failure));
+        }
+        let mut changes = Changes::default();
+        if known.stat(&path(DROP_INS))?.is_none() {
+            changes.actions.push(Action::MakeDirectory {
+                path: path(DROP_INS),
+                mode: Mode(0o755),
+                owner: Ownership::default(),
+            });
+        }
+        // The token first: whatever starts K3s meanwhile must not find `server` without it.
+        let inputs = [
+            files::token(self.token),
+            files::base(&part.settings),
+            files::env(self.role, self.env),
+        ];
+        let before = changes.actions.len();
+        for file in &inputs {
+            if let Some(failure) = compare(&mut changes, file, known)? {
+                return Ok(Decision::Refused(failure));
+            }
+        }
+        let binary = Kind::decide(&self.binary(), known)?;
+        if let Err(failure) = changes.take(format!("{BINARY}:"), binary) {
+            return Ok(Decision::Refused(failure));
+        }
+        let pending = changes.actions.len() > before;
+        links(&mut changes, known)?;
+        self.start(part, pending, changes, known)
+    }
+
+    /// What comes after the files: the unit, and a start that is waited for.
+    fn start(
+        &self,
+        part: &Part,
+        pending: bool,
+        mut changes: Changes,
+        known: &Known<'_>,
+    ) -> Result<Decision<Steps>, Unreadable> {
+        let wish = self.unit(&foreign(known));
+        let mut found = match Kind::decide(&wish, known)? {
+            Decision::Unchanged => crate::steps::systemd_unit::Changes::default(),
+            Decision::Refused(failure) => return Ok(Decision::Refused(failure)),
+            Decision::Drift { diff, drift } => {
+                changes.diff.extend(diff);
+                drift
+            }
+        };
+        let nothing = Unit::default();
+        let unit = known.unit(unit_name(self.role))?.unwrap_or(&nothing);
+        let alive = super::cluster::is_alive(unit);
+        let starts = |verb: &Verb| matches!(verb, Verb::Start | Verb::Restart);
+        if pending && alive && !found.verbs.iter().any(starts) {
+            changes
+                .diff
+                .push(DiffLine::new("restart: what it reads changes"));
+            found.verbs.push(Verb::Restart);
+        }
+        let begins = found.verbs.iter().any(starts);
+        let running = self.running(part.etcd, known)?;
+        if begins {
+            changes
+                .actions
+                .push(running.before(&part.how, part.has_data));
+        }
+        // Enabled when it is up, not before: a first start that was cut off must not go on by itself at the next boot, when the
+        // cluster may have been made elsewhere.
+        let enables = |verb: &Verb| matches!(verb, Verb::Enable | Verb::Reenable);
+        let (enable, verbs): (Vec<Verb>, Vec<Verb>) = found.verbs.into_iter().partition(enables);
+        changes.actions.extend(wish.actions(&found.files, &verbs));
+        if begins || self.is_late(&running, unit, alive, &mut changes, known)? {
+            changes.actions.push(running.wait(self.start_timeout));
+        }
+        changes.actions.extend(wish.actions(&[], &enable));
+        if changes.actions.is_empty() {
+            return Ok(Decision::Unchanged);
+        }
+        Ok(Decision::Drift {
+            diff: changes.diff,
+            drift: Steps {
+                actions: changes.actions,
+                restarts: verbs.contains(&Verb::Restart) && unit.active == "active",
+            },
+        })
+    }
+
+    /// Whether it runs with all that it should, and is not up yet. Says what is missing.
+    fn is_late(
+        &self,
+        running: &Running,
+        unit: &Unit,
+        alive: bool,
+        changes: &mut Changes,
+        known: &Known<'_>,
+    ) -> Result<bool, Unreadable> {
+        let missing = match (alive, unit.active.as_str()) {
+            (false, _) => Vec::new(),
+            (true, "active") => match known.exec(&running.fact())? {
+                Some(answer) => running.missing(answer),
+                None => Vec::new(),
+            },
+            (true, _) => vec![format!(
+                "{} is {} ({})",
+                unit_name(self.role),
+                unit.active,
+                unit.sub
+            )],
+        };
+        let late = !missing.is_empty();
+        for line in missing {
+            changes.diff.push(DiffLine::new(format!("wait: {line}")));
+        }
+        Ok(late)
+    }
+
+    /// Why K3s here cannot be brought to the wish by this kind.
+    fn objection(&self, part: &Part, known: &Known<'_>) -> Result<Option<Failure>, Unreadable> {
+        if let Some(failure) = self.other_version(part.has_data, known)? {
+            return Ok(Some(failure));
+        }
+        let other = files::other_unit(self.role);
+        if known.unit(other)?.is_some_and(super::cluster::is_alive) {
+            return Ok(Some(
+                Failure::new(format!(
+                    "{other} runs here: a node is server or agent, not both"
+                ))
+                .hint("correct its `roles`, or reset the node before it becomes something else"),
+            ));
+        }
+        for at in foreign(known) {
+            if OWN.contains(&at.as_str()) || !is_config(&at) {
+                continue;
+            }
+            if let Some(failure) = self.set_twice(&at, part, known)? {
+                return Ok(Some(failure));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keys that somebody's file sets otherwise than this step. Where it says the same, as on a node that was installed in
+    /// another way, it does no harm.
+    fn set_twice(
+        &self,
+        at: &AbsPath,
+        part: &Part,
+        known: &Known<'_>,
+    ) -> Result<Option<Failure>, Unreadable> {
+        let Some(Content {
+            bytes: Some(bytes), ..
+        }) = known.content(&content(at))?
+        else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(bytes);
+        let theirs = match flags::of_file(&text) {
+            Ok(theirs) => theirs,
+            Err(_) => {
+                let failure = Failure::new(format!("{at} is not understood: is it a file of flags?"))
+                    .hint("K3s would read it beside what this step writes; take what is needed of it into the step's `config`, and move it away");
+                return Ok(Some(failure));
+            }
+        };
+        let token = Setting::text(self.token.expose());
+        let ours = |key: &str| match key {
+            "token" => Some(&token),
+            key => part.settings.get(key),
+        };
+        let other = |(key, value): &(&String, &Setting)| {
+            ours(key).is_some_and(|ours| !flags::same(ours, value))
+                || (JOINING.contains(&key.as_str()) && ours(key).is_none())
+        };
+        let keys: Vec<&str> = theirs
+            .iter()
+            .filter(other)
+            .map(|(key, _)| key.as_str())
+            .collect();
+        Ok((!keys.is_empty()).then(|| {
+            Failure::new(format!(
+                "{at} sets otherwise what this step decides: {}",
+                keys.join(", ")
+            ))
+            .evidence("of two files that set a key, K3s takes the last one by name")
+            .hint(format!(
+                "take these keys out of {at}; the step's `config` is their place"
+            ))
+        }))
+    }
+
+    /// Another version on a node of a cluster is another procedure.
+    fn other_version(
+        &self,
+        has_data: bool,
+        known: &Known<'_>,
+    ) -> Result<Option<Failure>, Unreadable> {
+        let Some(install) = installed(known)?.filter(|_| has_data) else {
+            return Ok(None);
+        };
+        let wished = self.version(known)?;
+        // `NAME version VERSION (COMMIT)`; the name is the file's.
+        let live = install
+            .version
+            .split_whitespace()
+            .nth(2)
+            .unwrap_or_default();
+        if live.is_empty() || wished.is_empty() || live == wished {
+            return Ok(None);
+        }
+        Ok(Some(
+            Failure::new(format!(
+                "K3s is {live} here, and {wished} is pinned: a version is not changed in passing"
+            ))
+            .evidence("the order of the nodes, drains and a snapshot before belong to it")
+            .hint("use `hmco-boot k3s upgrade`, or pin the version that runs"),
+        ))
+    }
+
+    /// What an apply may change.
+    pub fn touches(&self) -> Touches {
+        let paths = [
+            DROP_INS,
+            BASE,
+            files::TOKEN,
+            BINARY,
+            "/usr/local/bin/kubectl",
+            "/usr/local/bin/crictl",
+            "/usr/local/bin/ctr",
+        ];
+        let unit = unit_name(self.role);
+        let unit_file = path(&format!("/etc/systemd/system/{unit}"));
+        Touches {
+            paths: paths
+                .map(path)
+                .into_iter()
+                .chain([files::env_path(self.role), unit_file])
+                .collect(),
+            trees: [files::CONFIG, "/var/lib/rancher/k3s", "/etc/rancher/node"]
+                .map(path)
+                .to_vec(),
+            units: vec![unit.to_owned()],
+            k3s: true,
+            ..Touches::default()
+        }
+    }
+}
+
+fn stat(at: &AbsPath) -> Fact {
+    Fact::Stat { path: at.clone() }
+}
+
+fn digest(at: &AbsPath) -> Fact {
+    Fact::Digest {
+        path: at.clone(),
+        uncached: false,
+    }
+}
+
+/// The bytes of somebody's configuration file, which may hold a token.
+fn content(at: &AbsPath) -> Fact {
+    Fact::Content {
+        path: at.clone(),
+        unless_sha256: None,
+        cap: CAP,
+        sensitive: true,
+    }
+}
+
+/// What [`BASE`] says now. It holds no secret.
+fn live_base() -> Fact {
+    Fact::Content {
+        path: path(BASE),
+        unless_sha256: None,
+        cap: CAP,
+        sensitive: false,
+    }
+}
+
+/// How a server's configuration says that it starts; `None` where it does not say. That of this tool, else that of whoever
+/// installed it.
+pub fn live_how(known: &Known<'_>) -> Result<Option<How>, Unreadable> {
+    if let Some(Content {
+        bytes: Some(bytes), ..
+    }) = known.content(&live_base())?
+    {
+        let text = String::from_utf8_lossy(bytes);
+        if files::value(&text, "cluster-init") == Some("true") {
+            return Ok(Some(How::Init));
+        }
+        return Ok(files::value(&text, "server").map(|url| How::Join(url.to_owned())));
+    }
+    let theirs = foreign(known).into_iter().filter(is_config);
+    let theirs = theirs.filter_map(|at| {
+        let bytes = known.content(&content(&at)).ok()??.bytes.as_ref()?;
+        flags::of_file(&String::from_utf8_lossy(bytes)).ok()
+    });
+    let mut how = None;
+    for settings in theirs {
+        how = match (settings.get("server"), settings.get("cluster-init")) {
+            (Some(Setting::Text(url)), _) => Some(How::Join(url.clone())),
+            (_, Some(Setting::Switch(true))) => Some(How::Init),
+            _ => how,
+        };
+    }
+    Ok(how)
+}
+
+/// Whether its configuration says that Secrets are encrypted: then it stays so, whatever else is there.
+pub fn live_encrypts(known: &Known<'_>) -> Result<bool, Unreadable> {
+    let Some(Content {
+        bytes: Some(bytes), ..
+    }) = known.content(&live_base())?
+    else {
+        return Ok(false);
+    };
+    let text = String::from_utf8_lossy(bytes);
+    Ok(files::value(&text, "secrets-encryption") == Some("true"))
+}
+
+fn installed<'a>(known: &Known<'a>) -> Result<Option<&'a K3sInstall>, Unreadable> {
+    match known.value(&Fact::K3sInstall)? {
+        Some(FactValue::K3sInstall(install)) => Ok(Some(install)),
+        Some(_) => Err(known.odd_answer(&Fact::K3sInstall)),
+        None => Ok(None),
+    }
+}
+
+/// [`Fact::K3sData`] of the machine itself.
+pub fn data<'a>(known: &Known<'a>) -> Result<Option<&'a K3sData>, Unreadable> {
+    match known.value(&Fact::K3sData)? {
+        Some(FactValue::K3sData(data)) => Ok(Some(data)),
+        Some(_) => Err(known.odd_answer(&Fact::K3sData)),
+        None => Ok(None),
+    }
+}
+
+/// Configuration files that are there and that this kind does not write.
+fn foreign(known: &Known<'_>) -> Vec<AbsPath> {
+    let Ok(Some(install)) = installed(known) else {
+        return Vec::new();
+    };
+    let own = [BASE, files::TOKEN];
+    install
+        .config_files
+        .iter()
+        .filter(|file| !own.contains(&file.as_str()))
+        .filter(|file| !file.ends_with(".service.env"))
+        .filter_map(|file| AbsPath::new(file).ok())
+        .collect()
+}
+
+/// Whether K3s reads it as its configuration.
+fn is_config(at: &AbsPath) -> bool {
+    at.as_str() == "/etc/rancher/k3s/config.yaml" || at.as_str().starts_with(DROP_INS)
+}
+
+/// `kubectl`, `crictl`, `ctr`, each where nothing of that name is there: somebody's own stays.
+fn links(changes: &mut Changes, known: &Known<'_>) -> Result<(), Unreadable> {
+    for name in LINKS {
+        let at = path(&format!("/usr/local/bin/{name}"));
+        let elsewhere = known.stat(&path(&format!("/usr/bin/{name}")))?;
+        if elsewhere.is_some() || known.stat(&at)?.is_some() {
+            continue;
+        }
+        changes
+            .diff
+            .push(DiffLine::new(format!("{at}: link to k3s")));
+        changes.actions.push(Action::Symlink {
+            path: at,
+            to: "k3s".to_owned(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! A cluster from its first server on.
+
+use crate::rig::{World, end};
+
+/// A playbook that brings the agent up with a token that is not the cluster's.
+const WRONG: &str = r#"
+title = "An agent with a wrong token"
+[[step]]
+id = "agent"
+on = "role:agent"
+timeout = "3m"
+[step.k3s_agent]
+nodes = "{{ nodes }}"
+token = "not-the-token-of-this-cluster"
+start_timeout = "2m"
+"#;
+
+#[test]
+fn a_cluster_is_made_once_grows_and_is_left_alone_when_it_is_as_wished() {
+    let Some(world) = World::up("cluster", 2, 1) else {
+        return;
+    };
+    let (first, second, agent) = (world.node(1), world.node(2), world.node(3));
+
+    // Nobody answers for the first server: no token is made, and no cluster.
+    world.do_lab(&["kill", &first]);
+    let limited = ["run", "k3s", "--yes", "--limit", &second];
+    let said = world.expect(3, &limited);
+    assert!(said.contains("k3s/token"), "{said}");
+    world.do_lab(&["start", &first]);
+
+    // The first server, alone.
+    let said = world.expect(0, &["run", "k3s", "--yes", "--limit", &first]);
+    assert!(said.contains("made the secret k3s/token"), "{said}");
+    assert!(world.kubectl(1, "get nodes").contains(&first));
+    let said = world.expect(0, &["run", "k3s", "--limit", &first]);
+    assert!(
+        !said.contains("changed") || said.contains("unchanged"),
+        "{said}"
+    );
+    let started = "systemctl show -p InvocationID --value k3s";
+    let before = world.on(1, started);
+
+    // An agent that is given a wrong token is told so, and joins with the right one.
+    world.write("playbooks/wrong.toml", WRONG);
+    let said = world.expect(1, &["run", "wrong", "--yes"]);
+    assert!(said.contains("the token is wrong"), "{said}");
+    assert!(said.contains("not authorized"), "{said}");
+    world.expect(0, &["run", "k3s", "--yes", "--limit", &agent]);
+    assert!(world.kubectl(1, "get nodes").contains(&agent));
+
+    // The first server is dead: the second one must not make a cluster of its own.
+    world.do_lab(&["kill", &first]);
+    let said = world.expect(1, &limited);
+    assert!(
+        said.contains("nobody knows whether there is a cluster already"),
+        "{said}"
+    );
+    assert!(said.contains(&first), "{said}");
+    world.on(
+        2,
+        "! test -e /var/lib/rancher/k3s && ! test -e /etc/rancher/k3s/config.yaml.d",
+    );
+    world.do_lab(&["start", &first]);
+
+    // The first server dies while the second one joins.
+    let joining = world.start_until(&["run", "k3s", "--yes"], &["step_started"]);
+    world.do_lab(&["kill", &first]);
+    let (code, said) = end(joining);
+    assert!(matches!(code, Some(1 | 3)), "{code:?}: {said}");
+    world.do_lab(&["start", &first]);
+    world.expect(0, &["run", "k3s", "--yes"]);
+    let nodes = world.kubectl(1, "get nodes");
+    for node in [&first, &second, &agent] {
+        assert!(nodes.contains(node.as_str()), "{nodes}");
+    }
+    let cas = [1, 2].map(|node| {
+        world.on(
+            node,
+            "sha256sum </var/lib/rancher/k3s/server/tls/server-ca.crt",
+        )
+    });
+    assert_eq!(cas[0], cas[1], "one cluster");
+
+    // Nothing more to do, and nothing is restarted.
+    let restarted = world.on(1, started);
+    assert_ne!(before, restarted, "it lost power meanwhile");
+    let said = world.expect(0, &["plan", "k3s", "--exit-code"]);
+    assert!(!said.contains("restart"), "{said}");
+    world.expect(0, &["run", "k3s"]);
+    assert_eq!(world.on(1, started), restarted);
+
+    // A change of the configuration restarts one server after the other.
+    let change = [
+        "run",
+        "k3s",
+        "--yes",
+        "--var",
+        "k3s_config={ write-kubeconfig-mode = \"0640\" }",
+    ];
+    world.expect(0, &change);
+    for node in [1, 2] {
+        let mode = world.on(node, "stat -c %a /etc/rancher/k3s/k3s.yaml");
+        assert_eq!(mode.trim(), "640");
+    }
+    assert_ne!(world.on(1, started), restarted);
+    world.expect(0, &change);
+}

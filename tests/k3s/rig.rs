@@ -1,0 +1,195 @@
+//! A lab of its own for one story, with a project beside it.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::secrets;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_hmco-boot");
+
+/// A lab, its project, and the home of who runs hmco-boot. Taken down with it.
+pub struct World {
+    name: String,
+    folder: tempfile::TempDir,
+}
+
+/// The K3s to try with.
+fn k3s() -> Option<PathBuf> {
+    let named = std::env::var_os("K3S").map(PathBuf::from);
+    let built = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/k3s-standin/k3s");
+    named.or(Some(built)).filter(|path| path.is_file())
+}
+
+fn has(tool: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", "command -v \"$0\"", tool])
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// What a program said, for messages.
+pub fn told(output: &Output) -> String {
+    format!(
+        "{}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+impl World {
+    /// `None` where there can be none; that was said.
+    pub fn up(test: &str, servers: usize, agents: usize) -> Option<Self> {
+        let tools = ["debootstrap", "systemd-nspawn", "nft", "ip", "ssh"];
+        let missing = tools.into_iter().find(|tool| !has(tool));
+        if !rustix::process::geteuid().is_root() || missing.is_some() {
+            eprintln!(
+                "SKIPPED: {test}: needs root and the tools of the rehearsal lab ({missing:?})"
+            );
+            return None;
+        }
+        let Some(k3s) = k3s() else {
+            eprintln!("SKIPPED: {test}: no K3s: name one by $K3S, or build target/k3s-standin/k3s");
+            return None;
+        };
+        let world = Self {
+            name: format!("k{}{}", std::process::id() % 10_000, &test[..1]),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        std::fs::create_dir_all(world.project().join("inventory")).unwrap();
+        world.write("playbooks/README.md", "");
+        secrets::store(
+            &world.project(),
+            &world.home(),
+            &[("app/other", "not-of-k3s")],
+        );
+        let (servers, agents) = (servers.to_string(), agents.to_string());
+        let args = ["up", "--servers", &servers, "--agents", &agents, "--k3s"];
+        let mut up = world.lab();
+        up.args(args).arg(k3s);
+        let up = up.output().unwrap();
+        assert!(up.status.success(), "{}", told(&up));
+        Some(world)
+    }
+
+    pub fn project(&self) -> PathBuf {
+        self.folder.path().join("project")
+    }
+
+    fn home(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.project().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// The name of node `number`, from 1.
+    pub fn node(&self, number: usize) -> String {
+        format!("{}-{number}", self.name)
+    }
+
+    fn lab(&self) -> Command {
+        let mut lab = Command::new(BINARY);
+        lab.args(["lab", "--name", &self.name])
+            .current_dir(self.project())
+            .stdin(Stdio::null());
+        lab
+    }
+
+    /// Runs a command of the lab, which must succeed.
+    pub fn do_lab(&self, args: &[&str]) {
+        let done = self.lab().args(args).output().unwrap();
+        assert!(done.status.success(), "lab {args:?}: {}", told(&done));
+    }
+
+    /// Runs shell text on a node as root, which must succeed; gives what it said.
+    pub fn on(&self, number: usize, text: &str) -> String {
+        let text = format!("sudo sh -c '{text}'");
+        let args = ["ssh", &self.node(number), "--", &text];
+        let output = self.lab().args(args).output().unwrap();
+        assert!(output.status.success(), "{text}: {}", told(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// hmco-boot in the project.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command
+            .args(args)
+            .current_dir(self.project())
+            .env_clear()
+            .env("PATH", std::env::var("PATH").unwrap())
+            .env("HOME", self.home())
+            .env("HMCO_BOOT_STATE_DIR", self.folder.path().join("state"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end, which must be this exit code; gives all it said.
+    pub fn expect(&self, code: i32, args: &[&str]) -> String {
+        let begun = std::time::Instant::now();
+        let output = self.command(args).output().unwrap();
+        eprintln!("{args:?}: {:.1} s", begun.elapsed().as_secs_f64());
+        let told = told(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
+        told
+    }
+
+    /// Starts it, with its events as JSON lines, and reads on until one has all these words.
+    pub fn start_until(&self, args: &[&str], words: &[&str]) -> Child {
+        let mut child = self
+            .command(args)
+            .args(["--output", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut seen = String::new();
+        let found = lines.by_ref().any(|line| {
+            let line = line.unwrap();
+            seen.push_str(&line);
+            seen.push('\n');
+            words.iter().all(|word| line.contains(word))
+        });
+        assert!(found, "no line with {words:?} came: {seen}");
+        // Nobody may block on a full pipe.
+        std::thread::spawn(move || lines.by_ref().count());
+        child
+    }
+
+    /// What kubectl says on a node.
+    pub fn kubectl(&self, number: usize, args: &str) -> String {
+        self.on(number, &format!("kubectl {args}"))
+    }
+}
+
+/// Its end: the exit code and what it said of errors.
+pub fn end(mut child: Child) -> (Option<i32>, String) {
+    let mut errors = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut errors)
+        .unwrap();
+    (child.wait().unwrap().code(), errors)
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("HMCO_KEEP_LAB").is_some() {
+            eprintln!("kept: lab {}, {:?}", self.name, self.folder.path());
+            return;
+        }
+        let down = self.lab().arg("down").output();
+        if !down.as_ref().is_ok_and(|down| down.status.success()) {
+            eprintln!("the lab {} is not down: {down:?}", self.name);
+        }
+    }
+}
