@@ -3,6 +3,7 @@
 
 pub mod artifacts;
 pub mod check;
+mod cluster;
 pub mod completions;
 pub mod environment;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod graph;
 pub mod guard;
 pub mod hosts;
 pub mod init;
+pub mod kubeconfig;
 pub mod lab;
 pub mod live;
 mod locks;
@@ -158,6 +160,8 @@ pub enum Command {
     Runs(runs::Args),
     /// Look after the nodes themselves: host keys, logins, facts
     Hosts(hosts::Args),
+    /// Write the credentials of the cluster's administrator into a file for kubectl
+    Kubeconfig(kubeconfig::Args),
     /// Look at playbooks, those that come with hmco-boot too
     Playbooks(playbooks::Args),
     /// Rehearse on nodes that are made on this machine
@@ -276,6 +280,7 @@ pub async fn dispatch(
         Command::Resume(args) => resume::run(&args, context).await,
         Command::Runs(args) => runs::run(&args, context).await,
         Command::Hosts(args) => hosts::run(&args, context).await,
+        Command::Kubeconfig(args) => kubeconfig::run(&args, context).await,
         Command::Playbooks(args) => playbooks::run(&args, context),
         Command::Lab(args) => lab::run(&args, context).await,
         Command::Pins(args) => pins::run(&args, context).await,

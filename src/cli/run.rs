@@ -9,7 +9,7 @@ use super::error::{CliError, Kind};
 use super::live::{self, Watcher};
 use super::reach::BecomeArgs;
 use super::session::{self, Session};
-use super::{Context, locks, plan};
+use super::{Context, cluster, locks, plan};
 use crate::engine::clock::SystemClock;
 use crate::engine::locks::LeftBehind;
 use crate::engine::runner::{self, Ended, Observer, Seams};
@@ -158,6 +158,7 @@ pub struct Ready {
 pub struct Held {
     journal: Arc<SqliteJournal>,
     machines: Arc<Machines>,
+    api: cluster::Api,
 }
 
 impl Ready {
@@ -171,17 +172,18 @@ impl Ready {
         let run = session::new_run_id(&clock)?;
         let journal = Arc::new(SqliteJournal::open(&session.state.journal_path())?);
         let machines = session.machines(&how.become_root, context).await?;
+        let (hosts, api) = session.hosts(&machines, context)?;
         let holder = locks::holder(context, &run, &clock, how.command);
         let locks = locks::run_locks(
             session.state.clone(),
             &session.fingerprinter,
-            machines.clone(),
+            hosts.clone(),
             holder,
             &run,
             how.left_locks,
         );
         let seams = Seams {
-            hosts: machines.clone(),
+            hosts,
             locks: Some(Arc::new(locks)),
             journal: Some(journal.clone()),
             confirm: Arc::new(live::Terminal),
@@ -201,7 +203,11 @@ impl Ready {
             seams,
             options,
             started: session.started(run, how.resumes),
-            held: Held { journal, machines },
+            held: Held {
+                journal,
+                machines,
+                api,
+            },
         })
     }
 
@@ -226,6 +232,8 @@ impl Held {
         context: &mut Context<'_>,
     ) -> Result<Ended, CliError> {
         session.keep_digests(&self.machines, context);
+        self.api
+            .keep_pin(&session.state, &session.inventory, context);
         let ended = ended.map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
         if let Some(failure) = &ended.unrecorded {
             context.output.warn(

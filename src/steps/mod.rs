@@ -19,7 +19,10 @@ pub mod http_check;
 pub mod kernel_module;
 pub mod line;
 pub mod link;
+pub mod manifest;
 pub mod mount;
+pub mod namespace;
+pub mod node;
 pub mod packages;
 pub mod preflight;
 pub mod reboot;
@@ -65,6 +68,8 @@ pub enum Scope {
     Machine,
     /// The Kubernetes API: `on` may be missing.
     Cluster,
+    /// Either; `on` is required.
+    Any,
 }
 
 /// The facts a wish wants, given those that are known.
@@ -106,6 +111,8 @@ pub enum Decision<D> {
     },
     /// It cannot be brought to the wish: refused before anything is tried (a folder where a file is wanted).
     Refused(crate::model::outcome::Failure),
+    /// Nobody can tell whether it is as wished (an admission webhook does not answer): never "nothing to do".
+    Unknown(crate::model::outcome::Failure),
 }
 
 /// How a check waits for what it checks.
@@ -236,6 +243,7 @@ impl<K: Kind> Wish for K {
                 }
             }
             Decision::Refused(failure) => Decision::Refused(failure),
+            Decision::Unknown(failure) => Decision::Unknown(failure),
         })
     }
 

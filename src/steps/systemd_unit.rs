@@ -348,6 +348,7 @@ impl Kind for SystemdUnit {
             packages: more.packages,
             kernel: more.kernel,
             k3s: false,
+            cluster: false,
             everything: more.everything,
         }
     }

@@ -6,6 +6,7 @@ pub mod digest;
 pub mod fstab;
 #[cfg(test)]
 pub(crate) mod given;
+pub mod kube;
 pub mod list;
 pub mod place;
 pub mod scalar;
