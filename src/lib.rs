@@ -16,6 +16,7 @@
 //! | `facts` | what can be read from a target, the one script that reads it, its parser | `model` | no |
 //! | `artifact` | seam `Artifacts`: from a pin to a file whose bytes are proven | `model` | yes |
 //! | `transport` | seam `Host`: reads facts from a machine and applies jobs to it | `model`, `facts`, `artifact` | yes |
+//! | `cluster` | seam `Cluster`, the Kubernetes API, and a `Host` on top of it | `model`, `facts`, `artifact`, `transport` | yes |
 //! | `secrets` | seam `SecretStore` | `model`, `facts` | yes |
 //! | `journal` | seam `Journal`: the record of runs | `model`, `facts` | yes |
 //! | `steps` | one file per kind: wish, facts, decision, actions; all pure | `model`, `facts` | no |
@@ -90,8 +91,11 @@
 //!   anything. A decision is "known only after ..." where a drifting step before it touches a fact it needs.
 //! - Answers are framed by a delimiter that is new for every execution; contents carry a byte count and are held to their
 //!   digest as well ([`facts::frame`]).
-//! - Facts of the cluster (Discovery, List, EtcdRaw ...) are not declared yet. The engine knows a fact only as a
-//!   question to a target with a cost, so they change nothing in it; the kinds that need them bring them.
+//! - The cluster is a target like a machine: `cluster::host::ClusterHost` is a `Host` on top of the seam `Cluster`. It is
+//!   not asked before a step needs it, for at the beginning of a bootstrap there is none; a job on a node makes what is
+//!   known of it doubtful.
+//! - Values of Secrets are replaced by digests before a list becomes a fact, and a text with a secret in it may hold
+//!   nothing but Secrets: so no fact, difference or message can show one.
 //! - What services answer (`Http`, `Dns`, `Tcp`) are facts of the controller whichever target a step is for
 //!   ([`facts::known::FactRef`]), and that a service does not answer is an answer ([`facts::network::NetAnswer`]).
 //! - A unit's record ([`steps::systemd_unit`]) also holds the identity of each input, and a copy survives a reboot: a start
@@ -125,6 +129,7 @@
 
 pub mod artifact;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod engine;
 pub mod facts;

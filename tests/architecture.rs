@@ -30,6 +30,11 @@ const TABLE: &[(&str, &[&str], Io)] = &[
     ("facts", &["model"], Io::No),
     ("artifact", &["model"], Io::Yes),
     ("transport", &["model", "facts", "artifact"], Io::Yes),
+    (
+        "cluster",
+        &["model", "facts", "artifact", "transport"],
+        Io::Yes,
+    ),
     ("secrets", &["model", "facts"], Io::Yes),
     ("journal", &["model", "facts"], Io::Yes),
     ("steps", &["model", "facts"], Io::No),
@@ -59,6 +64,7 @@ const IMPLEMENTATIONS: &[(&str, &[&str])] = &[
     ("journal", &["sqlite", "memory"]),
     ("secrets", &["memory"]),
     ("artifact", &["store", "memory"]),
+    ("cluster", &["client", "connect", "fake"]),
 ];
 
 /// What reaches the outside, by path.

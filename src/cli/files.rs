@@ -42,6 +42,15 @@ pub fn replace_private(path: &Path, text: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Writes a file that only its owner may read, and its folder where there is none; a symbolic link stays one.
+pub fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    replace_private(&path, text)
+}
+
 /// Writes a file that must still hold `old` ([`io::ErrorKind::InvalidData`] where it does not), whole or not at all: beside
 /// it, then renamed over it, with the mode it has. A symbolic link stays one.
 pub fn replace_if_same(path: &Path, old: &str, new: &str) -> io::Result<()> {

@@ -3,6 +3,7 @@
 
 pub mod artifacts;
 pub mod check;
+mod cluster;
 pub mod completions;
 pub mod environment;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod guard;
 pub mod hosts;
 pub mod init;
 pub mod k3s;
+pub mod kubeconfig;
 pub mod lab;
 pub mod live;
 mod locks;
@@ -163,6 +165,8 @@ pub enum Command {
     Hosts(hosts::Args),
     /// Look after K3s on the nodes
     K3s(k3s::Args),
+    /// Write the credentials of the cluster's administrator into a file for kubectl
+    Kubeconfig(kubeconfig::Args),
     /// Look at playbooks, those that come with hmco-boot too
     Playbooks(playbooks::Args),
     /// Rehearse on nodes that are made on this machine
@@ -281,6 +285,7 @@ pub async fn dispatch(
         Command::Resume(args) => resume::run(&args, context).await,
         Command::Runs(args) => runs::run(&args, context).await,
         Command::Hosts(args) => hosts::run(&args, context).await,
+        Command::Kubeconfig(args) => kubeconfig::run(&args, context).await,
         Command::Playbooks(args) => playbooks::run(&args, context),
         Command::K3s(args) => k3s::run(&args, context).await,
         Command::Lab(args) => lab::run(&args, context).await,

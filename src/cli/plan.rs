@@ -51,8 +51,9 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let clock = SystemClock::new();
     let run = session::new_run_id(&clock)?;
     let machines = session.machines(&args.become_root, context).await?;
+    let (hosts, api) = session.hosts(&machines, context)?;
     let seams = Seams {
-        hosts: machines.clone(),
+        hosts,
         locks: None,
         journal: None,
         confirm: Arc::new(live::Terminal),
@@ -75,6 +76,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     .await
     .map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
     session.keep_digests(&machines, context);
+    api.keep_pin(&session.state, &session.inventory, context);
     let view = view(&session, &ended.scheduler, context.output.redactor());
     if let Some(path) = &args.out {
         save(&session, &ended.scheduler, &view, &context.cwd.join(path))?;

@@ -9,7 +9,7 @@ use super::reach::{self, BecomeArgs, Roads};
 use super::run::PlanArgs;
 use super::session::{command_line_vars, selector};
 use super::vault::{Lookup, STAND_IN, Vault};
-use super::{Context, project};
+use super::{Context, cluster, project};
 use crate::config::project::{Loaded, Project};
 use crate::model::fingerprint::Fingerprinter;
 use crate::model::inventory::Inventory;
@@ -151,13 +151,14 @@ impl Planner<'_> {
             }
             Err(refused) => return Err(refused),
         };
-        let passwords = how.secrets(self.inventory, &draft.targets);
+        let reached = cluster::reached(self.inventory, &draft.targets);
+        let passwords = how.secrets(self.inventory, &reached);
         reach::expect(&self.vault, &passwords).map_err(Refused::Words)?;
         if names.is_empty() {
             return Ok(draft);
         }
         names.extend(passwords.into_keys());
-        let roads = Roads::of(self.inventory, self.root, &draft.targets, context)
+        let roads = Roads::of(self.inventory, self.root, &reached, context)
             .map_err(Refused::Words)?;
         roads.ahead(self.inventory, &draft.targets);
         self.roads = Some(roads);

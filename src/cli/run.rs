@@ -10,7 +10,7 @@ use super::live::{self, Watcher};
 use super::planner::Values;
 use super::reach::BecomeArgs;
 use super::session::{self, Session};
-use super::{Context, locks, plan};
+use super::{Context, cluster, locks, plan};
 use crate::engine::clock::SystemClock;
 use crate::engine::locks::LeftBehind;
 use crate::engine::runner::{self, Ended, Observer, Seams};
@@ -159,6 +159,7 @@ pub struct Ready {
 pub struct Held {
     journal: Arc<SqliteJournal>,
     machines: Arc<Machines>,
+    api: cluster::Api,
 }
 
 impl Ready {
@@ -172,17 +173,18 @@ impl Ready {
         let run = session::new_run_id(&clock)?;
         let journal = Arc::new(SqliteJournal::open(&session.state.journal_path())?);
         let machines = session.machines(&how.become_root, context).await?;
+        let (hosts, api) = session.hosts(&machines, context)?;
         let holder = locks::holder(context, &run, &clock, how.command);
         let locks = locks::run_locks(
             session.state.clone(),
             &session.fingerprinter,
-            machines.clone(),
+            hosts.clone(),
             holder,
             &run,
             how.left_locks,
         );
         let seams = Seams {
-            hosts: machines.clone(),
+            hosts,
             locks: Some(Arc::new(locks)),
             journal: Some(journal.clone()),
             confirm: Arc::new(live::Terminal),
@@ -202,7 +204,11 @@ impl Ready {
             seams,
             options,
             started: session.started(run, how.resumes),
-            held: Held { journal, machines },
+            held: Held {
+                journal,
+                machines,
+                api,
+            },
         })
     }
 
@@ -227,6 +233,8 @@ impl Held {
         context: &mut Context<'_>,
     ) -> Result<Ended, CliError> {
         session.keep_digests(&self.machines, context);
+        self.api
+            .keep_pin(&session.state, &session.inventory, context);
         let ended = ended.map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
         if let Some(failure) = &ended.unrecorded {
             context.output.warn(

@@ -12,7 +12,7 @@ use super::reach::{BecomeArgs, Roads};
 use super::run::PlanArgs;
 use super::secrets::identity::IdentityArgs;
 use super::vault::Vault;
-use super::{Context, artifacts, paths, project, reach, vault};
+use super::{Context, artifacts, cluster, paths, project, reach, vault};
 use crate::engine::clock::{Clock, SystemClock};
 use crate::journal::state_dir::{Cache, StateDir};
 use crate::model::event::{EVENT_VERSION, PairInfo, RunArguments, RunStarted};
@@ -24,6 +24,7 @@ use crate::model::playbook::Playbook;
 use crate::model::selector::Selector;
 use crate::model::value::Value;
 use crate::plan::Plan;
+use crate::transport::Hosts;
 use crate::transport::machines::{Books, Machines};
 
 /// A project with one of its playbooks, planned.
@@ -131,7 +132,8 @@ impl Session {
         let (state, fingerprinter) = records(context, &inventory)?;
         let plan = plan(&inventory, &fingerprinter)?;
         let mut vault = Vault::of(&root, &how.identity, context);
-        if how.secrets(&inventory, &plan.targets).is_empty() {
+        let reached = cluster::reached(&inventory, &plan.targets);
+        if how.secrets(&inventory, &reached).is_empty() {
             vault.ask_nobody();
         }
         Ok(Self {
@@ -156,7 +158,7 @@ impl Session {
         how: &BecomeArgs,
         context: &mut Context<'_>,
     ) -> Result<Arc<Machines>, CliError> {
-        let targets = &self.plan.targets;
+        let targets = &cluster::reached(&self.inventory, &self.plan.targets);
         let roads = match self.roads.take() {
             Some(roads) => roads,
             None => Roads::of(&self.inventory, &self.root, targets, context)?,
@@ -190,6 +192,17 @@ impl Session {
                 .with_artifacts(artifacts::store(context)?)
                 .with_redactor(context.output.redactor().clone()),
         ))
+    }
+
+    /// The machines and the cluster, as one; and the way to the cluster's API, for after the run.
+    pub fn hosts(
+        &self,
+        machines: &Arc<Machines>,
+        context: &Context<'_>,
+    ) -> Result<(Arc<dyn Hosts>, cluster::Api), CliError> {
+        let store = artifacts::store(context)?;
+        let (machines, state) = (machines.clone(), &self.state);
+        cluster::hosts(&self.inventory, &self.root, state, machines, store, context)
     }
 
     /// Makes all secrets that can be opened known to the redactor: nobody can tell which a command prints.

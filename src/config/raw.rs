@@ -52,6 +52,9 @@ pub struct Cluster {
     pub api_address: Option<String>,
     /// sha256 of server-ca.crt, 64 lowercase hexadecimal digits; pinned at first contact.
     pub ca_sha256: Option<String>,
+    /// A kubeconfig to reach the Kubernetes API by, relative to the project: for clusters whose servers are no nodes
+    /// here. By default the API is reached through the nodes with the role `server`.
+    pub kubeconfig: Option<String>,
 }
 
 /// How to become root.

@@ -1,9 +1,12 @@
 //! The answers to facts, one type each.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::network::{DnsReply, HttpReply, NetAnswer};
 use crate::model::id::JobId;
+use crate::model::kube::{Discovery, DryRun, ObjectList};
 
 /// An answer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -68,6 +71,14 @@ pub enum FactValue {
     ClockOffset(ClockOffset),
     /// To [`Fact::Login`](super::fact::Fact::Login).
     Login(Login),
+    /// To [`Fact::KubeDiscovery`](super::fact::Fact::KubeDiscovery).
+    KubeDiscovery(Arc<Discovery>),
+    /// To [`Fact::KubeList`](super::fact::Fact::KubeList).
+    KubeList(Arc<ObjectList>),
+    /// To [`Fact::KubeDryRun`](super::fact::Fact::KubeDryRun).
+    KubeDryRun(Box<DryRun>),
+    /// To [`Fact::KubeManifest`](super::fact::Fact::KubeManifest): the text.
+    Manifest(Arc<str>),
 }
 
 /// What is at a path.

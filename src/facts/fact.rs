@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::artifact::Pin;
 use crate::model::path::AbsPath;
+use crate::model::sensitive::Text;
 use crate::model::units::TimeSpan;
 
 pub use super::answer::*;
@@ -138,6 +140,40 @@ pub enum Fact {
     /// Who hmco-boot itself is to the machine: [`Login`]. Known to the transport; `NotFound` where it did not log in.
     /// Volatile, as somebody else may carry a plan out.
     Login,
+    /// Everything the Kubernetes API serves: [`Discovery`](crate::model::kube::Discovery). Volatile: others
+    /// bring kinds too.
+    KubeDiscovery,
+    /// All objects of a kind: [`ObjectList`](crate::model::kube::ObjectList). `NotFound` where the API does not serve the
+    /// kind. Volatile.
+    KubeList {
+        /// `v1`, `apps/v1`.
+        api_version: String,
+        /// `Deployment`.
+        kind: String,
+        /// Only of this namespace; `None` = all there are.
+        namespace: Option<String>,
+    },
+    /// What an apply would make of an object: [`DryRun`](crate::model::kube::DryRun). Volatile.
+    KubeDryRun {
+        /// The object as JSON; tainted where it may not be shown.
+        object: Text,
+        /// Whether it takes fields over that others own.
+        force: bool,
+    },
+    /// The text of a manifest that is no part of the wish itself: [`FactValue::Manifest`].
+    KubeManifest(ManifestSource),
+}
+
+/// Where the text of a manifest comes from.
+#[derive(
+    Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ManifestSource {
+    /// A file of the project, by its path below `playbooks/`; else one that is embedded under that path.
+    File(String),
+    /// A pinned file.
+    Artifact(Box<Pin>),
 }
 
 /// What a fact costs to read.
@@ -156,7 +192,8 @@ impl Fact {
     pub fn cost(&self) -> Cost {
         match self {
             Self::Digest { .. } | Self::Content { .. } => Cost::Hash,
-            Self::K3sCli { .. } => Cost::Cli,
+            // An answer that depends on others, and a request of its own.
+            Self::K3sCli { .. } | Self::KubeDryRun { .. } => Cost::Cli,
             _ => Cost::Cheap,
         }
     }
@@ -166,6 +203,7 @@ impl Fact {
         match self {
             Self::Content { sensitive, .. } | Self::Exec { sensitive, .. } => *sensitive,
             Self::Digest { uncached, .. } => *uncached,
+            Self::KubeDryRun { object, .. } => object.is_tainted(),
             _ => false,
         }
     }
@@ -186,12 +224,26 @@ impl Fact {
                 | Self::Readiness
                 | Self::ClockOffset
                 | Self::Login
+                | Self::KubeDiscovery
+                | Self::KubeList { .. }
+                | Self::KubeDryRun { .. }
         )
     }
 
     /// Whether it is always read by the controller, whichever target a step is for.
     pub fn is_of_controller(&self) -> bool {
         matches!(self, Self::Http(_) | Self::Dns(_) | Self::Tcp(_))
+    }
+
+    /// Whether it is a question to the Kubernetes API, or of those that only the cluster as a target answers.
+    pub fn is_of_cluster(&self) -> bool {
+        matches!(
+            self,
+            Self::KubeDiscovery
+                | Self::KubeList { .. }
+                | Self::KubeDryRun { .. }
+                | Self::KubeManifest(_)
+        )
     }
 
     /// The path it is about, where it is about one.
@@ -240,11 +292,28 @@ impl Fact {
             Self::Tcp(question) => format!("connection to {}:{}", question.host, question.port),
             Self::ClockOffset => "difference of clocks".to_owned(),
             Self::Login => "login of hmco-boot".to_owned(),
+            Self::KubeDiscovery => "kinds of the Kubernetes API".to_owned(),
+            Self::KubeList {
+                kind,
+                namespace: Some(namespace),
+                ..
+            } => format!("list of {kind} in {namespace}"),
+            Self::KubeList { kind, .. } => format!("list of {kind}"),
+            Self::KubeDryRun { object, .. } => format!("dry run of {}", name_in(object)),
+            Self::KubeManifest(ManifestSource::File(path)) => format!("file {path}"),
+            Self::KubeManifest(ManifestSource::Artifact(pin)) => pin.describe(),
             Self::Readiness => {
                 "swap, iptables, firewall, supply voltage and holders of ports".to_owned()
             }
         }
     }
+}
+
+/// The name of the object that a text holds.
+fn name_in(object: &Text) -> String {
+    let object = serde_json::from_str(object.expose()).ok();
+    let key = object.as_ref().and_then(crate::model::kube::ObjectKey::of);
+    key.map_or_else(|| "an object".to_owned(), |key| key.to_string())
 }
 
 /// Why a fact could not be read. It fails alone; the others of its script are answered.

@@ -1,12 +1,14 @@
 //! The facts a run knows, by target.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::fact::{
     Account, Answer, Boot, Content, ExecResult, Fact, FactError, FactValue, FileStat, Login,
     Module, Mount, Os, Package, PackageManager, RunState, Swaps, SysctlFile, Unit,
 };
 use crate::model::id::Target;
+use crate::model::kube::{Discovery, DryRun, ObjectList};
 use crate::model::path::AbsPath;
 
 /// A fact and where it is to be read. `target: None` = the step's own target.
@@ -19,12 +21,21 @@ pub struct FactRef {
 }
 
 impl From<Fact> for FactRef {
-    /// On the step's own target; a fact of the controller on the controller.
+    /// On the step's own target; a fact of the controller on the controller, one of the cluster on the cluster.
     fn from(fact: Fact) -> Self {
         Self {
-            target: fact.is_of_controller().then_some(Target::Controller),
+            target: fixed_target(&fact).cloned(),
             fact,
         }
+    }
+}
+
+/// Whose a fact is, whichever target a step is for.
+fn fixed_target(fact: &Fact) -> Option<&'static Target> {
+    match (fact.is_of_controller(), fact.is_of_cluster()) {
+        (true, _) => Some(&Target::Controller),
+        (_, true) => Some(&Target::Cluster),
+        _ => None,
     }
 }
 
@@ -109,13 +120,10 @@ impl<'a> Known<'a> {
             .is_some()
     }
 
-    /// The raw answer on the step's own target, or on the controller for a fact of the controller.
+    /// The raw answer on the step's own target, or on the one whose fact it always is.
     pub fn answer(&self, fact: &Fact) -> Option<&'a Result<FactValue, FactError>> {
-        let target = match fact.is_of_controller() {
-            true => &Target::Controller,
-            false => self.target,
-        };
-        self.store.get(target, fact)
+        self.store
+            .get(fixed_target(fact).unwrap_or(self.target), fact)
     }
 
     /// The raw answer on another target.
@@ -289,6 +297,38 @@ impl<'a> Known<'a> {
     pub fn login(&self) -> Result<Option<&'a Login>, Unreadable> {
         self.typed(&Fact::Login, |value| match value {
             FactValue::Login(login) => Some(login),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::KubeDiscovery`].
+    pub fn kube_discovery(&self) -> Result<Option<&'a Arc<Discovery>>, Unreadable> {
+        self.typed(&Fact::KubeDiscovery, |value| match value {
+            FactValue::KubeDiscovery(discovery) => Some(discovery),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::KubeList`] with the given question; `None` where the API does not serve the kind.
+    pub fn kube_list(&self, fact: &Fact) -> Result<Option<&'a ObjectList>, Unreadable> {
+        self.typed(fact, |value| match value {
+            FactValue::KubeList(list) => Some(&**list),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::KubeDryRun`] with the given question.
+    pub fn kube_dry_run(&self, fact: &Fact) -> Result<Option<&'a DryRun>, Unreadable> {
+        self.typed(fact, |value| match value {
+            FactValue::KubeDryRun(answer) => Some(&**answer),
+            _ => None,
+        })
+    }
+
+    /// [`Fact::KubeManifest`] with the given question; `None` where there is no such file.
+    pub fn kube_manifest(&self, fact: &Fact) -> Result<Option<&'a Arc<str>>, Unreadable> {
+        self.typed(fact, |value| match value {
+            FactValue::Manifest(text) => Some(text),
             _ => None,
         })
     }

@@ -120,6 +120,12 @@ impl Parser<'_> {
             Fact::Http(_) | Fact::Dns(_) | Fact::Tcp(_) => Err(FactError::Failed(
                 "no machine's shell can answer this: it is asked of the controller".to_owned(),
             )),
+            Fact::KubeDiscovery
+            | Fact::KubeList { .. }
+            | Fact::KubeDryRun { .. }
+            | Fact::KubeManifest(_) => Err(FactError::Failed(
+                "no machine's shell can answer this: it is asked of the cluster".to_owned(),
+            )),
             Fact::Readiness => readiness::readiness(&self.reply).map(FactValue::Readiness),
             // The transport knows when it asked and when the answer came; it puts the answer here.
             Fact::ClockOffset => Err(FactError::Failed(

@@ -6,6 +6,7 @@
 //! | `journal.db` | the journal of runs |
 //! | `lock`, `holder.*.json` | who works on this cluster from here (see `local_lock`) |
 //! | `mac.key` | the key of fingerprints, made once |
+//! | `cluster-ca.sha256` | the cluster's CA, pinned at first contact where the inventory names none |
 //! | `digests.*.json` | per target: digests of files by their stat |
 
 use std::fs::{DirBuilder, Metadata, Permissions};
@@ -211,6 +212,36 @@ impl StateDir {
         let path = self.digest_path(target);
         files::replace(&path, text.as_bytes())
             .map_err(|e| of_io("save the digest cache", &path, &e))
+    }
+
+    /// Where the pin of the cluster's CA is.
+    pub fn cluster_ca_path(&self) -> PathBuf {
+        self.path.join("cluster-ca.sha256")
+    }
+
+    /// The cluster's CA that was seen first: sha256 of its certificate as PEM.
+    pub fn cluster_ca(&self) -> Result<Option<String>, Failure> {
+        let path = self.cluster_ca_path();
+        let found = files::read(&path).map_err(|e| of_io("read", &path, &e))?;
+        let Some(bytes) = found else { return Ok(None) };
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        match text.trim_end() {
+            pin if pin.len() == 64 && pin.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                Ok(Some(pin.to_owned()))
+            }
+            _ => Err(Failure::new(format!(
+                "the pin of the cluster's CA {} is damaged",
+                path.display()
+            ))
+            .hint("write `ca_sha256` below [cluster] of the inventory, then remove the file")),
+        }
+    }
+
+    /// Remembers the cluster's CA.
+    pub fn save_cluster_ca(&self, digest: &str) -> Result<(), Failure> {
+        let path = self.cluster_ca_path();
+        files::replace(&path, format!("{digest}\n").as_bytes())
+            .map_err(|e| of_io("save the pin of the cluster's CA", &path, &e))
     }
 
     fn digest_path(&self, target: &Target) -> PathBuf {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::{Member, Pin};
 use super::id::{JobId, RunId};
+use super::kube::KubeAction;
 use super::path::AbsPath;
 use super::sensitive::Text;
 use super::units::{Mode, TimeSpan};
@@ -84,6 +85,8 @@ pub enum Action {
     /// Restart the machine. Only as the last action of a job: the verdict is written first, then the machine restarts;
     /// the apply ends when it answers with a new boot id. Refused by the machine that hmco-boot itself runs on.
     Reboot,
+    /// Change what the Kubernetes API holds. Only for the cluster as a target; machines refuse it.
+    Kube(Box<KubeAction>),
 }
 
 /// What a file must be to be replaced.
@@ -140,6 +143,7 @@ impl Action {
             Self::Run(program) => return program.purpose.clone(),
             Self::Place { pin, path, .. } => format!("put {} in its place {path}", pin.name),
             Self::Reboot => "restart the machine".to_owned(),
+            Self::Kube(action) => action.purpose(),
         })
     }
 }

@@ -45,7 +45,20 @@ impl fmt::Display for PinArch {
 }
 
 /// Who fetches an artifact.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Fetch {
@@ -57,7 +70,9 @@ pub enum Fetch {
 }
 
 /// One file of an artifact: what its bytes must be, and where they come from.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema,
+)]
 pub struct Pin {
     /// What playbooks call the artifact.
     pub name: String,
@@ -78,7 +93,9 @@ pub struct Pin {
 }
 
 /// A file inside a `.tar.gz`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// Its path in the archive, exactly as it is written there.

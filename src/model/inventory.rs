@@ -33,6 +33,8 @@ pub struct Cluster {
     pub api_address: Option<String>,
     /// sha256 of server-ca.crt (the PEM file), pinned at first contact.
     pub ca_sha256: Option<String>,
+    /// A kubeconfig to reach its API by, relative to the project; `None` = through its servers.
+    pub kubeconfig: Option<String>,
 }
 
 /// `[node.NAME]`.

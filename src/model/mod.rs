@@ -7,6 +7,7 @@ pub mod event;
 pub mod fingerprint;
 pub mod id;
 pub mod inventory;
+pub mod kube;
 pub mod lock;
 pub mod mistake;
 pub mod outcome;

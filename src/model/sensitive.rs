@@ -1,6 +1,8 @@
 //! Text that may be secret: carries a taint mark and never shows itself.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use schemars::JsonSchema;
 use serde::de::{self, MapAccess, Visitor};
@@ -46,6 +48,24 @@ impl Text {
     /// Whether the value must never be shown, compared in a diff, or fingerprinted without a key.
     pub fn is_tainted(&self) -> bool {
         self.tainted
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.expose(), self.tainted).cmp(&(other.expose(), other.tainted))
+    }
+}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.expose(), self.tainted).hash(state);
     }
 }
 

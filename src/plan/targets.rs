@@ -109,7 +109,7 @@ impl<'a> Targets<'a> {
                         .copied()
                         .into_iter()
                         .collect(),
-                    Some(KindScope::Machine) | None => Chosen::default(),
+                    Some(KindScope::Machine | KindScope::Any) | None => Chosen::default(),
                 }
             }
         };

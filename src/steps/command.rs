@@ -328,6 +328,7 @@ impl Kind for Command {
             packages: touches.packages,
             kernel: touches.kernel,
             k3s: false,
+            cluster: false,
             everything: touches.everything,
         }
     }

@@ -21,7 +21,10 @@ pub mod k3s_server;
 pub mod kernel_module;
 pub mod line;
 pub mod link;
+pub mod manifest;
 pub mod mount;
+pub mod namespace;
+pub mod node;
 pub mod packages;
 pub mod preflight;
 pub mod reboot;
@@ -69,6 +72,8 @@ pub enum Scope {
     Machine,
     /// The Kubernetes API: `on` may be missing.
     Cluster,
+    /// Either; `on` is required.
+    Any,
 }
 
 /// The facts a wish wants, given those that are known.
@@ -110,6 +115,8 @@ pub enum Decision<D> {
     },
     /// It cannot be brought to the wish: refused before anything is tried (a folder where a file is wanted).
     Refused(Failure),
+    /// Nobody can tell whether it is as wished (an admission webhook does not answer): never "nothing to do".
+    Unknown(Failure),
 }
 
 /// How a check waits for what it checks.
@@ -264,6 +271,7 @@ impl<K: Kind> Wish for K {
                 }
             }
             Decision::Refused(failure) => Decision::Refused(failure),
+            Decision::Unknown(failure) => Decision::Unknown(failure),
         })
     }
 

@@ -355,6 +355,7 @@ impl Kind for SystemdUnit {
             packages: more.packages,
             kernel: more.kernel,
             k3s: false,
+            cluster: false,
             everything: more.everything,
         }
     }

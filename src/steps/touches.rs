@@ -19,6 +19,8 @@ pub struct Touches {
     pub kernel: bool,
     /// K3s.
     pub k3s: bool,
+    /// What the Kubernetes API holds.
+    pub cluster: bool,
     /// Anything.
     pub everything: bool,
 }
@@ -137,6 +139,12 @@ impl Touches {
             Fact::ClockOffset => false,
             // Of the open connection.
             Fact::Login => false,
+            // A cluster that comes up is another one than none.
+            Fact::KubeDiscovery | Fact::KubeList { .. } | Fact::KubeDryRun { .. } => {
+                self.cluster || self.k3s
+            }
+            // Files of the project, and pinned ones.
+            Fact::KubeManifest(_) => false,
             // Answered before: by the kernel, or by their paths. Named one by one, so that a new fact has to be thought of.
             Fact::Sysctl { .. }
             | Fact::Module { .. }

@@ -1,5 +1,7 @@
 //! `wait`: goes on when something is so. There is no plain pause: what one waits for has a name.
 
+mod object;
+
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::shared::service::{
     default_interval, default_request_timeout, no_answer, poll, time_mistakes, url_mistakes,
 };
-use super::{Class, Decision, Kind, Poll, Touches, Want};
+use super::{Class, Decision, Kind, Poll, Scope, Touches, Want};
 use crate::facts::fact::{Fact, FactValue, HttpQuestion, NetAnswer, TcpQuestion, Trust};
 use crate::facts::known::{Known, Unreadable};
 use crate::model::action::Action;
@@ -17,7 +19,7 @@ use crate::model::path::AbsPath;
 use crate::model::units::TimeSpan;
 
 /// Waits until all that is named here is so. `tcp` and `http` are seen from the controller, `file` and `unit` on the
-/// target. Whatever HTTP status comes is an answer; for more there is `http_check`.
+/// target (a machine), `object` through the Kubernetes API. Whatever HTTP status comes is an answer; for more there is `http_check`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wait {
@@ -33,6 +35,9 @@ pub struct Wait {
     /// A systemd unit that is active and stays so, on the target.
     #[serde(default)]
     pub unit: Option<String>,
+    /// A Kubernetes object that is as it should be; for a step on the `cluster`, or on any machine.
+    #[serde(default)]
+    pub object: Option<object::Object>,
     /// Limit of one attempt to connect.
     #[serde(default = "default_request_timeout")]
     pub request_timeout: TimeSpan,
@@ -92,7 +97,8 @@ impl Wait {
     fn node_facts(&self) -> impl Iterator<Item = Fact> {
         let file = self.file.clone().map(|path| Fact::Stat { path });
         let unit = self.unit.clone().map(|name| Fact::Unit { name });
-        file.into_iter().chain(unit)
+        let object = self.object.as_ref().map(object::Object::fact);
+        file.into_iter().chain(unit).chain(object)
     }
 
     fn services(&self, known: &Known<'_>) -> Result<Decision<()>, Unreadable> {
@@ -143,6 +149,9 @@ impl Wait {
                 ))),
             }
         }
+        if let Some(object) = &self.object {
+            lines.extend(object.missing(known)?);
+        }
         Ok(lines)
     }
 }
@@ -150,8 +159,10 @@ impl Wait {
 impl Kind for Wait {
     type Drift = ();
     const NAME: &'static str = "wait";
-    const SUMMARY: &'static str = "Goes on when a port, URL, file or unit is there.";
+    const SUMMARY: &'static str =
+        "Goes on when a port, URL, file, unit or Kubernetes object is as it should be.";
     const CLASS: Class = Class::Check;
+    const SCOPE: Scope = Scope::Any;
 
     fn validate(&self) -> Vec<(&'static str, String)> {
         let mut found = time_mistakes(self.interval, self.request_timeout);
@@ -160,12 +171,13 @@ impl Kind for Wait {
             self.http.is_some(),
             self.file.is_some(),
             self.unit.is_some(),
+            self.object.is_some(),
         ];
         let mut mistake = |key, message: String| found.push((key, message));
         if !named.contains(&true) {
             mistake(
                 "tcp",
-                "wait for what? (`tcp`, `http`, `file` or `unit`)".to_owned(),
+                "wait for what? (`tcp`, `http`, `file`, `unit` or `object`)".to_owned(),
             );
         }
         if let Some(text) = &self.tcp
@@ -183,6 +195,9 @@ impl Kind for Wait {
         }
         if self.timeout.0.is_zero() {
             mistake("timeout", "waiting takes time".to_owned());
+        }
+        if let Some(object) = &self.object {
+            found.extend(object.mistakes());
         }
         if let Some(url) = &self.http {
             found.extend(url_mistakes("http", url));

@@ -86,7 +86,7 @@ pub(super) fn payloads<'a>(actions: &'a [Action], paths: &Paths) -> Vec<Payload<
                 });
             }
             Action::Place { path, .. } => taken.push(paths.temporary(path).1),
-            Action::MakeDirectory { .. } | Action::SetAttributes { .. } => {}
+            Action::MakeDirectory { .. } | Action::SetAttributes { .. } | Action::Kube(_) => {}
             // What these do may take the destination folder away, or put another in its place (a mount).
             Action::Symlink { .. } | Action::Remove { .. } | Action::Run(_) => settled = false,
             Action::Reboot => {}
@@ -126,6 +126,9 @@ pub(super) fn objection(action: &Action) -> Option<String> {
         Action::Place {
             pin, member, path, ..
         } => place_objection(pin, member.as_ref(), path),
+        Action::Kube(_) => Some(
+            "what the Kubernetes API holds is changed through the API, not on a machine".to_owned(),
+        ),
         _ => None,
     }
 }
@@ -249,8 +252,8 @@ fn line(number: usize, action: &Action, sha256: &str, paths: &Paths) -> String {
         }
         Action::Place { .. } => return place(number, action, paths),
         Action::Run(program) => return run(number, program, paths),
-        // What comes after the verdict.
-        Action::Reboot => return String::new(),
+        // What comes after the verdict; what is objected to.
+        Action::Reboot | Action::Kube(_) => return String::new(),
     };
     call(function, &words, number, "")
 }

@@ -101,6 +101,11 @@ pub struct Machine<S> {
 }
 
 impl<S: Shell> Machine<S> {
+    /// Its shells.
+    pub fn shell(&self) -> &S {
+        &self.shell
+    }
+
     /// One that is reached this way.
     pub fn new(shell: S, mut settings: Settings) -> Self {
         let digests = Mutex::new(std::mem::take(&mut settings.digests));

@@ -11,7 +11,7 @@ use super::machine::{DEFAULT_RUN_DIR, Machine, Settings};
 use super::ssh::route::Route;
 use super::ssh::{Access, SshShell, Sudo};
 use super::upload::UploadSettings;
-use super::{BoxFuture, Host, HostError, HostErrorKind, Hosts};
+use super::{BoxFuture, Host, HostError, HostErrorKind, Hosts, Stream, Tunnels};
 use crate::artifact::Artifacts;
 use crate::facts::digest_cache::DigestCache;
 use crate::model::id::{NodeName, Target};
@@ -211,13 +211,35 @@ impl Hosts for Machines {
                     self.over_ssh(target, node, ssh)
                 }
                 (Target::Cluster, _) => Err(no_way(
-                    "this version does not speak to the Kubernetes API yet".to_owned(),
-                    "cluster steps come with a later version",
+                    "the cluster is no machine: nobody gave a way to its Kubernetes API".to_owned(),
+                    "this is a mistake in hmco-boot: please report it with the command",
                 )),
                 (Target::Node(name), None) => Err(no_way(
                     format!("there is no node {name} in the inventory"),
                     "name it in the inventory, or leave it out of the step",
                 )),
+            }
+        })
+    }
+}
+
+impl Tunnels for Machines {
+    fn tunnel<'a>(
+        &'a self,
+        target: &'a Target,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, Result<Box<dyn Stream>, HostError>> {
+        Box::pin(async move {
+            // Makes the machine where it was not asked for before.
+            drop(self.host(target).await?);
+            let made = {
+                let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+                made.get(target).cloned()
+            };
+            match made {
+                Some(Made::Ssh(machine)) => machine.shell().tunnel(host, port).await,
+                _ => super::stream::connect(host, port).await,
             }
         })
     }

@@ -17,7 +17,10 @@ mod restart;
 pub mod shell;
 pub mod ssh;
 mod story;
+pub mod stream;
 pub mod upload;
+
+pub use stream::{Stream, Tunnels};
 
 use std::future::Future;
 use std::pin::Pin;

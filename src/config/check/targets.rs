@@ -59,6 +59,7 @@ impl Checks<'_> {
             let wrong = |target: &&Target| match info.scope {
                 Scope::Machine => **target == Target::Cluster,
                 Scope::Cluster => **target != Target::Cluster,
+                Scope::Any => false,
             };
             if info.nodes_only && targets.contains(&Target::Controller) {
                 let message = format!(
@@ -72,7 +73,7 @@ impl Checks<'_> {
             }
             if let Some(target) = targets.iter().find(wrong) {
                 let (works, cure) = match info.scope {
-                    Scope::Machine => ("on machines", "name nodes, or `controller`"),
+                    Scope::Machine | Scope::Any => ("on machines", "name nodes, or `controller`"),
                     Scope::Cluster => (
                         "through the Kubernetes API",
                         "write `on = \"cluster\"`, or leave `on` out",

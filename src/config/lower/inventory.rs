@@ -116,6 +116,7 @@ fn cluster(low: &mut Lowering<'_>, root: &Value) -> Cluster {
         domain: None,
         api_address: None,
         ca_sha256: None,
+        kubeconfig: None,
     };
     let Some(table) = root.get("cluster") else {
         low.error(
@@ -159,6 +160,7 @@ fn cluster(low: &mut Lowering<'_>, root: &Value) -> Cluster {
         domain: raw.domain,
         api_address: raw.api_address,
         ca_sha256: raw.ca_sha256,
+        kubeconfig: raw.kubeconfig,
     }
 }
 

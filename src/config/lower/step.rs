@@ -102,7 +102,7 @@ fn needs_targets(low: &mut Lowering<'_>, table: &Value, body: &Body) {
     let machine = low
         .kinds
         .iter()
-        .any(|info| info.name == kind.as_str() && info.scope == crate::steps::Scope::Machine);
+        .any(|info| info.name == kind.as_str() && info.scope != crate::steps::Scope::Cluster);
     if machine && table.get("on").is_none() {
         low.error(
             "missing-on",

@@ -8,7 +8,7 @@ use super::{Busy, Command, Phase, Purpose, Scheduler};
 use crate::facts::fact::Fact;
 use crate::model::action::{Action, CHANGED_MEANWHILE, Job, JobEnd, JobStatus};
 use crate::model::event::{DiffLine, Event, Side};
-use crate::model::id::{JobId, PairId};
+use crate::model::id::{JobId, PairId, Target};
 use crate::model::outcome::{Failure, Outcome};
 use crate::model::playbook::Retry;
 use crate::model::units::TimeSpan;
@@ -237,7 +237,10 @@ impl Scheduler {
         let purpose = usize::try_from(action)
             .ok()
             .and_then(|action| state?.purposes.get(action)?.as_ref());
+        let of_cluster = (self.plan.pair(pair)).is_some_and(|info| info.target == Target::Cluster);
         match purpose {
+            // No program ran that could have ended with a status.
+            Some(purpose) if of_cluster => Failure::new(format!("could not {purpose}")),
             Some(purpose) => Failure::new(format!("could not {purpose}")).evidence(exited.message),
             None => exited,
         }
@@ -304,6 +307,10 @@ impl Scheduler {
                 self.end_step(pair, Outcome::Failed(failure))
             }
             Ok(Decision::Refused(failure)) => self.end_step(pair, Outcome::Failed(failure)),
+            Ok(Decision::Unknown(mut failure)) => {
+                failure.message = format!("applied, but {}", failure.message);
+                self.end_step(pair, Outcome::Unknown(failure))
+            }
             Err(unreadable) => {
                 let mut failure = cannot_read(&unreadable);
                 failure.message = format!("applied, but {}", failure.message);

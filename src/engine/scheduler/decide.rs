@@ -7,7 +7,7 @@ use crate::facts::known::{FactRef, Known, Store, Unreadable};
 use crate::model::action::Action;
 use crate::model::artifact::Fetch;
 use crate::model::event::{DiffLine, Event};
-use crate::model::id::PairId;
+use crate::model::id::{PairId, Target};
 use crate::model::outcome::{Failure, Outcome};
 use crate::model::shell::quote;
 use crate::model::template::{self, Scope};
@@ -108,6 +108,7 @@ impl Scheduler {
         match wish.decide(&known) {
             Err(unreadable) => self.end_step(info.id, Outcome::Failed(cannot_read(&unreadable))),
             Ok(Decision::Refused(failure)) => self.end_step(info.id, Outcome::Failed(failure)),
+            Ok(Decision::Unknown(failure)) => self.end_step(info.id, Outcome::Unknown(failure)),
             Ok(Decision::Unchanged) => {
                 self.previews.insert(info.id, Preview::Unchanged);
                 self.warn(info, wish);
@@ -123,14 +124,24 @@ impl Scheduler {
                 Some(every) => self.would_wait(info, every, &diff),
             },
             Ok(Decision::Drift { diff, .. }) if self.options.mode == Mode::Preview => {
-                let index = self.index_of(&info.target);
-                if let Some(state) = self.targets.get_mut(index) {
-                    state.touched.push((wish.touches(), info.id));
-                }
+                self.would_touch(info, wish);
                 self.previews.insert(info.id, Preview::Drift(diff));
                 self.end_step(info.id, Outcome::Changed)
             }
             Ok(Decision::Drift { diff, drift }) => self.drifted(info, wish, diff, drift),
+        }
+    }
+
+    /// In a preview, remembers what a drifting step would change: on its target, and where K3s is in it, of the cluster.
+    fn would_touch(&mut self, info: &Pair, wish: &dyn Wish) {
+        let touches = wish.touches();
+        let own = self.index_of(&info.target);
+        let cluster = self.target_index.get(&Target::Cluster).copied();
+        let cluster = cluster.filter(|index| touches.k3s && *index != own);
+        for index in [Some(own), cluster].into_iter().flatten() {
+            if let Some(state) = self.targets.get_mut(index) {
+                state.touched.push((touches.clone(), info.id));
+            }
         }
     }
 

@@ -85,7 +85,9 @@ impl Scheduler {
                 return self.end_step(info.id, Outcome::Failed(failure));
             }
             Ok(Decision::Drift { diff, .. }) => Missing::Differs(diff),
-            Ok(Decision::Refused(failure)) => Missing::Failure(failure),
+            Ok(Decision::Refused(failure) | Decision::Unknown(failure)) => {
+                Missing::Failure(failure)
+            }
             Err(unreadable) => Missing::Failure(cannot_read(&unreadable)),
         };
         let interval = every.interval.0.max(Duration::from_millis(1));
@@ -191,6 +193,10 @@ impl Scheduler {
         self.jobs_ended = true;
         if *target != Target::Controller {
             self.forget(&Target::Controller, Fact::is_volatile);
+        }
+        if *target != Target::Cluster {
+            // Any job on a node may be one that K3s, or what runs in it, depends on.
+            self.forget(&Target::Cluster, Fact::is_of_cluster);
         }
     }
 }

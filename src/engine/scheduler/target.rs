@@ -31,7 +31,7 @@ impl Scheduler {
         if !state.leftovers.is_empty() {
             return self.next_leftover(target);
         }
-        if !state.greeted {
+        if !state.greeted && !self.is_left_alone(target) {
             let facts = self.first_facts(target);
             if !facts.is_empty() {
                 return self.read(target, facts);
@@ -78,14 +78,23 @@ impl Scheduler {
         }
     }
 
+    /// A cluster is not asked before a step needs it: until then there may be none. In a preview it is not asked at all
+    /// for what can only be known when K3s has been set up.
+    fn is_left_alone(&self, target: usize) -> bool {
+        self.targets.get(target).is_some_and(|state| {
+            state.target == Target::Cluster
+                && state.wanted.is_empty()
+                && (state.active.is_empty() || !state.touched.is_empty())
+        })
+    }
+
     fn remember_asked(&mut self, pair: PairId, facts: &[FactRef]) {
-        if let Some(state) = self.pairs.get_mut(pair.index()) {
-            state.asked.extend(
-                facts
-                    .iter()
-                    .filter(|fact| fact.target.is_none())
-                    .map(|fact| fact.fact.clone()),
-            );
+        if let (Some(info), Some(state)) = (self.plan.pair(pair), self.pairs.get_mut(pair.index()))
+        {
+            let own = |fact: &&FactRef| fact.target.as_ref().is_none_or(|t| *t == info.target);
+            state
+                .asked
+                .extend(facts.iter().filter(own).map(|fact| fact.fact.clone()));
         }
     }
 

@@ -33,6 +33,7 @@ fn inventory() -> Inventory {
             domain: None,
             api_address: None,
             ca_sha256: None,
+            kubeconfig: None,
         },
         nodes: vec![
             node("pi5-02", &["server"], Some("arm64")),

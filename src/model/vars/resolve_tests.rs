@@ -51,6 +51,7 @@ fn inventory(
             domain: None,
             api_address: None,
             ca_sha256: None,
+            kubeconfig: None,
         },
         nodes: vec![Node {
             name: NodeName::new("n"),

@@ -7,6 +7,7 @@ pub mod fstab;
 #[cfg(test)]
 pub(crate) mod given;
 pub mod k3s;
+pub mod kube;
 pub mod list;
 pub mod place;
 pub mod scalar;

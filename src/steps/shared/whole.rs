@@ -36,7 +36,7 @@ impl Changes {
                 self.actions.extend(drift);
                 Ok(())
             }
-            Decision::Refused(failure) => Err(failure),
+            Decision::Refused(failure) | Decision::Unknown(failure) => Err(failure),
         }
     }
 

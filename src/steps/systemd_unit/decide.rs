@@ -29,6 +29,7 @@ pub fn decide(wish: &SystemdUnit, known: &Known<'_>) -> Result<Decision<Changes>
         Decision::Unchanged => (Vec::new(), Vec::new()),
         Decision::Drift { diff, drift } => (drift, diff),
         Decision::Refused(failure) => return Ok(Decision::Refused(failure)),
+        Decision::Unknown(failure) => return Ok(Decision::Unknown(failure)),
     };
     let mut found = Found::default();
     if wish.is_template() {
@@ -79,6 +80,7 @@ fn files(wish: &SystemdUnit, known: &Known<'_>) -> Result<Files, Unreadable> {
         match Kind::decide(&file, known)? {
             Decision::Unchanged => {}
             Decision::Refused(failure) => return Ok(Decision::Refused(failure)),
+            Decision::Unknown(failure) => return Ok(Decision::Unknown(failure)),
             Decision::Drift { diff, drift } => {
                 lines.push(DiffLine::both(format!("{}:", file.path)));
                 lines.extend(diff);

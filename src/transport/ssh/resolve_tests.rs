@@ -29,6 +29,7 @@ fn inventory(bastions: Vec<Bastion>) -> Inventory {
             domain: None,
             api_address: None,
             ca_sha256: None,
+            kubeconfig: None,
         },
         nodes: Vec::new(),
         groups: Vec::new(),

@@ -17,7 +17,7 @@ use super::sudo::{self, Gate, Sudo};
 use crate::facts::fact::Login;
 use crate::model::outcome::Failure;
 use crate::transport::shell::{Running, Shell};
-use crate::transport::{BoxFuture, HostError, HostErrorKind};
+use crate::transport::{BoxFuture, HostError, HostErrorKind, Stream};
 
 /// Pauses between tries to connect again after a connection was lost.
 const RECONNECT: [Duration; 3] = [
@@ -202,6 +202,25 @@ impl SshShell {
                     }
                 }
             }
+        }
+    }
+
+    /// A stream to a TCP port as the machine sees it, on the connection of its shells.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::direct_tcpip`]; or the machine cannot be reached.
+    pub async fn tunnel(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, HostError> {
+        let line = self.line().await?;
+        match line.connection.direct_tcpip(host, port).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) if line.connection.is_closed() => {
+                tracing::debug!(machine = self.who.machine, %error, "connecting again");
+                self.leave(&line).await;
+                let line = self.line().await?;
+                Ok(Box::new(line.connection.direct_tcpip(host, port).await?))
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -54,6 +54,7 @@ impl FakeTree {
             Action::Remove { path, recursive } => self.remove(path, *recursive),
             Action::Run(_) | Action::Reboot => Ok(()),
             Action::Place { path, .. } => Err(format!("{path}: nothing was sent")),
+            Action::Kube(_) => Err("a machine is not the Kubernetes API".to_owned()),
         }
     }
 

@@ -1,0 +1,140 @@
+//! How commands reach the Kubernetes API of the inventory's cluster: by its kubeconfig where it names one, else through
+//! its servers.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Context;
+use super::error::{CliError, Kind};
+use crate::artifact::Artifacts;
+use crate::cluster::client::KubeCluster;
+use crate::cluster::connect::{Connector, Pin};
+use crate::cluster::host::{ClusterHost, ProjectFiles};
+use crate::cluster::hosts::WithCluster;
+use crate::config::files::{FileError, Files as _};
+use crate::config::load::DiskFiles;
+use crate::config::shipped;
+use crate::journal::state_dir::StateDir;
+use crate::model::id::Target;
+use crate::model::inventory::Inventory;
+use crate::model::outcome::Failure;
+use crate::transport::Hosts;
+use crate::transport::machines::Machines;
+
+/// The role of nodes that serve the API.
+const SERVER: &str = "server";
+
+/// The way to the API, for after a run.
+pub struct Api {
+    cluster: Arc<KubeCluster>,
+}
+
+/// The targets that a command reaches for these: the cluster is reached through its servers.
+pub fn reached(inventory: &Inventory, targets: &[Target]) -> Vec<Target> {
+    let mut all = targets.to_vec();
+    if targets.contains(&Target::Cluster) && inventory.cluster.kubeconfig.is_none() {
+        let servers = servers(inventory);
+        all.extend(
+            servers
+                .into_iter()
+                .filter(|server| !targets.contains(server)),
+        );
+    }
+    all
+}
+
+fn servers(inventory: &Inventory) -> Vec<Target> {
+    let nodes = inventory.nodes.iter();
+    nodes
+        .filter(|node| node.roles.iter().any(|role| role == SERVER))
+        .map(|node| Target::Node(node.name.clone()))
+        .collect()
+}
+
+/// Machines and the cluster, as one. Nothing is connected to yet.
+pub fn hosts(
+    inventory: &Inventory,
+    root: &Path,
+    state: &StateDir,
+    machines: Arc<Machines>,
+    artifacts: Arc<dyn Artifacts>,
+    context: &Context<'_>,
+) -> Result<(Arc<dyn Hosts>, Api), CliError> {
+    let redactor = context.output.redactor().clone();
+    let pin = match &inventory.cluster.ca_sha256 {
+        Some(known) => Pin::new(
+            Some(known.clone()),
+            format!("`ca_sha256` in {}", inventory.file),
+        ),
+        None => {
+            let known = state.cluster_ca();
+            let known = known.map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
+            Pin::new(known, state.cluster_ca_path().display().to_string())
+        }
+    };
+    let connector = match &inventory.cluster.kubeconfig {
+        Some(path) => {
+            let text = kubeconfig(&root.join(path))
+                .map_err(|failure| CliError::from_failure(Kind::Usage, &failure))?;
+            Connector::kubeconfig(path.clone(), text, redactor, pin)
+        }
+        None => Connector::through_servers(
+            servers(inventory),
+            machines.clone(),
+            machines.clone(),
+            inventory.cluster.api_address.clone(),
+            redactor,
+            pin,
+        ),
+    };
+    let cluster = Arc::new(KubeCluster::new(connector));
+    let host = ClusterHost::new(cluster.clone(), files(root)).with_artifacts(artifacts);
+    let hosts = WithCluster::new(machines, Arc::new(host));
+    Ok((Arc::new(hosts), Api { cluster }))
+}
+
+impl Api {
+    /// Remembers the CA that was seen where none was pinned, and says so.
+    pub fn keep_pin(&self, state: &StateDir, inventory: &Inventory, context: &mut Context<'_>) {
+        let Some(digest) = self.cluster.connector().first_contact() else {
+            return;
+        };
+        if let Err(failure) = state.save_cluster_ca(&digest) {
+            let hint = failure.hint.unwrap_or_default();
+            context.output.warn(&failure.message, &hint);
+            return;
+        }
+        context.output.warn(
+            &format!("first contact with the Kubernetes API: the cluster's CA is pinned now on this machine ({digest})"),
+            &format!(
+                "compare it with `sha256sum /var/lib/rancher/k3s/server/tls/server-ca.crt` on a server, then write \
+                 `ca_sha256 = \"{digest}\"` below [cluster] in {}, so that other machines know it too",
+                inventory.file
+            ),
+        );
+    }
+}
+
+fn kubeconfig(path: &Path) -> Result<String, Failure> {
+    super::files::read(path).map_err(|error| {
+        Failure::new(format!(
+            "cannot read the kubeconfig {}: {error}",
+            path.display()
+        ))
+        .hint("`kubeconfig` below [cluster] of the inventory names it, relative to the project")
+    })
+}
+
+/// Files below `playbooks/` of the project; else the embedded ones.
+fn files(root: &Path) -> Arc<ProjectFiles> {
+    let disk = DiskFiles {
+        root: root.to_owned(),
+    };
+    Arc::new(
+        move |path: &str| match disk.read(&format!("playbooks/{path}")) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(FileError::Missing) => Ok(shipped::read(path).map(<[u8]>::to_vec)),
+            Err(error) => Err(Failure::new(format!("playbooks/{path}: {error}"))),
+        },
+    )
+}

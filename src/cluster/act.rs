@@ -1,0 +1,399 @@
+//! Actions on the cluster. Each may be done again: what is there already stays as it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::host::ClusterHost;
+use super::read::{AT_ONCE, hidden};
+use super::retry::{CHANGING, Patience, retrying};
+use super::{ApiError, ApiErrorKind, Apply, Cluster, Place};
+use crate::model::action::{Action, Job, JobEnd, JobStatus};
+use crate::model::kube::ready::{Expected, pod_reason, readiness};
+use crate::model::kube::{
+    ApiResource, Awaited, Discovery, KubeAction, KubeObject, ObjectKey, Readiness, key,
+};
+use crate::model::sensitive::Text;
+use crate::transport::OutputSink;
+
+/// How long a kind may stay unknown after its definition is established.
+const KINDS: Duration = Duration::from_secs(20);
+/// Pauses between two looks at what is awaited.
+const FIRST_LOOK: Duration = Duration::from_millis(150);
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// What went wrong with an action: lines for people, and whether another try may help.
+struct Trouble {
+    lines: Vec<String>,
+    may_pass: bool,
+}
+
+/// Carries a job out.
+pub(super) async fn carry_out(host: &ClusterHost, job: &Job, output: OutputSink<'_>) -> JobEnd {
+    for (number, action) in job.actions.iter().enumerate() {
+        let done = match action {
+            Action::Kube(action) => do_one(host, action, output).await,
+            _ => Err(Trouble {
+                lines: vec!["a cluster can only be changed through its API".to_owned()],
+                may_pass: false,
+            }),
+        };
+        if let Err(trouble) = done {
+            return JobEnd {
+                status: JobStatus::Failed {
+                    action: u32::try_from(number).unwrap_or(u32::MAX),
+                    exit: 1,
+                    retryable: trouble.may_pass,
+                },
+                stdout: String::new(),
+                stderr: trouble.lines.join("\n"),
+                dropped: 0,
+            };
+        }
+    }
+    JobEnd {
+        status: JobStatus::Succeeded,
+        stdout: String::new(),
+        stderr: String::new(),
+        dropped: 0,
+    }
+}
+
+async fn do_one(
+    host: &ClusterHost,
+    action: &KubeAction,
+    output: OutputSink<'_>,
+) -> Result<(), Trouble> {
+    match action {
+        KubeAction::Apply { objects, force } => apply(host, objects, *force, output).await,
+        KubeAction::Delete { objects, timeout } => {
+            delete(host, objects, output).await?;
+            let gone = |key: &ObjectKey| Awaited {
+                key: key.clone(),
+                what: Expected::Absent,
+            };
+            let gone: Vec<Awaited> = objects.iter().map(gone).collect();
+            wait(host, &gone, timeout.0, output).await
+        }
+        KubeAction::Patch {
+            key,
+            patch,
+            resource_version,
+        } => self::patch(host, key, patch, resource_version.as_deref()).await,
+        KubeAction::Await { objects, timeout } => wait(host, objects, timeout.0, output).await,
+    }
+}
+
+/// The kind of an object, asked anew where it is not known: a definition may have been established just now.
+async fn resource(host: &ClusterHost, key: &ObjectKey) -> Result<ApiResource, ApiError> {
+    let began = Instant::now();
+    loop {
+        let served = known_or_asked(host, key).await?;
+        if let Some(resource) = served.get(&key.api_version, &key.kind) {
+            return Ok(resource.clone());
+        }
+        if began.elapsed() > KINDS {
+            let versions = served.versions(&key.api_version, &key.kind);
+            let others = match versions.is_empty() {
+                true => String::new(),
+                false => format!(" (it serves it as {})", versions.join(", ")),
+            };
+            return Err(ApiError::new(
+                ApiErrorKind::Rejected,
+                format!(
+                    "the API serves no {} of {}{others}",
+                    key.kind, key.api_version
+                ),
+            ));
+        }
+        sleep(Duration::from_millis(250)).await;
+    }
+}
+
+async fn known_or_asked(host: &ClusterHost, key: &ObjectKey) -> Result<Arc<Discovery>, ApiError> {
+    let mut known = host.served.lock().await;
+    if let Some(served) = known.as_ref()
+        && served.get(&key.api_version, &key.kind).is_some()
+    {
+        return Ok(served.clone());
+    }
+    let fresh = Arc::new(retrying(CHANGING, || host.cluster.discover()).await?);
+    *known = Some(fresh.clone());
+    Ok(fresh)
+}
+
+async fn apply(
+    host: &ClusterHost,
+    objects: &[KubeObject],
+    force: bool,
+    output: OutputSink<'_>,
+) -> Result<(), Trouble> {
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    let mut troubles: Vec<(ObjectKey, ApiError)> = Vec::new();
+    for object in objects {
+        let resource = match resource(host, &object.key).await {
+            Ok(resource) => resource,
+            Err(error) => {
+                troubles.push((object.key.clone(), error));
+                continue;
+            }
+        };
+        let (cluster, room, object) = (host.cluster.clone(), room.clone(), object.clone());
+        tasks.spawn(async move {
+            let _turn = room.acquire().await;
+            let result = apply_one(&*cluster, &resource, &object, force).await;
+            (object.key, result)
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            Ok((key, Ok(()))) => output(&format!("applied {key}\n")),
+            Ok((key, Err(error))) => troubles.push((key, error)),
+            Err(error) => {
+                return Err(Trouble {
+                    lines: vec![format!("applying ended without an answer: {error}")],
+                    may_pass: true,
+                });
+            }
+        }
+    }
+    told(troubles)
+}
+
+async fn apply_one(
+    cluster: &dyn Cluster,
+    resource: &ApiResource,
+    object: &KubeObject,
+    force: bool,
+) -> Result<(), ApiError> {
+    let body: Value = serde_json::from_str(object.body.expose())
+        .map_err(|_| ApiError::new(ApiErrorKind::Rejected, "the object is no JSON"))?;
+    let place = place(resource, &object.key);
+    let how = Apply {
+        force,
+        dry_run: false,
+    };
+    match retrying(CHANGING, || cluster.apply(place, &body, how)).await {
+        Ok(_) => Ok(()),
+        Err(mut error) => {
+            error.message = hidden(&body, error.message);
+            Err(error)
+        }
+    }
+}
+
+fn place<'a>(resource: &'a ApiResource, key: &'a ObjectKey) -> Place<'a> {
+    Place {
+        resource,
+        namespace: key.namespace.as_deref().filter(|_| resource.namespaced),
+        name: &key.name,
+    }
+}
+
+/// Several errors as lines, each with its object.
+fn told(mut troubles: Vec<(ObjectKey, ApiError)>) -> Result<(), Trouble> {
+    if troubles.is_empty() {
+        return Ok(());
+    }
+    troubles.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut lines = Vec::new();
+    for (key, error) in &troubles {
+        lines.push(format!("{key}: {}", error.message));
+        for conflict in &error.conflicts {
+            lines.push(format!(
+                "  {} is owned by {}",
+                conflict.field, conflict.manager
+            ));
+        }
+    }
+    Err(Trouble {
+        lines,
+        may_pass: troubles.iter().all(|(_, error)| error.may_pass()),
+    })
+}
+
+async fn delete(
+    host: &ClusterHost,
+    objects: &[ObjectKey],
+    output: OutputSink<'_>,
+) -> Result<(), Trouble> {
+    let mut troubles = Vec::new();
+    for key in objects {
+        let served = match known_or_asked(host, key).await {
+            Ok(served) => served,
+            Err(error) => {
+                troubles.push((key.clone(), error));
+                continue;
+            }
+        };
+        // Of a kind that is not served there is no object.
+        let Some(resource) = served.get(&key.api_version, &key.kind) else {
+            continue;
+        };
+        let place = place(resource, key);
+        match retrying(CHANGING, || host.cluster.delete(place)).await {
+            Ok(true) => output(&format!("deleted {key}\n")),
+            Ok(false) => {}
+            Err(error) if error.kind == ApiErrorKind::NotFound => {}
+            Err(error) => troubles.push((key.clone(), error)),
+        }
+    }
+    told(troubles)
+}
+
+async fn patch(
+    host: &ClusterHost,
+    key: &ObjectKey,
+    patch: &Text,
+    resource_version: Option<&str>,
+) -> Result<(), Trouble> {
+    let one = |error: ApiError| Trouble {
+        may_pass: error.may_pass(),
+        lines: vec![format!("{key}: {}", error.message)],
+    };
+    let resource = resource(host, key).await.map_err(one)?;
+    let bad = || ApiError::new(ApiErrorKind::Rejected, "the patch is no JSON object");
+    let mut body: Value = serde_json::from_str(patch.expose()).map_err(|_| one(bad()))?;
+    if let (Some(version), Some(map)) = (resource_version, body.as_object_mut()) {
+        let metadata = map
+            .entry("metadata")
+            .or_insert_with(|| Value::Object(serde_json::Map::new()));
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.insert("resourceVersion".to_owned(), Value::from(version));
+        }
+    }
+    let place = place(&resource, key);
+    // An object that changed since is to be decided on again, not to be patched all the same.
+    let patience = Patience {
+        api: match resource_version {
+            Some(_) => Duration::ZERO,
+            None => CHANGING.api,
+        },
+        ..CHANGING
+    };
+    retrying(patience, || host.cluster.patch(place, &body))
+        .await
+        .map_err(one)?;
+    Ok(())
+}
+
+/// Looks until all is as expected. What will not come by waiting ends it at once.
+async fn wait(
+    host: &ClusterHost,
+    objects: &[Awaited],
+    limit: Duration,
+    output: OutputSink<'_>,
+) -> Result<(), Trouble> {
+    let began = Instant::now();
+    let mut pause = FIRST_LOOK;
+    let mut said = String::new();
+    let mut open: Vec<&Awaited> = objects.iter().collect();
+    loop {
+        let mut waiting = Vec::new();
+        let mut missing = Vec::new();
+        for awaited in open {
+            match look(host, awaited).await {
+                Ok(Readiness::Ready) => {}
+                Ok(Readiness::Waiting(words)) => {
+                    missing.push(format!("{}: {words}", awaited.key));
+                    waiting.push(awaited);
+                }
+                Ok(Readiness::Failed(words)) => {
+                    return Err(
+                        given_up(host, awaited, vec![format!("{}: {words}", awaited.key)]).await,
+                    );
+                }
+                Err(error) if error.may_pass() => {
+                    missing.push(format!("{}: {error}", awaited.key));
+                    waiting.push(awaited);
+                }
+                Err(error) => {
+                    return Err(Trouble {
+                        lines: vec![format!("{}: {error}", awaited.key)],
+                        may_pass: false,
+                    });
+                }
+            }
+        }
+        let Some(first) = waiting.first().copied() else {
+            return Ok(());
+        };
+        if began.elapsed() + pause > limit {
+            let mut lines = vec![format!("not so within {}s:", limit.as_secs())];
+            lines.append(&mut missing);
+            return Err(given_up(host, first, lines).await);
+        }
+        let news = missing.join("\n");
+        if news != said {
+            output(&format!("waiting: {news}\n"));
+            said = news;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LAST_LOOK);
+        open = waiting;
+    }
+}
+
+async fn look(host: &ClusterHost, awaited: &Awaited) -> Result<Readiness, ApiError> {
+    let served = known_or_asked(host, &awaited.key).await?;
+    let Some(resource) = served.get(&awaited.key.api_version, &awaited.key.kind) else {
+        return Ok(match awaited.what {
+            Expected::Absent => Readiness::Ready,
+            _ => Readiness::Waiting(format!("the API serves no {} yet", awaited.key.kind)),
+        });
+    };
+    let object = match host.cluster.get(place(resource, &awaited.key)).await {
+        Ok(object) => object,
+        // Its kind is gone since it was asked for.
+        Err(error) if error.kind == ApiErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    Ok(awaited.what.of(object.as_ref()))
+}
+
+/// With why its pods do not come up, where it has pods.
+async fn given_up(host: &ClusterHost, awaited: &Awaited, mut lines: Vec<String>) -> Trouble {
+    lines.extend(pods(host, &awaited.key).await.unwrap_or_default());
+    Trouble {
+        lines,
+        may_pass: false,
+    }
+}
+
+async fn pods(host: &ClusterHost, owner: &ObjectKey) -> Option<Vec<String>> {
+    let namespace = owner.namespace.as_deref()?;
+    let name = ObjectKey {
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        namespace: owner.namespace.clone(),
+        name: String::new(),
+    };
+    let served = known_or_asked(host, owner).await.ok()?;
+    let resource = served.get(&owner.api_version, &owner.kind)?;
+    let object = host.cluster.get(place(resource, owner)).await.ok()??;
+    let labels = object
+        .pointer("/spec/selector/matchLabels")?
+        .as_object()?
+        .clone();
+    let pods = served.get(&name.api_version, &name.kind)?;
+    let all = host.cluster.list(pods, Some(namespace)).await.ok()?;
+    let chosen = all.iter().filter(|pod| {
+        labels.iter().all(|(label, value)| {
+            pod.pointer("/metadata/labels").and_then(|l| l.get(label)) == Some(value)
+        })
+    });
+    let mut lines = Vec::new();
+    for pod in chosen
+        .filter(|pod| readiness(pod) != Readiness::Ready)
+        .take(5)
+    {
+        let pod_name = key::meta(pod, "name").unwrap_or_default();
+        lines.push(format!("Pod {namespace}/{pod_name}: {}", pod_reason(pod)));
+    }
+    Some(lines)
+}

@@ -1,0 +1,78 @@
+//! The `Cluster` seam: the Kubernetes API. Two implementations, the real one ([`client`], over the connections that
+//! [`connect`] makes) and an API in memory (`fake`); `tests/seam_contract_cluster.rs` holds both to the same cases.
+//!
+//! The engine knows nothing of it: [`host::ClusterHost`] makes a [`Host`](crate::transport::Host) of any `Cluster`, which
+//! answers facts and carries jobs out like a machine. What objects are, and when one is as wished, is `model::kube`.
+
+mod act;
+pub mod client;
+pub mod connect;
+pub mod error;
+#[doc(hidden)]
+pub mod fake;
+pub mod host;
+pub mod hosts;
+mod read;
+mod retry;
+
+use serde_json::Value;
+
+pub use crate::transport::BoxFuture;
+pub use error::{ApiError, ApiErrorKind};
+
+use crate::model::kube::{ApiResource, Discovery};
+
+/// An API. Every call is one request (discovery a few), with a deadline of its own; whoever calls decides what to try
+/// again.
+pub trait Cluster: Send + Sync {
+    /// Everything it serves.
+    fn discover(&self) -> BoxFuture<'_, Result<Discovery, ApiError>>;
+
+    /// All objects of a kind, or those of one namespace, with apiVersion and kind in each.
+    fn list<'a>(
+        &'a self,
+        resource: &'a ApiResource,
+        namespace: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<Value>, ApiError>>;
+
+    /// One object; `None` = there is none.
+    fn get<'a>(&'a self, place: Place<'a>) -> BoxFuture<'a, Result<Option<Value>, ApiError>>;
+
+    /// A server-side apply by [`MANAGER`](crate::model::kube::MANAGER); gives the object as it is then, or would be.
+    fn apply<'a>(
+        &'a self,
+        place: Place<'a>,
+        object: &'a Value,
+        how: Apply,
+    ) -> BoxFuture<'a, Result<Value, ApiError>>;
+
+    /// A JSON merge patch. With a `metadata.resourceVersion` in it, only of the object as it was then.
+    fn patch<'a>(
+        &'a self,
+        place: Place<'a>,
+        patch: &'a Value,
+    ) -> BoxFuture<'a, Result<Value, ApiError>>;
+
+    /// Begins to delete an object, what depends on it in the background; false where there was none.
+    fn delete<'a>(&'a self, place: Place<'a>) -> BoxFuture<'a, Result<bool, ApiError>>;
+}
+
+/// Where an object is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Its kind.
+    pub resource: &'a ApiResource,
+    /// Its namespace; `None` for kinds without.
+    pub namespace: Option<&'a str>,
+    /// Its name.
+    pub name: &'a str,
+}
+
+/// How to apply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Apply {
+    /// Take over fields that others own.
+    pub force: bool,
+    /// Only say what would be.
+    pub dry_run: bool,
+}

@@ -1,0 +1,287 @@
+//! Whether a live object is as wished, told from the object alone: all wished fields are there with the wished values, and
+//! the field manager owns exactly them. `metadata.managedFields` says what it owns in terms of the kind's own schema (which
+//! lists are sets, which have keys), so no schema is needed here. Where this says no, only a dry run can tell: a server
+//! may have written a value in another way (`0.5` as `500m`), or a webhook changed it.
+
+use serde_json::{Map, Value};
+
+/// Whether `live` is what an apply of `wish` by `manager` would leave as it is, for certain.
+pub fn is_as_wished(wish: &Value, live: &Value, manager: &str) -> bool {
+    owned(live, manager).is_some_and(|owned| covers_object(wish, live, owned))
+}
+
+/// What a manager owns by server-side apply: its `fieldsV1`.
+pub fn owned<'a>(live: &'a Value, manager: &str) -> Option<&'a Map<String, Value>> {
+    let entries = live.pointer("/metadata/managedFields")?.as_array()?;
+    let text = |entry: &'a Value, key: &str| entry.get(key).and_then(Value::as_str);
+    entries
+        .iter()
+        .find(|entry| {
+            text(entry, "manager") == Some(manager)
+                && text(entry, "operation") == Some("Apply")
+                && text(entry, "subresource").is_none_or(str::is_empty)
+        })?
+        .get("fieldsV1")?
+        .as_object()
+}
+
+/// At the top: names and types of objects belong to nobody.
+fn covers_object(wish: &Value, live: &Value, owned: &Map<String, Value>) -> bool {
+    let (Some(wish), Some(live)) = (wish.as_object(), live.as_object()) else {
+        return false;
+    };
+    let mut wished = wish.clone();
+    for key in ["apiVersion", "kind"] {
+        if wished.remove(key).as_ref() != live.get(key) {
+            return false;
+        }
+    }
+    if let Some(metadata) = wished.get_mut("metadata").and_then(Value::as_object_mut) {
+        for key in ["name", "namespace"] {
+            let of_live = live.get("metadata").and_then(|metadata| metadata.get(key));
+            if metadata.remove(key).as_ref() != of_live {
+                return false;
+            }
+        }
+        if metadata.is_empty() {
+            wished.remove("metadata");
+        }
+    }
+    map_covered(&wished, live, owned)
+}
+
+fn map_covered(
+    wish: &Map<String, Value>,
+    live: &Map<String, Value>,
+    owned: &Map<String, Value>,
+) -> bool {
+    let fields = owned.keys().filter(|key| key.starts_with("f:")).count();
+    let others = owned.keys().any(|key| !key.starts_with("f:") && key != ".");
+    // A key with null is a key that is not there.
+    let wished: Vec<(&String, &Value)> =
+        wish.iter().filter(|(_, value)| !value.is_null()).collect();
+    !others
+        && fields == wished.len()
+        && wished.into_iter().all(|(key, wish)| {
+            let owned = owned.get(&format!("f:{key}")).and_then(Value::as_object);
+            match (owned, live.get(key)) {
+                (Some(owned), Some(live)) => covered(wish, live, owned),
+                _ => false,
+            }
+        })
+}
+
+fn covered(wish: &Value, live: &Value, owned: &Map<String, Value>) -> bool {
+    if owned.is_empty() {
+        // Owned as a whole: a scalar, or what is replaced as one.
+        return wish == live;
+    }
+    match (wish, live) {
+        (Value::Object(wish), Value::Object(live)) => map_covered(wish, live, owned),
+        (Value::Array(wish), Value::Array(live)) => list_covered(wish, live, owned),
+        _ => false,
+    }
+}
+
+fn list_covered(wish: &[Value], live: &[Value], owned: &Map<String, Value>) -> bool {
+    let entries: Vec<(&String, &Value)> = owned.iter().filter(|(key, _)| *key != ".").collect();
+    entries.len() == wish.len()
+        && entries.into_iter().all(|(key, owned)| {
+            match (key.strip_prefix("k:"), key.strip_prefix("v:")) {
+                (Some(keys), _) => item_covered(wish, live, keys, owned),
+                (_, Some(value)) => serde_json::from_str::<Value>(value)
+                    .is_ok_and(|value| wish.contains(&value) && live.contains(&value)),
+                _ => false,
+            }
+        })
+}
+
+/// One item of a list with keys: `keys` is a JSON object of them.
+fn item_covered(wish: &[Value], live: &[Value], keys: &str, owned: &Value) -> bool {
+    let (Ok(Value::Object(keys)), Some(owned)) = (serde_json::from_str(keys), owned.as_object())
+    else {
+        return false;
+    };
+    let is_it = |item: &&Value, may_lack: bool| {
+        keys.iter().all(|(key, value)| match item.get(key) {
+            Some(own) => own == value,
+            // A key that has a default (the protocol of a port) need not be wished.
+            None => may_lack,
+        })
+    };
+    let mut wished = wish.iter().filter(|item| is_it(item, true));
+    let (Some(item), None) = (wished.next(), wished.next()) else {
+        return false;
+    };
+    let Some(live) = live.iter().find(|item| is_it(item, false)) else {
+        return false;
+    };
+    let (Some(item), Some(live)) = (item.as_object(), live.as_object()) else {
+        return false;
+    };
+    map_covered(item, live, owned)
+}
+
+/// What is left of an object when all is taken off that says nothing of its wished state: for comparing a dry run with
+/// what is live.
+pub fn comparable(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(map) = object.as_object_mut() {
+        map.remove("status");
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        for key in [
+            "managedFields",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "uid",
+            "selfLink",
+        ] {
+            metadata.remove(key);
+        }
+    }
+    object
+}
+
+/// Fields (`.spec.replicas`) that a manager owns in one object and not in the other.
+pub fn newly_owned(before: &Value, after: &Value, manager: &str) -> Vec<String> {
+    let of = |object: &Value| {
+        let mut paths = std::collections::BTreeSet::new();
+        if let Some(owned) = owned(object, manager) {
+            collect(owned, "", &mut paths);
+        }
+        paths
+    };
+    let (before, after) = (of(before), of(after));
+    before.symmetric_difference(&after).cloned().collect()
+}
+
+fn collect(owned: &Map<String, Value>, at: &str, paths: &mut std::collections::BTreeSet<String>) {
+    for (key, inner) in owned {
+        let path = match (key.strip_prefix("f:"), key.split_once(':')) {
+            (Some(name), _) => format!("{at}.{name}"),
+            (None, Some((_, item))) => format!("{at}[{item}]"),
+            (None, None) => at.to_owned(),
+        };
+        match inner.as_object().filter(|inner| !inner.is_empty()) {
+            Some(inner) => collect(inner, &path, paths),
+            None => drop(paths.insert(path)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn live() -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {
+                "name": "dns", "namespace": "n", "uid": "1", "labels": { "a": "b", "theirs": "x" },
+                "managedFields": [{
+                    "manager": "hmco-boot", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1",
+                    "fieldsV1": {
+                        "f:metadata": { "f:labels": { "f:a": {} } },
+                        "f:spec": {
+                            "f:ports": {
+                                "k:{\"port\":53,\"protocol\":\"TCP\"}": { ".": {}, "f:port": {} },
+                                "k:{\"port\":53,\"protocol\":\"UDP\"}": { ".": {}, "f:port": {}, "f:protocol": {} }
+                            },
+                            "f:selector": {}
+                        }
+                    }
+                }, {
+                    "manager": "other", "operation": "Update", "fieldsV1": { "f:metadata": { "f:labels": { "f:theirs": {} } } }
+                }]
+            },
+            "spec": {
+                "ports": [{ "port": 53, "protocol": "TCP", "targetPort": 53 }, { "port": 53, "protocol": "UDP", "targetPort": 53 }],
+                "selector": { "app": "dns" }, "clusterIP": "10.43.0.10"
+            }
+        })
+    }
+
+    fn wish() -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": "dns", "namespace": "n", "labels": { "a": "b" } },
+            "spec": { "ports": [{ "port": 53, "protocol": "UDP" }, { "port": 53, "protocol": "TCP" }], "selector": { "app": "dns" } }
+        })
+    }
+
+    #[test]
+    fn an_object_whose_wished_fields_are_live_and_ours_is_as_wished_whatever_others_added() {
+        // The key of the TCP port is there by default; owned is only what was wished.
+        let mut wish = wish();
+        wish["spec"]["ports"] =
+            json!([{ "port": 53, "protocol": "UDP" }, { "port": 53, "protocol": "TCP" }]);
+        let mut live = live();
+        assert!(
+            !is_as_wished(&wish, &live, "hmco-boot"),
+            "protocol of TCP is wished and not owned"
+        );
+        live["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:ports"]["k:{\"port\":53,\"protocol\":\"TCP\"}"]
+            ["f:protocol"] = json!({});
+        assert!(is_as_wished(&wish, &live, "hmco-boot"));
+        assert!(!is_as_wished(&wish, &live, "somebody-else"));
+    }
+
+    #[test]
+    fn a_value_that_differs_a_field_more_and_a_field_less_are_seen() {
+        let live = live();
+        let mut same = wish();
+        same["spec"]["ports"] = json!([{ "port": 53 }]);
+        assert!(!is_as_wished(&same, &live, "hmco-boot"), "one port less");
+        let mut other = wish();
+        other["spec"]["selector"] = json!({ "app": "x" });
+        assert!(!is_as_wished(&other, &live, "hmco-boot"));
+        let mut more = wish();
+        more["metadata"]["labels"]["c"] = json!("d");
+        assert!(!is_as_wished(&more, &live, "hmco-boot"));
+        let mut less = wish();
+        less["metadata"].as_object_mut().unwrap().remove("labels");
+        assert!(
+            !is_as_wished(&less, &live, "hmco-boot"),
+            "a label that is ours is not wished any more"
+        );
+        let mut elsewhere = wish();
+        elsewhere["metadata"]["namespace"] = json!("m");
+        assert!(!is_as_wished(&elsewhere, &live, "hmco-boot"));
+    }
+
+    #[test]
+    fn sets_of_scalars_and_keys_with_null_are_understood() {
+        let live = json!({
+            "apiVersion": "v1", "kind": "X",
+            "metadata": { "name": "x", "finalizers": ["a", "b"], "managedFields": [{
+                "manager": "hmco-boot", "operation": "Apply",
+                "fieldsV1": { "f:metadata": { "f:finalizers": { ".": {}, "v:\"a\"": {} } } }
+            }] }
+        });
+        let wish = json!({ "apiVersion": "v1", "kind": "X", "metadata": { "name": "x", "finalizers": ["a"] }, "spec": null });
+        assert!(is_as_wished(&wish, &live, "hmco-boot"));
+        let wish = json!({ "apiVersion": "v1", "kind": "X", "metadata": { "name": "x", "finalizers": ["c"] } });
+        assert!(!is_as_wished(&wish, &live, "hmco-boot"));
+    }
+
+    #[test]
+    fn what_a_manager_would_own_more_or_less_is_named() {
+        let before = json!({ "metadata": { "managedFields": [] } });
+        assert_eq!(
+            newly_owned(&before, &live(), "hmco-boot"),
+            [
+                ".metadata.labels.a",
+                ".spec.ports[{\"port\":53,\"protocol\":\"TCP\"}]",
+                ".spec.ports[{\"port\":53,\"protocol\":\"TCP\"}].port",
+                ".spec.ports[{\"port\":53,\"protocol\":\"UDP\"}]",
+                ".spec.ports[{\"port\":53,\"protocol\":\"UDP\"}].port",
+                ".spec.ports[{\"port\":53,\"protocol\":\"UDP\"}].protocol",
+                ".spec.selector",
+            ]
+        );
+    }
+}

@@ -1,0 +1,268 @@
+//! Objects as a set that the cluster remembers, by the conventions of ApplySets (KEP-3659): each object has a label with
+//! the set's id, and a parent object says which kinds and namespaces to look in. What has the label and is not wished
+//! any more is deleted.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::Manifest;
+use super::prepare::Prepared;
+use crate::facts::fact::Fact;
+use crate::facts::known::{FactRef, Known, Unreadable};
+use crate::model::event::DiffLine;
+use crate::model::kube::{KubeObject, MANAGER, ObjectKey, fields, show};
+use crate::model::sensitive::Text;
+use crate::steps::shared::diff;
+use crate::steps::shared::kube::{Drift, list_fact};
+use crate::steps::{Decision, Want};
+
+/// The label of members.
+const PART_OF: &str = "applyset.kubernetes.io/part-of";
+/// The label of the parent.
+const ID: &str = "applyset.kubernetes.io/id";
+/// Which tool a set belongs to.
+const TOOLING: &str = "applyset.kubernetes.io/tooling";
+/// Kinds to look for, as `Kind.group`.
+const KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
+/// Namespaces to look in besides the parent's.
+const NAMESPACES: &str = "applyset.kubernetes.io/additional-namespaces";
+/// Ours: versions of the kinds, and which of them have no namespaces, so that they can be listed without guessing.
+const LISTS: &str = "hmco-boot/lists";
+
+/// The parent of a set: a ConfigMap of the step's namespace.
+fn parent(wish: &Manifest, name: &str) -> ObjectKey {
+    let namespace = wish
+        .namespace
+        .clone()
+        .unwrap_or_else(|| "default".to_owned());
+    ObjectKey {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        namespace: Some(namespace),
+        name: format!("hmco-boot-set-{name}"),
+    }
+}
+
+/// The id of a set, from the name of its parent (KEP-3659).
+pub(super) fn id(wish: &Manifest, name: &str) -> String {
+    let key = parent(wish, name);
+    let namespace = key.namespace.unwrap_or_default();
+    let text = format!("{}.{namespace}.{}.{}", key.name, key.kind, "");
+    let digest = Sha256::digest(text.as_bytes());
+    let encoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest);
+    format!("applyset-{encoded}-v1")
+}
+
+/// Marks an object as a member.
+pub(super) fn mark(object: &mut Value, id: &str) {
+    let mark = json!({ "metadata": { "labels": { PART_OF: id } } });
+    crate::model::kube::patch::overlay(object, &mark);
+}
+
+/// The lists that members were in when the set was applied last, as text of the parent's annotation.
+fn lists_text(prepared: &Prepared) -> String {
+    let lists: BTreeSet<String> = prepared
+        .wished
+        .iter()
+        .map(|wished| {
+            let namespace = wished.key.namespace.as_deref().unwrap_or_default();
+            format!("{} {} {namespace}", wished.key.api_version, wished.key.kind)
+        })
+        .collect();
+    lists.into_iter().collect::<Vec<_>>().join(",")
+}
+
+fn remembered(parent: &Value) -> Vec<Fact> {
+    let text = parent
+        .pointer("/metadata/annotations")
+        .and_then(|all| all.get(LISTS));
+    let text = text.and_then(Value::as_str).unwrap_or_default();
+    let list = |line: &str| {
+        let mut words = line.split(' ');
+        let (api_version, kind, namespace) = (words.next()?, words.next()?, words.next()?);
+        Some(Fact::KubeList {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
+        })
+    };
+    text.split(',').filter_map(list).collect()
+}
+
+/// The parent as it shall be, but for the lists it named before.
+fn wished_parent(wish: &Manifest, name: &str, prepared: &Prepared) -> Value {
+    let key = parent(wish, name);
+    let own = key.namespace.clone().unwrap_or_default();
+    let kinds: BTreeSet<String> = prepared
+        .wished
+        .iter()
+        .map(|wished| match wished.key.group() {
+            "" => wished.key.kind.clone(),
+            group => format!("{}.{group}", wished.key.kind),
+        })
+        .collect();
+    let namespaces: BTreeSet<&str> = prepared
+        .wished
+        .iter()
+        .filter_map(|wished| wished.key.namespace.as_deref())
+        .filter(|namespace| *namespace != own)
+        .collect();
+    json!({
+        "apiVersion": key.api_version,
+        "kind": key.kind,
+        "metadata": {
+            "name": key.name,
+            "namespace": own,
+            "labels": { ID: id(wish, name) },
+            "annotations": {
+                TOOLING: "hmco-boot/v1",
+                KINDS: kinds.into_iter().collect::<Vec<_>>().join(","),
+                NAMESPACES: namespaces.into_iter().collect::<Vec<_>>().join(","),
+                LISTS: lists_text(prepared),
+            }
+        }
+    })
+}
+
+/// What both ask for.
+pub(super) fn joined(a: Want, b: Want) -> Want {
+    match (a, b) {
+        (Want::More(mut a), Want::More(b)) => {
+            let new = b.into_iter().filter(|fact: &FactRef| !a.contains(fact));
+            let new: Vec<FactRef> = new.collect();
+            a.extend(new);
+            Want::More(a)
+        }
+        (Want::Done, other) | (other, Want::Done) => other,
+    }
+}
+
+/// The parent, then the lists that it names.
+pub(super) fn facts(wish: &Manifest, prepared: &Prepared, known: &Known<'_>) -> Want {
+    let Some(name) = &wish.set else {
+        return Want::Done;
+    };
+    let first = list_fact(&parent(wish, name));
+    match Want::all(known, [first]) {
+        Want::Done => {}
+        more => return more,
+    }
+    Want::all(known, lists(wish, name, prepared, known))
+}
+
+/// All lists that may hold members.
+fn lists(wish: &Manifest, name: &str, prepared: &Prepared, known: &Known<'_>) -> BTreeSet<Fact> {
+    let own = prepared.wished.iter().filter(|wished| wished.served);
+    let mut lists: BTreeSet<Fact> = own.map(|wished| wished.list.clone()).collect();
+    let key = parent(wish, name);
+    if let Ok(Some(found)) = known.kube_list(&list_fact(&key))
+        && let Some(parent) = found.get(&key.name)
+    {
+        lists.extend(remembered(parent));
+    }
+    lists
+}
+
+/// A decision with what is no longer wished, and with the parent.
+pub(super) fn pruned(
+    wish: &Manifest,
+    prepared: &Prepared,
+    known: &Known<'_>,
+    decision: Decision<Drift>,
+) -> Result<Decision<Drift>, Unreadable> {
+    let Some(name) = &wish.set else {
+        return Ok(decision);
+    };
+    let (mut diff, mut drift) = match decision {
+        Decision::Unchanged => (Vec::new(), Drift::default()),
+        Decision::Drift { diff, drift } => (diff, drift),
+        other => return Ok(other),
+    };
+    let id = id(wish, name);
+    for list in lists(wish, name, prepared, known) {
+        // A kind that is not served any more has no objects.
+        let Some(found) = known.kube_list(&list)? else {
+            continue;
+        };
+        for object in &found.items {
+            let label = object
+                .pointer("/metadata/labels")
+                .and_then(|all| all.get(PART_OF));
+            let Some(found) = ObjectKey::of(object).filter(|_| label == Some(&json!(id))) else {
+                continue;
+            };
+            if !prepared
+                .wished
+                .iter()
+                .any(|wished| wished.key.is_same(&found))
+            {
+                diff.push(DiffLine::old(format!(
+                    "{found} (no longer in the set {name})"
+                )));
+                drift.remove.push(found);
+            }
+        }
+    }
+    remember(wish, name, prepared, known, (&mut diff, &mut drift))?;
+    Ok(match drift == Drift::default() {
+        true => Decision::Unchanged,
+        false => Decision::Drift { diff, drift },
+    })
+}
+
+/// The parent, where it does not say what it should. It forgets no list: a run that is cut off before it has deleted all
+/// there is to delete must still find the rest, and a list more to look in costs one request.
+fn remember(
+    wish: &Manifest,
+    name: &str,
+    prepared: &Prepared,
+    known: &Known<'_>,
+    (diff, drift): (&mut Vec<DiffLine>, &mut Drift),
+) -> Result<(), Unreadable> {
+    let key = parent(wish, name);
+    let mut object = wished_parent(wish, name, prepared);
+    let found = known.kube_list(&list_fact(&key))?;
+    let live = found.and_then(|found| found.get(&key.name));
+    if let Some(before) = live.and_then(|live| live.pointer("/metadata/annotations"))
+        && let Some(before) = before.get(LISTS).and_then(Value::as_str)
+        && let Some(now) = object.pointer_mut("/metadata/annotations")
+    {
+        let own = lists_text(prepared);
+        let all: BTreeSet<&str> = before.split(',').chain(own.split(',')).collect();
+        let all: Vec<&str> = all.into_iter().collect();
+        if let Some(now) = now.as_object_mut() {
+            now.insert(LISTS.to_owned(), json!(all.join(",")));
+        }
+    }
+    let as_wished = live.is_some_and(|live| fields::is_as_wished(&object, live, MANAGER));
+    if as_wished {
+        return Ok(());
+    }
+    match live {
+        None => diff.push(DiffLine::new(format!(
+            "{key} (the memory of the set {name})"
+        ))),
+        Some(live) => {
+            diff.push(DiffLine::both(format!(
+                "{key} (the memory of the set {name}):"
+            )));
+            let old = live
+                .pointer("/metadata/annotations")
+                .cloned()
+                .unwrap_or_default();
+            let new = object
+                .pointer("/metadata/annotations")
+                .cloned()
+                .unwrap_or_default();
+            diff.extend(diff::text(&show::yaml(&old), &show::yaml(&new)));
+        }
+    }
+    drift.apply.push(KubeObject {
+        body: Text::plain(object.to_string()),
+        key,
+    });
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! From what differs to actions, in the order of installing.
+
+use std::time::Duration;
+
+use super::{Drift, How};
+use crate::model::action::Action;
+use crate::model::kube::ready::Expected;
+use crate::model::kube::{Awaited, KubeAction, ObjectKey, order};
+use crate::model::units::TimeSpan;
+
+/// How long a definition may take to be established: it takes less than a second, or does not come.
+const ESTABLISHED: TimeSpan = TimeSpan(Duration::from_secs(60));
+/// How long to wait until deleted objects are gone.
+pub(super) const GONE: TimeSpan = TimeSpan(Duration::from_secs(300));
+
+/// Applies in waves; definitions are established before anything else goes on, and custom resources come when the
+/// workloads before them are ready: the webhook that checks them may be one.
+pub fn apply(drift: &Drift, how: How) -> Vec<Action> {
+    let mut actions = Vec::new();
+    let mut open: Vec<ObjectKey> = drift.wait.clone();
+    for (rank, objects) in order::waves(drift.apply.clone(), |object| &object.key) {
+        if rank.is_custom() {
+            await_all(&mut actions, &mut open, how);
+        }
+        let definitions: Vec<ObjectKey> = objects
+            .iter()
+            .map(|object| &object.key)
+            .filter(|key| key.kind == "CustomResourceDefinition")
+            .cloned()
+            .collect();
+        actions.push(kube(KubeAction::Apply {
+            objects,
+            force: how.force,
+        }));
+        if !definitions.is_empty() {
+            open.retain(|key| !definitions.contains(key));
+            actions.push(kube(KubeAction::Await {
+                objects: definitions.into_iter().map(ready).collect(),
+                timeout: ESTABLISHED,
+            }));
+        }
+    }
+    await_all(&mut actions, &mut open, how);
+    actions
+}
+
+fn await_all(actions: &mut Vec<Action>, open: &mut Vec<ObjectKey>, how: How) {
+    if let Some(timeout) = how.ready
+        && !open.is_empty()
+    {
+        let objects = std::mem::take(open).into_iter().map(ready).collect();
+        actions.push(kube(KubeAction::Await { objects, timeout }));
+    }
+}
+
+/// Deletes in the order opposite to that of installing, each wave gone before the next.
+pub fn delete(keys: &[ObjectKey]) -> Vec<Action> {
+    let waves = order::waves(keys.to_vec(), |key| key);
+    let waves = waves.into_iter().rev();
+    waves
+        .map(|(_, objects)| {
+            kube(KubeAction::Delete {
+                objects,
+                timeout: GONE,
+            })
+        })
+        .collect()
+}
+
+fn ready(key: ObjectKey) -> Awaited {
+    Awaited {
+        key,
+        what: Expected::Ready,
+    }
+}
+
+fn kube(action: KubeAction) -> Action {
+    Action::Kube(Box::new(action))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::kube::KubeObject;
+    use crate::model::sensitive::Text;
+
+    fn key(api_version: &str, kind: &str, name: &str) -> ObjectKey {
+        ObjectKey {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: None,
+            name: name.into(),
+        }
+    }
+
+    fn told(actions: &[Action]) -> Vec<String> {
+        actions.iter().filter_map(Action::purpose).collect()
+    }
+
+    #[test]
+    fn definitions_are_established_and_workloads_ready_before_custom_resources_come() {
+        let keys = [
+            key("example.org/v1", "Pool", "p"),
+            key("apps/v1", "Deployment", "d"),
+            key(
+                "apiextensions.k8s.io/v1",
+                "CustomResourceDefinition",
+                "pools",
+            ),
+            key("v1", "Namespace", "n"),
+        ];
+        let drift = Drift {
+            apply: keys
+                .iter()
+                .map(|key| KubeObject {
+                    key: key.clone(),
+                    body: Text::plain("{}"),
+                })
+                .collect(),
+            wait: vec![keys[1].clone(), keys[2].clone()],
+            remove: Vec::new(),
+        };
+        let how = How {
+            force: false,
+            ready: Some(TimeSpan::parse("1m").unwrap()),
+        };
+        assert_eq!(
+            told(&apply(&drift, how)),
+            [
+                "apply Namespace n",
+                "apply CustomResourceDefinition pools",
+                "see CustomResourceDefinition pools ready",
+                "apply Deployment d",
+                "see Deployment d ready",
+                "apply Pool p",
+            ]
+        );
+        let removal = delete(&keys);
+        assert_eq!(
+            told(&removal),
+            [
+                "delete Pool p",
+                "delete Deployment d",
+                "delete CustomResourceDefinition pools",
+                "delete Namespace n",
+            ]
+        );
+    }
+}

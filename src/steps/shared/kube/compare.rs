@@ -1,0 +1,261 @@
+//! One wished object against what is live, and the words for what differs.
+
+use serde_json::Value;
+
+use super::{How, Wished, is_leaving, is_unsure, live};
+use crate::facts::known::{Known, Unreadable};
+use crate::model::event::DiffLine;
+use crate::model::kube::ready::{has_rule, readiness};
+use crate::model::kube::{DryRun, KubeObject, MANAGER, ObjectKey, Readiness, fields, order, show};
+use crate::model::outcome::Failure;
+use crate::steps::Decision;
+use crate::steps::shared::diff;
+
+/// New objects of one step of which the whole text is shown; of more only the names are.
+const SHOWN_NEW: usize = 4;
+/// Lines of one step's difference.
+const MAX_LINES: usize = 600;
+/// Objects or fields that a message names.
+const NAMED: usize = 12;
+
+/// What there is to do.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Drift {
+    /// To apply.
+    pub apply: Vec<KubeObject>,
+    /// To be awaited: those that will be applied and those that are as wished and not ready.
+    pub wait: Vec<ObjectKey>,
+    /// To be deleted.
+    pub remove: Vec<ObjectKey>,
+}
+
+/// What comparing has found so far.
+#[derive(Default)]
+pub(super) struct Found {
+    drift: Drift,
+    new: Vec<(ObjectKey, Option<Value>)>,
+    changed: Vec<DiffLine>,
+    waiting: Vec<DiffLine>,
+    refused: Vec<Failure>,
+    unknown: Vec<Failure>,
+}
+
+impl Found {
+    pub(super) fn decision(self) -> Decision<Drift> {
+        if let Some(failure) = together(self.refused, "objects are refused") {
+            return Decision::Refused(failure);
+        }
+        if let Some(failure) = together(self.unknown, "objects nobody can tell about") {
+            return Decision::Unknown(failure);
+        }
+        if self.drift == Drift::default() {
+            return Decision::Unchanged;
+        }
+        let whole = self.new.len() <= SHOWN_NEW;
+        let mut lines = Vec::new();
+        for (key, object) in &self.new {
+            match object.as_ref().filter(|_| whole) {
+                Some(object) => {
+                    lines.push(DiffLine::both(format!("{key} (new)")));
+                    lines.extend(diff::added(&show::yaml(object)));
+                }
+                None => lines.push(DiffLine::new(key.to_string())),
+            }
+        }
+        lines.extend(self.changed);
+        lines.extend(self.waiting);
+        if lines.len() > MAX_LINES {
+            let more = lines.len() - MAX_LINES;
+            lines.truncate(MAX_LINES);
+            lines.push(DiffLine::both(format!("... {more} more lines")));
+        }
+        Decision::Drift {
+            diff: lines,
+            drift: self.drift,
+        }
+    }
+
+    fn apply(&mut self, wished: &Wished, how: How) {
+        self.drift.apply.push(KubeObject {
+            key: wished.key.clone(),
+            body: wished.body(),
+        });
+        // A definition is awaited in any case, as others need it.
+        if how.ready.is_some()
+            && has_rule(&wished.key.kind)
+            && !order::rank(&wished.key).is_custom()
+        {
+            self.drift.wait.push(wished.key.clone());
+        }
+    }
+}
+
+/// Several failures as one.
+fn together(mut failures: Vec<Failure>, what: &str) -> Option<Failure> {
+    if failures.len() < 2 {
+        return failures.pop();
+    }
+    let mut whole = Failure::new(format!("{} {what}", failures.len()));
+    for failure in failures.iter().take(NAMED) {
+        let words = std::iter::once(&failure.message).chain(&failure.evidence);
+        whole.evidence.extend(words.cloned());
+    }
+    if failures.len() > NAMED {
+        whole
+            .evidence
+            .push(format!("... and {} more", failures.len() - NAMED));
+    }
+    whole.hint = failures.into_iter().find_map(|failure| failure.hint);
+    Some(whole)
+}
+
+/// Compares one object that shall be there.
+pub(super) fn present(
+    wished: &Wished,
+    known: &Known<'_>,
+    how: How,
+    found: &mut Found,
+) -> Result<(), Unreadable> {
+    let live = live(wished, known)?;
+    if let Some(live) = live.filter(|live| is_leaving(live)) {
+        found.refused.push(leaving(&wished.key, live));
+        return Ok(());
+    }
+    if !is_unsure(wished, known) {
+        match live {
+            Some(live) => as_wished(wished, live, how, found),
+            None => new(wished, how, found),
+        }
+        return Ok(());
+    }
+    let fact = wished.dry_run(how);
+    let Some(answer) = known.kube_dry_run(&fact)? else {
+        // Its kind went away between two looks.
+        new(wished, how, found);
+        return Ok(());
+    };
+    match (answer, live) {
+        (DryRun::Conflict(conflicts), _) => found.refused.push(conflict(&wished.key, conflicts)),
+        (DryRun::Rejected(why), _) => found.refused.push(
+            Failure::new(format!("{} is refused by the API", wished.key)).evidence(why.clone()),
+        ),
+        (DryRun::NoAnswer(why), _) => found.unknown.push(
+            Failure::new(format!("nobody can tell what would become of {}", wished.key))
+                .evidence(why.clone())
+                .hint("see that the webhook's pods run and are reached (its Service has endpoints), then run again"),
+        ),
+        (DryRun::Object(_), None) => new(wished, how, found),
+        (DryRun::Object(dry), Some(live)) => against(wished, live, dry, how, found),
+    }
+    Ok(())
+}
+
+/// It is there and as wished; whether it is ready is another question.
+fn as_wished(wished: &Wished, live: &Value, how: How, found: &mut Found) {
+    if how.ready.is_none() || order::rank(&wished.key).is_custom() {
+        return;
+    }
+    if let Readiness::Waiting(words) | Readiness::Failed(words) = readiness(live) {
+        found.drift.wait.push(wished.key.clone());
+        let line = format!("{} is not ready: {}", wished.key, diff::shown(&words));
+        found.waiting.push(DiffLine::old(line));
+    }
+}
+
+fn new(wished: &Wished, how: How, found: &mut Found) {
+    let shown = (!wished.hidden).then(|| wished.object.clone());
+    found.new.push((wished.key.clone(), shown));
+    found.apply(wished, how);
+}
+
+/// What a dry run gave against what is live.
+fn against(wished: &Wished, live: &Value, dry: &Value, how: How, found: &mut Found) {
+    let (old, new) = (fields::comparable(live), fields::comparable(dry));
+    let key = &wished.key;
+    if old == new {
+        let owned = fields::newly_owned(live, dry, MANAGER);
+        if owned.is_empty() {
+            return as_wished(wished, live, how, found);
+        }
+        let more = owned.len().saturating_sub(NAMED);
+        let names: Vec<&str> = owned.iter().take(NAMED).map(String::as_str).collect();
+        let mut line = format!("{key}: will own, or own no more: {}", names.join(", "));
+        if more > 0 {
+            line.push_str(&format!(" and {more} more"));
+        }
+        found.changed.push(DiffLine::both(diff::shown(&line)));
+        return found.apply(wished, how);
+    }
+    found.changed.push(DiffLine::both(format!("{key}:")));
+    match wished.hidden {
+        true => found.changed.extend(hidden(&old, &new)),
+        false => found
+            .changed
+            .extend(diff::text(&show::yaml(&old), &show::yaml(&new))),
+    }
+    found.apply(wished, how);
+}
+
+/// Which keys of a Secret differ; of others that may not be shown, only that they do.
+fn hidden(old: &Value, new: &Value) -> Vec<DiffLine> {
+    let data = |object: &Value| {
+        object
+            .get("data")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let (before, after) = (data(old), data(new));
+    let mut lines = Vec::new();
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        lines.push(DiffLine::old(format!("data.{key} (value not shown)")));
+    }
+    for (key, value) in &after {
+        match before.get(key) {
+            Some(same) if same == value => {}
+            Some(_) => lines.push(DiffLine::both(format!(
+                "data.{key} differs (values not shown)"
+            ))),
+            None => lines.push(DiffLine::new(format!("data.{key} (value not shown)"))),
+        }
+    }
+    if lines.is_empty() {
+        lines.push(DiffLine::both("differs (not shown: it may hold a secret)"));
+    }
+    lines
+}
+
+fn leaving(key: &ObjectKey, live: &Value) -> Failure {
+    let finalizers = live
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array);
+    let names: Vec<&str> = finalizers
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let failure = Failure::new(format!("{key} is being deleted"));
+    match names.is_empty() {
+        true => failure.hint("run again when it is gone"),
+        false => failure
+            .evidence(format!("it waits for its finalizers: {}", names.join(", ")))
+            .hint("see why whoever owns the finalizer does not let it go, then run again"),
+    }
+}
+
+fn conflict(key: &ObjectKey, conflicts: &[crate::model::kube::FieldConflict]) -> Failure {
+    let mut failure = Failure::new(format!("others own fields of {key} that this step sets"));
+    for conflict in conflicts.iter().take(NAMED) {
+        failure = failure.evidence(format!(
+            "{} is owned by {}",
+            conflict.field, conflict.manager
+        ));
+    }
+    if conflicts.len() > NAMED {
+        failure = failure.evidence(format!("... and {} more", conflicts.len() - NAMED));
+    }
+    failure.hint(
+        "leave the field out of this step, or take it over once with `force_conflicts = true`: two that set one field undo \
+         each other's work",
+    )
+}
