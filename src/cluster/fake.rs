@@ -238,6 +238,10 @@ fn controllers(object: &mut Value, generation: i64, stuck: bool) {
             "observedGeneration": generation, "replicas": replicas, "updatedReplicas": replicas,
             "availableReplicas": available
         }),
+        "Pod" => json!({ "phase": "Running", "conditions": [
+            { "type": "Ready", "status": if stuck { "False" } else { "True" } }
+        ] }),
+        "PersistentVolumeClaim" => json!({ "phase": if stuck { "Pending" } else { "Bound" } }),
         _ => return,
     };
     if let Some(map) = object.as_object_mut() {

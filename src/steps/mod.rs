@@ -35,6 +35,7 @@ pub mod sysctl;
 pub mod systemd_unit;
 pub mod touches;
 pub mod user;
+pub mod volume_check;
 pub mod wait;
 
 use std::fmt::Debug;

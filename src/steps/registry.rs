@@ -73,6 +73,7 @@ const KINDS: &[KindInfo] = &[
     info::<super::sysctl::Sysctl>(),
     info::<super::systemd_unit::SystemdUnit>(),
     info::<super::user::User>(),
+    info::<super::volume_check::VolumeCheck>(),
     info::<super::wait::Wait>(),
 ];
 

@@ -39,6 +39,14 @@ pub fn cluster_lab() -> Box<dyn Lab> {
         json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "old-page", "namespace": "web" } }),
         "kubectl",
     );
+    api.put(
+        json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": { "name": "local-path", "uid": "1", "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } },
+            "provisioner": "rancher.io/local-path"
+        }),
+        "k3s",
+    );
     let files = |path: &str| {
         let embedded = hmco_boot::config::shipped::read(path);
         Ok(embedded.map(<[u8]>::to_vec))
