@@ -158,8 +158,8 @@ impl Planner<'_> {
             return Ok(draft);
         }
         names.extend(passwords.into_keys());
-        let roads = Roads::of(self.inventory, self.root, &reached, context)
-            .map_err(Refused::Words)?;
+        let roads =
+            Roads::of(self.inventory, self.root, &reached, context).map_err(Refused::Words)?;
         roads.ahead(self.inventory, &draft.targets);
         self.roads = Some(roads);
         self.with_values(names, context).await

@@ -13,7 +13,7 @@ use crate::facts::fact::Fact;
 use crate::facts::known::{Known, Unreadable};
 use crate::model::action::Action;
 use crate::model::event::DiffLine;
-use crate::model::kube::key::{meta, text};
+use crate::model::kube::key::meta;
 use crate::model::kube::ready::Expected;
 use crate::model::kube::{Awaited, KubeAction, KubeObject, ObjectKey};
 use crate::model::outcome::Failure;
@@ -64,7 +64,11 @@ fn default_timeout() -> TimeSpan {
 }
 
 fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
-    object.get("metadata")?.get("annotations")?.get(name)?.as_str()
+    object
+        .get("metadata")?
+        .get("annotations")?
+        .get(name)?
+        .as_str()
 }
 
 /// What a trial is good for: this very class, with this type of volumes. All else of a class never changes.
@@ -326,8 +330,14 @@ mod tests {
         let default = || json!({ (DEFAULT): "true" });
         let none = refused(vec![class("local-path", json!({}))]);
         assert!(none.contains("no default") && none.contains("storageclass local-path"));
-        let two = refused(vec![class("local-path", default()), class("nfs", default())]);
-        assert!(two.contains("storageclass nfs") && two.contains("=false"), "{two}");
+        let two = refused(vec![
+            class("local-path", default()),
+            class("nfs", default()),
+        ]);
+        assert!(
+            two.contains("storageclass nfs") && two.contains("=false"),
+            "{two}"
+        );
         assert!(refused(Vec::new()).contains("there is no StorageClass local-path"));
     }
 }

@@ -226,6 +226,7 @@ impl Spec {
                 domain: None,
                 api_address: None,
                 ca_sha256: None,
+                kubeconfig: None,
             },
             nodes: (0..self.nodes).map(node).collect(),
             bastions: Vec::new(),

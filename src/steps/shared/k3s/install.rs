@@ -232,6 +232,7 @@ impl Install<'_> {
         let mut found = match Kind::decide(&wish, known)? {
             Decision::Unchanged => crate::steps::systemd_unit::Changes::default(),
             Decision::Refused(failure) => return Ok(Decision::Refused(failure)),
+            Decision::Unknown(failure) => return Ok(Decision::Unknown(failure)),
             Decision::Drift { diff, drift } => {
                 changes.diff.extend(diff);
                 drift
