@@ -145,7 +145,7 @@ fn place_objection(pin: &Pin, member: Option<&Member>, path: &AbsPath) -> Option
     // The URL shows in the target's process list.
     let authority = pin.url.split_once("://").map(|(_, rest)| rest);
     let authority = authority.and_then(|rest| rest.split(['/', '?', '#']).next());
-    if authority.is_none_or(|authority| authority.contains('@')) || !is_url(&pin.url) {
+    if authority.is_none_or(|authority| authority.contains('@')) || !is_url(pin) {
         return Some(format!("{} has no URL that can be used", pin.describe()));
     }
     // What tar would take for an option or a pattern.
@@ -155,9 +155,12 @@ fn place_objection(pin: &Pin, member: Option<&Member>, path: &AbsPath) -> Option
         .map(|member| format!("{:?} cannot be taken out of an archive", member.path))
 }
 
-fn is_url(text: &str) -> bool {
-    (text.starts_with("https://") || text.starts_with("http://"))
-        && text.bytes().all(|b| b.is_ascii_graphic())
+fn is_url(pin: &Pin) -> bool {
+    let url = pin.url.as_str();
+    // A file of the controller is the controller's to send.
+    let local = url.starts_with("file:///") && pin.fetch == Fetch::Controller;
+    (local || url.starts_with("https://") || url.starts_with("http://"))
+        && url.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn program_objection(program: &Program) -> Option<String> {

@@ -17,7 +17,7 @@ use crate::model::outcome::{ExitCode, Failure};
 use crate::model::path::AbsPath;
 use crate::steps::preflight::Role;
 use crate::steps::shared::k3s::adopt::{Found, Set, read, toml};
-use crate::steps::shared::k3s::files::{env_path, unit_name, unit_text};
+use crate::steps::shared::k3s::files::{OWN, env_path, unit_name, unit_text};
 use crate::steps::shared::k3s::setting::quoted;
 use crate::transport::machines::Machines;
 use crate::transport::{HostError, Hosts};
@@ -164,7 +164,11 @@ async fn look_at(
         .map(String::as_str)
         .filter(|path| !path.ends_with(".env") || *path == own_env.as_str())
         .collect();
-    let config: Vec<&str> = config.into_iter().map(String::as_str).collect();
+    let config: Vec<&str> = config
+        .into_iter()
+        .map(String::as_str)
+        .filter(|path| !OWN.contains(path))
+        .collect();
     let paths: Vec<&str> = [unit.as_str()]
         .into_iter()
         .chain(env.iter().copied())

@@ -1,6 +1,6 @@
 # Right before K3s is started: proves that its configuration says what it is to be, and notes what is true before, so that it
-# can be told from what is true after. Arguments: ROLE NODE UNIT HOW; HOW: init, join, alone, keep (K3s has data).
-ROLE=$1 NODE=$2 U=$3 H=$4
+# can be told from what is true after. Arguments: ROLE NODE (look.sh has them) UNIT HOW; HOW: init, join, alone, keep (K3s has data).
+U=$3 H=$4
 D="$R/etc/rancher/k3s/config.yaml.d"
 # K3s without a token or without `server` starts a cluster of its own and says nothing.
 says() { grep -q "$1" "$D/$2" 2>/dev/null || { say "not started: $D/$2 does not say $3"; exit 1; }; }

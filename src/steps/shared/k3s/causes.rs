@@ -199,6 +199,9 @@ const CAUSES: [Cause; 23] = [
     },
 ];
 
+/// How the first line of every start begins its message.
+const STARTING: &str = "msg=\"Starting k3s ";
+
 /// Parts of lines that, where K3s says them again and again, nothing but somebody's doing ends.
 pub fn lasting() -> impl Iterator<Item = &'static str> {
     CAUSES
@@ -231,7 +234,9 @@ fn find(text: &str) -> Option<(&'static Cause, &str)> {
 /// A failed start in better words: the cause in front, its cure, the line that shows it, and how the unit was.
 pub fn explain(failure: Failure, end: &JobEnd) -> Failure {
     let text = format!("{}\n{}", end.stdout, end.stderr);
-    let Some((cause, line)) = find(&text) else {
+    // A K3s that was stopped for this start says why it was not up, too: that is another story.
+    let own = text.find(STARTING).and_then(|at| text.get(at..));
+    let Some((cause, line)) = find(own.unwrap_or(&text)) else {
         return match failure.hint {
             Some(_) => failure,
             None => failure.hint("look at `journalctl -u k3s -u k3s-agent` there"),

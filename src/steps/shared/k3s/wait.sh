@@ -1,7 +1,7 @@
-# Waits until K3s is up, which is more than its unit being active; ends early where that will not come. Arguments: ROLE NODE UNIT
+# Waits until K3s is up, which is more than its unit being active; ends early where that will not come. Arguments: ROLE NODE (look.sh has them) UNIT
 # SECONDS ETCD VERSION LASTING...; ETCD: 1 = it has to be a voting member of etcd; LASTING: what its journal says where waiting
 # does not help.
-ROLE=$1 NODE=$2 U=$3 limit=$4 etcd=$5 version=$6
+U=$3 limit=$4 etcd=$5 version=$6
 shift 6
 # In a sandbox nothing runs.
 [ -z "$R" ] || exit 0
@@ -36,7 +36,7 @@ uptime() {
 fail() {
   journalctl --sync 2>/dev/null || :
   printf 'journal of %s:\n' "$U" >&2
-  journal | grep -v 'level=info msg="\(Active TLS\|Running kube\|Running cloud\|Updated load\|Starting k3s\|Connected to\|Cluster-Http\)' |
+  journal | grep -v 'level=info msg="\(Active TLS\|Running kube\|Running cloud\|Updated load\|Connected to\|Cluster-Http\)' |
     cut -c1-400 | tail -n 120 | tail -c 40000 >&2
   printf '%s: %s (%s), restarts by systemd: %s\n' "$U" "$a" "$s" "$n" >&2
   [ -z "$missing" ] || printf '%s: missing: %s\n' "$U" "$missing" >&2
