@@ -152,8 +152,9 @@ async fn look(lab: &dyn Lab, wish: &dyn Wish) -> (Store, Vec<Fact>, Decision<Vec
             .map(|FactRef { fact, .. }| fact)
             .collect();
         lab.expect(&facts);
-        let (services, here): (Vec<Fact>, Vec<Fact>) =
-            facts.into_iter().partition(Fact::is_of_controller);
+        let (services, here): (Vec<Fact>, Vec<Fact>) = facts
+            .into_iter()
+            .partition(|fact| fact.is_of_controller() || fact.is_of_cluster() && !lab.is_cluster());
         let services = services.into_iter();
         let answers = services.map(|fact| (fact.clone(), Ok(services::answer(&fact))));
         learn(&mut store, answers.collect());

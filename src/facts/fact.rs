@@ -156,6 +156,7 @@ pub enum Fact {
     /// What an apply would make of an object: [`DryRun`](crate::model::kube::DryRun). Volatile.
     KubeDryRun {
         /// The object as JSON; tainted where it may not be shown.
+        #[schemars(with = "String")]
         object: Text,
         /// Whether it takes fields over that others own.
         force: bool,

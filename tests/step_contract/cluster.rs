@@ -68,6 +68,10 @@ impl Lab for ClusterLab {
 
     fn expect(&self, _facts: &[Fact]) {}
 
+    fn is_cluster(&self) -> bool {
+        true
+    }
+
     fn owner(&self) -> String {
         "pi".to_owned()
     }

@@ -35,6 +35,10 @@ pub trait Lab {
     fn expect(&self, facts: &[Fact]);
     /// A user that may own files here.
     fn owner(&self) -> String;
+    /// Whether it is a cluster, and no machine.
+    fn is_cluster(&self) -> bool {
+        false
+    }
     /// Whether it can be restarted.
     fn can_restart(&self) -> bool {
         false

@@ -116,6 +116,11 @@ fn paths(fields: &Value) -> BTreeSet<Path> {
     found
 }
 
+/// A scalar as `v:` has it.
+fn written(item: &Value) -> String {
+    item.to_string()
+}
+
 /// The value at a path.
 fn get<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
     let mut at = value;
@@ -130,10 +135,7 @@ fn get<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
                 .as_array()?
                 .iter()
                 .find(|item| item_name(list, item).as_ref() == Some(part))?,
-            (_, value) => at
-                .as_array()?
-                .iter()
-                .find(|item| item.to_string() == value)?,
+            (_, value) => at.as_array()?.iter().find(|item| written(item) == value)?,
         };
     }
     Some(at)
@@ -170,7 +172,7 @@ fn remove(value: &mut Value, path: &[String], list: &str) {
         }
         (Some((_, text)), _) => {
             if let Some(items) = value.as_array_mut() {
-                items.retain(|item| item.to_string() != text);
+                items.retain(|item| written(item) != text);
             }
         }
         (None, _) => {}
@@ -223,23 +225,15 @@ fn is_ours(entry: &Value, manager: &str) -> bool {
     text("manager") == Some(manager) && text("operation") == Some("Apply")
 }
 
-/// The object after an apply, or its conflicts.
-pub(super) fn apply(
-    live: Option<&Value>,
-    wish: &Value,
-    manager: &str,
+/// Fields that others own and that would be changed; with `force` they own them no more.
+fn contested(
+    (live, wish): (Option<&Value>, &Value),
+    wanted: &BTreeSet<Path>,
+    others: &mut [Value],
     force: bool,
-) -> Result<Value, ApiError> {
-    let new = fields(wish);
-    let wanted = paths(&new);
-    let mut merged = live.cloned().unwrap_or_else(|| json!({}));
-    let mut others = entries(&merged);
-    let before = others
-        .iter()
-        .position(|entry| is_ours(entry, manager))
-        .map(|at| others.remove(at));
+) -> Vec<FieldConflict> {
     let mut conflicts = Vec::new();
-    for entry in &mut others {
+    for entry in others {
         let theirs = paths(entry.get("fieldsV1").unwrap_or(&Value::Null));
         let differs = |path: &&Path| live.and_then(|live| get(live, path)) != get(wish, path);
         for path in wanted.intersection(&theirs).filter(differs) {
@@ -260,6 +254,25 @@ pub(super) fn apply(
             }
         }
     }
+    conflicts
+}
+
+/// The object after an apply, or its conflicts.
+pub(super) fn apply(
+    live: Option<&Value>,
+    wish: &Value,
+    manager: &str,
+    force: bool,
+) -> Result<Value, ApiError> {
+    let new = fields(wish);
+    let wanted = paths(&new);
+    let mut merged = live.cloned().unwrap_or_else(|| json!({}));
+    let mut others = entries(&merged);
+    let before = others
+        .iter()
+        .position(|entry| is_ours(entry, manager))
+        .map(|at| others.remove(at));
+    let conflicts = contested((live, wish), &wanted, &mut others, force);
     if !conflicts.is_empty() {
         let message = format!("Apply failed with {} conflicts", conflicts.len());
         return Err(ApiError {

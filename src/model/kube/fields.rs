@@ -109,9 +109,11 @@ fn item_covered(wish: &[Value], live: &[Value], keys: &str, owned: &Value) -> bo
             None => may_lack,
         })
     };
-    let mut wished = wish.iter().filter(|item| is_it(item, true));
-    let (Some(item), None) = (wished.next(), wished.next()) else {
-        return false;
+    let exact = wish.iter().find(|item| is_it(item, false));
+    let mut others = wish.iter().filter(|item| is_it(item, true));
+    let item = match (exact, others.next(), others.next()) {
+        (Some(item), _, _) | (None, Some(item), None) => item,
+        _ => return false,
     };
     let Some(live) = live.iter().find(|item| is_it(item, false)) else {
         return false;

@@ -138,7 +138,7 @@ fn waiting_for_nothing_or_nonsense_is_a_mistake() {
     ];
     let told: Vec<String> = cases.into_iter().map(mistakes::<Wait>).collect();
     insta::assert_snapshot!(told.join("\n"), @r#"
-    tcp: wait for what? (`tcp`, `http`, `file` or `unit`)
+    tcp: wait for what? (`tcp`, `http`, `file`, `unit` or `object`)
     tcp: "host" is not `HOST:PORT`
     tcp: "host:0" is not `HOST:PORT`
     tcp: "2001:db8::1:22" is not `HOST:PORT`
