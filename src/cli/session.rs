@@ -96,21 +96,12 @@ impl Session {
             let (what, hint) = empty(&plan, args, &inventory);
             context.output.warn(&what, &hint);
         }
-        let arguments = RunArguments {
-            inventory: Some(inventory.file.clone()),
-            limit: args.limit.clone(),
-            vars: args.vars.clone(),
-            saved_plan: None,
-            exec: None,
-        };
-        let playbook = args.playbook.clone();
-        let state = Arc::new(state);
         Ok(Self {
+            arguments: said(args, &inventory),
+            playbook: args.playbook.clone(),
             inventory,
             plan: Arc::new(plan),
-            arguments,
-            playbook,
-            state,
+            state: Arc::new(state),
             fingerprinter,
             root,
             vault,
@@ -291,6 +282,17 @@ fn empty(plan: &Plan, args: &PlanArgs, inventory: &Inventory) -> (String, String
             ),
             "give the nodes the roles and groups that its steps select".to_owned(),
         ),
+    }
+}
+
+/// What was said on the command line, for the record.
+fn said(args: &PlanArgs, inventory: &Inventory) -> RunArguments {
+    RunArguments {
+        inventory: Some(inventory.file.clone()),
+        limit: args.limit.clone(),
+        vars: args.vars.clone(),
+        saved_plan: None,
+        exec: None,
     }
 }
 

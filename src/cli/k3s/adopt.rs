@@ -156,19 +156,7 @@ async fn look_at(
         _ => return Err(Trouble::Odd("it is server and agent at once".to_owned())),
     };
     let unit = format!("/etc/systemd/system/{}", unit_name(role));
-    let is_env = |path: &&String| path.ends_with(".env") || path.starts_with("/etc/default/");
-    let (env, config): (Vec<&String>, Vec<&String>) = install.config_files.iter().partition(is_env);
-    let own_env = env_path(role);
-    let env: Vec<&str> = env
-        .into_iter()
-        .map(String::as_str)
-        .filter(|path| !path.ends_with(".env") || *path == own_env.as_str())
-        .collect();
-    let config: Vec<&str> = config
-        .into_iter()
-        .map(String::as_str)
-        .filter(|path| !OWN.contains(path))
-        .collect();
+    let (env, config) = papers(&install, role);
     let paths: Vec<&str> = [unit.as_str()]
         .into_iter()
         .chain(env.iter().copied())
@@ -201,6 +189,17 @@ async fn look_at(
         ca: data.ca_sha256,
         found,
     }))
+}
+
+/// The files that set it up: of its environment, and of its configuration but for those that this tool writes.
+fn papers(install: &K3sInstall, role: Role) -> (Vec<&str>, Vec<&str>) {
+    let is_env = |path: &&str| path.ends_with(".env") || path.starts_with("/etc/default/");
+    let files = install.config_files.iter().map(String::as_str);
+    let (mut env, mut config): (Vec<&str>, Vec<&str>) = files.partition(is_env);
+    let own_env = env_path(role);
+    env.retain(|path| !path.ends_with(".env") || *path == own_env.as_str());
+    config.retain(|path| !OWN.contains(path));
+    (env, config)
 }
 
 /// A file's bytes, which may hold a token.

@@ -107,10 +107,10 @@ pub fn read(found: &Found, wished_unit: &str) -> Result<Set, String> {
 /// The arguments after `k3s server` or `k3s agent` in the last `ExecStart=` of a unit file.
 fn arguments(unit: &str) -> Vec<String> {
     let joined = unit.replace("\\\n", " ");
-    let line = joined
+    let mut lines = joined
         .lines()
         .filter_map(|line| line.strip_prefix("ExecStart="));
-    let line = line.last().unwrap_or_default();
+    let line = lines.next_back().unwrap_or_default();
     let mut words = words(line).into_iter();
     let is_role = |word: &String| matches!(word.as_str(), "server" | "agent");
     words.by_ref().find(is_role);

@@ -232,6 +232,7 @@ mod tests {
 
     /// Runs the shell part on what an API server answered, as JSON of a recording.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "runs the script as it is")]
     fn the_script_finds_what_it_looks_for_in_a_recorded_node() {
         let nodes = include_str!("../../../../tests/k3s-standin/recordings/03-nodes.json");
         let nodes: serde_json::Value = serde_json::from_str(nodes).unwrap();
