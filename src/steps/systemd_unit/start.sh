@@ -22,8 +22,8 @@ alive() {
 
 # The unit's state.
 look() {
-  a= s= r= i= n=0 t= e= k= x= c= m= ever=0
-  o=$(systemctl show --no-pager -p ActiveState -p SubState -p Result -p InvocationID -p NRestarts -p Type -p CanReload \
+  a= s= r= i= n=0 j=0 t= e= k= x= c= m= ever=0
+  o=$(systemctl show --no-pager -p ActiveState -p SubState -p Result -p InvocationID -p NRestarts -p Job -p Type -p CanReload \
     -p RemainAfterExit -p ExecMainCode -p ExecMainStatus -p ConditionResult -p ConditionTimestampMonotonic -- "$U" 2>&1) || fail "systemd does not tell its state: $o"
   set -f
   IFS=$N
@@ -34,6 +34,7 @@ look() {
       Result=*) r=${l#*=} ;;
       InvocationID=*) i=${l#*=} ;;
       NRestarts=*) n=${l#*=} ;;
+      Job=*) j=${l#*=} ;;
       Type=*) t=${l#*=} ;;
       RemainAfterExit=*) e=${l#*=} ;;
       CanReload=*) c=${l#*=} ;;
@@ -151,10 +152,11 @@ if [ "$wait" = 1 ]; then
 else
   systemctl --no-block "$V" -- "$U" 2>>"$said" || fail "$V did not succeed"
   look
-  # A restart is on its way when it is another start than before.
+  # A restart is on its way when it is another start than before. In the middle of one a unit whose program ended badly is
+  # failed for a moment, with its job still queued.
   while ! is_up || { [ "$V" = restart ] && [ "$i" = "$before" ] && [ "$a" != inactive ]; }; do
     now
-    [ "$u" -lt $end ] && [ "$a" != failed ] || fail "$V did not begin"
+    [ "$u" -lt $end ] && { [ "$a" != failed ] || [ "${j:-0}" != 0 ]; } || fail "$V did not begin"
     nap
     look
   done
