@@ -183,6 +183,7 @@ func (s *server) connect(ctx context.Context) {
 
 func (s *server) waitForStore(ctx context.Context, store *datastore.Store) bool {
 	var said time.Time
+	last := ""
 	for {
 		err := store.Test(ctx)
 		if err == nil {
@@ -191,8 +192,8 @@ func (s *server) waitForStore(ctx context.Context, store *datastore.Store) bool 
 		if ctx.Err() != nil {
 			return false
 		}
-		if s.cfg.Etcd() && time.Since(said) > 5*time.Second {
-			said = time.Now()
+		if s.cfg.Etcd() && (err.Error() != last || time.Since(said) > 5*time.Second) {
+			said, last = time.Now(), err.Error()
 			logx.Infof("Failed to test data store connection: %v", err)
 		}
 		select {

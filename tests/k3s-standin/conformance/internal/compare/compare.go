@@ -53,6 +53,7 @@ func Case(c *record.Case, got Got, place Place, known *Identities) []Difference 
 		c = &copied
 		c.Stdout, got.Stdout = withoutLines(c.Stdout, luck.lines), withoutLines(got.Stdout, luck.lines)
 		c.Stderr, got.Stderr = withoutLines(c.Stderr, luck.lines), withoutLines(got.Stderr, luck.lines)
+		c.Journal = strings.Split(withoutLines(strings.Join(c.Journal, "\n"), luck.lines), "\n")
 	}
 	if c.Exit != nil && *c.Exit != got.Exit && !slices.Contains(luck.exits, got.Exit) {
 		report("exit", strconv.Itoa(*c.Exit), strconv.Itoa(got.Exit))

@@ -65,6 +65,8 @@ var allValues = []values{
 	{regexp.MustCompile(`(127\.0\.0\.1|\[::1\]|<n\d>|<address>|localhost):(\d{4,5})\b`), port},
 	literal(`Get (\\?)"https://127\.0\.0\.1:6444/cacerts\\?": (?:EOF|read tcp \S+: read: connection reset by peer)"+`,
 		"Get $1\"https://127.0.0.1:6444/cacerts$1\": <EOF or reset>"),
+	// Which of its two addresses localhost stands for follows from the machine.
+	literal(`dial tcp (?:127\.0\.0\.1|\[::1\]):8080`, "dial tcp <localhost>:8080"),
 	// Times.
 	literal(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)`, "<time>"),
 	literal(`\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \+0000(?: UTC)?`, "<time>"),

@@ -10,6 +10,7 @@ import (
 func ha(s *suite.Session) {
 	haConfig(s, four...)
 	s.Through("the whole")
+	s.Until("n1", `[ "$(kubectl get nodes -o json | grep -c EtcdIsVoter)" = 3 ]`, time.Minute)
 	s.Shape("03-nodes.json", "n1", "kubectl get nodes -o json")
 	s.Shape("03-db-info.json", "n1", "curl -sk https://127.0.0.1:6443/db/info")
 	s.Shape("03-etcd-member-list.json", "n1", "eraw member list -w json")
@@ -168,6 +169,9 @@ func haEnable(s *suite.Session) {
 
 func tokenRotate(s *suite.Session) {
 	haRotated(s)
+	s.Through("old and new token against each server")
+	// It had joined anew just before, and its folder was empty.
+	s.Do("n2", "rm -f /var/lib/rancher/k3s/server/db/snapshots/*")
 	s.Through("n3: new token in config.yaml first, then restart")
 	s.Mark("09:40:56")
 	s.Run("n1 (ran the command): new token in config.yaml, restart")
