@@ -258,6 +258,7 @@ func (a *agent) announceKubelet() {
 func (a *agent) registered() {
 	logx.Infof("Annotations and labels have been set successfully on node: %s", a.j.node)
 	if a.config.FlannelBackend != "none" {
+		logx.Infof("Waiting for untainted node")
 		logx.Infof("Starting flannel with backend %s", a.config.FlannelBackend)
 		logx.Infof("Flannel found PodCIDR assigned for node %s", a.j.node)
 		logx.Infof("Running flannel backend.")

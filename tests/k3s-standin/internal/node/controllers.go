@@ -94,7 +94,7 @@ func (c *controllers) nodes(ctx context.Context) {
 
 func (c *controllers) node(ctx context.Context, n *v1.Node) error {
 	want := []string{nodeFinalizer}
-	if _, etcd := n.Labels["node-role.kubernetes.io/etcd"]; etcd {
+	if c.d.Config.Etcd() { // agents have it, too
 		want = append(want, etcdFinalizer)
 	}
 	finalizers := slices.Clone(n.Finalizers)

@@ -18,7 +18,7 @@ import (
 
 const (
 	startDelay    = 2 * time.Second // from ready to the first reconciliation, and to the end of the reset-flag
-	passwordDelay = 5 * time.Second // from the end of the reset-flag to the own node's password
+	passwordDelay = 2 * time.Second // from the end of the reset-flag to the own node's password
 	cleanupPeriod = 10 * time.Second
 	crdLimit      = time.Minute
 	// A scheduled snapshot comes this much after its tick, so that servers do not all take theirs at once.

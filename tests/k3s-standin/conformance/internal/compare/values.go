@@ -49,6 +49,7 @@ var fixedPorts = map[string]bool{
 
 // allValues is what varies, in the order in which it is looked for.
 var allValues = []values{
+	literal(`^[a-z0-9]{6}\.[a-z0-9]{16}$`, "<bootstrap token>"),
 	// Keys first: their names contain times.
 	token(`(aescbckey-)(\d{4}-\d\d-\d\dT[\d:]*Z?)`, classKey),
 	token(`(\[)((?:\d{1,3} ){31}\d{1,3})`, classHash),
@@ -58,7 +59,7 @@ var allValues = []values{
 	token(`\b(n\d-)([0-9a-f]{8})\b`, classEtcd),
 	literal(`-(1[6-9]\d{8})((?:\.zip)?)-[0-9a-f]{6}\b`, "-<unix>$2-<6 hex>"),
 	literal(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`, "<uuid>"),
-	token(`\b([0-9a-f]{16})\b`, classMember),
+	token(`\b([0-9a-f]{14,16})\b`, classMember),
 	token(`\b(\d{17,20})\b`, classMember),
 	{regexp.MustCompile(`\b[0-9a-f]{12}\b`), shortHash},
 	{regexp.MustCompile(`\b172\.30\.\d{1,3}\.\d{1,3}\b`), address},
@@ -103,6 +104,8 @@ var allValues = []values{
 	literal(`\busing \d+ of \d+ bytes`, "using <n> of <n> bytes"),
 	literal(`\brestart counter is at \d+`, "restart counter is at <n>"),
 	literal(`(^|[ ="\[,])\d{5,9}\b`, "$1<n>"),
+	// etcd's warnings, of which there are some 20 a second.
+	literal(`^ *\d+ (warn|error) \| `, "<n> $1 | "),
 	// Counted lines of binary data: some are missed where the data holds line ends.
 	literal(`^ *\d+ (k8s:enc:)`, "<n> $1"),
 	// Raw values as `tr -c "[:print:]" .` shows them: what follows the key's name is encrypted.

@@ -27,7 +27,6 @@ func Each(scenarios []Scenario, machines Machines, play func(Scenario, Machines)
 		}
 		scenario := waiting[next]
 		waiting = slices.Delete(waiting, next, next+1)
-		// Those with four nodes rely on the nodes' order: their addresses follow each other.
 		mine := append([]Machine(nil), free[:scenario.Needs()]...)
 		free = append([]Machine(nil), free[scenario.Needs():]...)
 		lock.Unlock()
