@@ -45,7 +45,6 @@ type server struct {
 	failOnce  sync.Once
 	peers     []string // client URLs of the cluster to join
 	notify    string   // systemd's socket
-	calls     sync.Once
 }
 
 // runServer runs `k3s server ARGS`.

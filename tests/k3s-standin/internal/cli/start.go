@@ -247,25 +247,10 @@ func (s *server) publishAPI(ctx context.Context) {
 	for ctx.Err() == nil {
 		if h := s.parts.Handler(); h != nil {
 			s.sup.SetAPIServer(h)
-			break
+			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	select {
-	case <-ctx.Done():
-	case <-s.ready:
-	case <-time.After(lateCalls):
-		s.answerEncryption(ctx)
-	}
-}
-
-// lateCalls is when a server that does not become ready, because it cannot read its Secrets, answers calls about
-// encryption all the same.
-const lateCalls = 15 * time.Second
-
-// answerEncryption lets the calls about encryption through, once.
-func (s *server) answerEncryption(ctx context.Context) {
-	s.calls.Do(func() { go encryption.Run(ctx, s.deps) })
 }
 
 // whenReady does what follows the apiserver's readiness, and tells systemd.
@@ -296,7 +281,7 @@ func (s *server) whenReady(ctx context.Context) {
 	if err := notifyReady(s.notify); err != nil {
 		logx.Warnf("Failed to notify systemd: %v", err)
 	}
-	s.answerEncryption(ctx)
+	go encryption.Run(ctx, s.deps)
 	go node.Controllers(ctx, s.deps)
 	s.parts.Elected(ctx, "k3s", func(ctx context.Context) { deploy.Lead(ctx, o) })
 }

@@ -17,8 +17,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 
 	"hmco-boot/k3s-standin/internal/faults"
 	"hmco-boot/k3s-standin/internal/logx"
@@ -293,10 +291,6 @@ func (s *Store) learnerStatus(ctx context.Context) (bool, error) {
 	return s.Learner(ctx)
 }
 
-// connectTimeout is how long a client waits for an etcd that does not answer, as one without a quorum when it starts, before
-// it says so.
-const connectTimeout = 18 * time.Second
-
 func dial(p paths.Data, endpoints []string) (*clientv3.Client, error) {
 	tlsConfig, err := clientTLS(p)
 	if err != nil {
@@ -305,9 +299,6 @@ func dial(p paths.Data, endpoints []string) (*clientv3.Client, error) {
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: endpoints, TLS: tlsConfig, DialTimeout: 5 * time.Second, DialKeepAliveTime: 30 * time.Second,
 		DialKeepAliveTimeout: 10 * time.Second, PermitWithoutStream: true, Logger: zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout,
-		})},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("failed to create etcd client: %w", err)

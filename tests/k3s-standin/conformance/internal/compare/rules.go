@@ -70,6 +70,7 @@ type luck struct {
 
 var (
 	removed = regexp.MustCompile(`Removing local snapshot`)
+	busy    = regexp.MustCompile(`took too long|slow fdatasync|failed to send out heartbeat`)
 	learner = regexp.MustCompile(`Failed to check local etcd status for learner management`)
 )
 
@@ -80,10 +81,18 @@ var luckyCases = map[string]luck{
 		"systemd forgets a stopped unit unless something refers to it"},
 	"02-secrets-encryption-kill/10": {regexp.MustCompile(`Tunnel watches failed to wait`), nil,
 		"left out of the recording's middle: the same stop has the line in the case after it"},
+	"02-secrets-encryption-kill/11": {regexp.MustCompile(`^(?:Encryption Status|Current Rotation Stage|Server Encryption Hashes): |^Active +Key|^------ |AES-CBC|^\s*$|v1-k3s/encrypt/status`), nil,
+		"whether status answers already when reencrypt, just before, has not"},
 	"02-secrets-encryption-kill/12": {regexp.MustCompile(`Tunnel watches failed to wait`), nil,
 		"whether the apiserver has tried to read the Secrets again since they can be read"},
 	"03-ha/4": {regexp.MustCompile(`not supported for learner`), nil,
 		"the server is a learner for a moment only, in which a scheduled snapshot came due"},
+	"03-ha-enable-on-existing/7": {regexp.MustCompile(`^(?:NAMESPACE|default|kube-system) |^rc=\d|unable to transform key`), nil,
+		"whether the apiserver's watch cache has taken note of a Secret that it cannot read"},
+	"03-ha-enable-on-existing/27": {regexp.MustCompile(`already complete and initialized`), nil,
+		"whether the start lies within the last minute"},
+	"03-ha/5": {regexp.MustCompile(`^\["n3"`), nil,
+		"a server says that its member votes some 8 s after its start"},
 	"03-ha/29": {removed, nil, "how many snapshots there have been by then, and so whether one had to go"},
 	"03-ha/30": {removed, nil, "as above"},
 	"03-ha/31": {removed, nil, "as above"},
@@ -93,6 +102,8 @@ var luckyCases = map[string]luck{
 	"05-restore-ha/11": {learner, nil,
 		"a server says so while it waits to join, if that takes longer than 15 s"},
 	"05-restore-ha/12": {learner, nil, "as above"},
+	"05-restore-ha/17": {busy, nil, "etcd's warnings about a machine that is busy"},
+	"05-restore-ha/18": {busy, nil, "as above"},
 	"08-quorum-loss/2": {regexp.MustCompile(`^n2 `), nil,
 		"whether a server that has been off for 45 s counts as lost follows from when it renewed its lease last"},
 	"08-quorum-loss/5": {regexp.MustCompile(`^hmco-`), nil,

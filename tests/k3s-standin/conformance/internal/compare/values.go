@@ -68,6 +68,8 @@ var allValues = []values{
 		"Get $1\"https://127.0.0.1:6444/cacerts$1\": <EOF or reset>"),
 	// Which of its two addresses localhost stands for follows from the machine.
 	literal(`dial tcp (?:127\.0\.0\.1|\[::1\]):8080`, "dial tcp <localhost>:8080"),
+	// What a wrong key decrypts to is noise, which ends in one of these.
+	literal(`invalid (?:padding on input|PKCS7 data \(empty or not padded\))`, "<decrypted with a wrong key>"),
 	// Times.
 	literal(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)`, "<time>"),
 	literal(`\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \+0000(?: UTC)?`, "<time>"),
@@ -147,10 +149,13 @@ func listed(_ *reader, _ *tokens, groups []string) string {
 // Files whose size follows from what they hold; certificates vary by a few bytes, the rest is K3s' own.
 var sized = regexp.MustCompile(`(\.key|/token|/passwd|/name|/password|\.kubeconfig|/encryption-\w+\.json|/crictl\.yaml)$`)
 
+// Keys of RSA vary by a few bytes; the others have one size.
+var varies = regexp.MustCompile(`/(?:service(?:\.current)?|apiserver-loopback-client__)\.key$`)
+
 // found is a line of `find -printf '%M %u %s %p -> %l'`.
 func found(_ *reader, _ *tokens, groups []string) string {
 	size := groups[3]
-	if strings.HasPrefix(groups[1], "d") || !sized.MatchString(groups[4]) && !strings.HasPrefix(groups[1], "l") {
+	if strings.HasPrefix(groups[1], "d") || varies.MatchString(groups[4]) || !sized.MatchString(groups[4]) && !strings.HasPrefix(groups[1], "l") {
 		size = "<size>"
 	}
 	return strings.Join([]string{groups[1], groups[2], size, groups[4]}, " ") + strings.TrimRight(groups[5], " ")
