@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -211,9 +212,10 @@ func selection(s settings, cases []*record.Case) (func(*record.Case) bool, error
 	ids, whole := map[string]bool{}, map[string]bool{}
 	for _, word := range words {
 		file, title, byTitle := strings.Cut(word, ":")
+		exact := slices.ContainsFunc(cases, func(c *record.Case) bool { return c.File == file })
 		found := false
 		for _, c := range cases {
-			hit := c.ID() == word || c.File == file && !byTitle || strings.HasPrefix(c.File, file+"-") && !byTitle ||
+			hit := c.ID() == word || c.File == file && !byTitle || strings.HasPrefix(c.File, file+"-") && !byTitle && !exact ||
 				byTitle && strings.HasPrefix(c.File, file) && strings.Contains(c.Title, title)
 			if hit {
 				ids[c.ID()], found = true, true
@@ -226,7 +228,8 @@ func selection(s settings, cases []*record.Case) (func(*record.Case) bool, error
 	}
 	for _, scenario := range scenarios.All {
 		for _, shape := range scenario.Shapes {
-			ids[suite.ShapeCase(shape).ID()] = whole[scenario.File]
+			id := suite.ShapeCase(shape).ID()
+			ids[id] = ids[id] || whole[scenario.File]
 		}
 	}
 	return func(c *record.Case) bool { return ids[c.ID()] }, nil

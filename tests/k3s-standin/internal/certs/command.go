@@ -73,9 +73,11 @@ func choose(v *config.Values, doing string) (paths.Data, []service, bool, error)
 	if err != nil {
 		return p, nil, server, err
 	}
-	if server {
+	switch {
+	case len(v.List("service")) > 0:
+	case server:
 		logx.Infof("Server detected, %s agent and server certificates", doing)
-	} else {
+	default:
 		logx.Infof("Agent detected, %s agent certificates", doing)
 	}
 	return p, list, server, nil

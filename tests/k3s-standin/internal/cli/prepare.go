@@ -145,7 +145,11 @@ func (s *server) findPeers(ctx context.Context, c *supervisor.Client) error {
 func (s *server) reconcile(ctx context.Context) error {
 	if s.cfg.ServerURL != "" {
 		if record, err := s.remoteRecord(ctx); err == nil {
-			return bootstrap.Reconcile(s.p, record, false)
+			if err := bootstrap.Reconcile(s.p, record, false); err != nil {
+				return err
+			}
+			logx.Infof("Successfully reconciled with datastore")
+			return nil
 		}
 	}
 	logx.Infof("Starting temporary etcd to reconcile with datastore")

@@ -176,6 +176,9 @@ func (s *server) stopped() int {
 		return 0
 	default:
 	}
+	if store := s.store.Load(); store != nil && store.Leaderless() {
+		panic(context.Canceled) // as K3s, which waits for its datastore in a goroutine that does so
+	}
 	said := s.parts.NotReady()
 	s.stop()
 	const waiting = "failed to wait for apiserver ready: context canceled, failed to get apiserver /readyz status: "

@@ -183,6 +183,7 @@ func (s *server) connect(ctx context.Context) {
 
 func (s *server) waitForStore(ctx context.Context, store *datastore.Store) bool {
 	var said time.Time
+	last := ""
 	for {
 		err := store.Test(ctx)
 		if err == nil {
@@ -191,8 +192,8 @@ func (s *server) waitForStore(ctx context.Context, store *datastore.Store) bool 
 		if ctx.Err() != nil {
 			return false
 		}
-		if s.cfg.Etcd() && time.Since(said) > 5*time.Second {
-			said = time.Now()
+		if s.cfg.Etcd() && (err.Error() != last || time.Since(said) > 5*time.Second) {
+			said, last = time.Now(), err.Error()
 			logx.Infof("Failed to test data store connection: %v", err)
 		}
 		select {
@@ -272,6 +273,10 @@ func (s *server) whenReady(ctx context.Context) {
 		s.fail(err)
 		return
 	}
+	if s.cfg.Etcd() {
+		logx.Infof("Starting managed etcd node metadata controller")
+	}
+	logx.Infof("Starting dynamiclistener CN filter node controller with SANs: %v", pki.NamesOf(s.cfg).Listener())
 	logx.Infof("k3s is up and running")
 	if err := notifyReady(s.notify); err != nil {
 		logx.Warnf("Failed to notify systemd: %v", err)

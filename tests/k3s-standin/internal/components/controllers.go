@@ -56,7 +56,7 @@ func elected(ctx context.Context, o Options, name, kubeconfig string, f func(con
 		Lock: lock, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
 		ReleaseOnCancel: true, Name: name,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(ctx context.Context) { result <- f(ctx) },
+			OnStartedLeading: func(ctx context.Context) { result <- ending(ctx, f) },
 			OnStoppedLeading: func() {
 				if ctx.Err() == nil {
 					klog.ErrorS(nil, "leaderelection lost")
@@ -83,6 +83,16 @@ func elected(ctx context.Context, o Options, name, kubeconfig string, f func(con
 	case <-ended:
 		return ctx.Err()
 	}
+}
+
+// ending runs f. A component that is ended while it starts may panic: informers that have been stopped give it nil.
+func ending(ctx context.Context, f func(context.Context) error) (err error) {
+	defer func() {
+		if ctx.Err() != nil && recover() != nil {
+			err = ctx.Err()
+		}
+	}()
+	return f(ctx)
 }
 
 // identity tells this run from other runs on the same node.

@@ -212,6 +212,9 @@ func (s *Store) Learner(ctx context.Context) (bool, error) {
 // Leader says whether the local member leads the cluster.
 func (s *Store) Leader() bool { return s.etcd.Server.Leader() == s.etcd.Server.ID() }
 
+// Leaderless says that the local member knows no leader: it has not found the others, or there is no quorum.
+func (s *Store) Leaderless() bool { return s.etcd.Server.Leader() == 0 }
+
 // Members lists the members as `/db/info` shows them.
 func (s *Store) Members(ctx context.Context) ([]Member, error) {
 	got, err := s.client.MemberList(ctx)

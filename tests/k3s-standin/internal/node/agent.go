@@ -67,7 +67,11 @@ func Run(ctx context.Context, o Options) error {
 // prepare writes the agent's files, keeps its addresses on the machine and
 // waits for an apiserver.
 func (a *agent) prepare(ctx context.Context) error {
-	if err := writeFiles(a.o.Paths, a.config, a.j.server); err != nil {
+	etc := os.FileMode(0o700)
+	if a.lb != nil {
+		etc = 0o755
+	}
+	if err := writeFiles(a.o.Paths, a.config, a.j.server, etc); err != nil {
 		return err
 	}
 	if err := a.keepLocal(); err != nil {
@@ -217,8 +221,12 @@ func (a *agent) role(ctx context.Context, options *kubelet.Options) error {
 	return nil
 }
 
-// ownSecret makes the Secret of the server's own node, whose password was verified by its file.
+// ownSecret makes the Secret of the server's own node, whose password was verified by its file. After a cluster-reset it
+// is taken away and comes again only some seconds after the start (package snapshot).
 func (a *agent) ownSecret(ctx context.Context, admin kubernetes.Interface) {
+	if _, err := os.Stat(a.o.Paths.ResetFlag()); err == nil {
+		return
+	}
 	for ctx.Err() == nil {
 		if err := ensurePassword(ctx, admin, a.j.node, a.j.password, true); err == nil {
 			return
@@ -250,6 +258,7 @@ func (a *agent) announceKubelet() {
 func (a *agent) registered() {
 	logx.Infof("Annotations and labels have been set successfully on node: %s", a.j.node)
 	if a.config.FlannelBackend != "none" {
+		logx.Infof("Waiting for untainted node")
 		logx.Infof("Starting flannel with backend %s", a.config.FlannelBackend)
 		logx.Infof("Flannel found PodCIDR assigned for node %s", a.j.node)
 		logx.Infof("Running flannel backend.")

@@ -28,6 +28,7 @@ const (
 const (
 	electionLease = "k3s-standin-node"
 	nodeInterval  = 2 * time.Second
+	voterDelay    = 8 * time.Second // from the start of a server to its first word on whether its member votes
 	voter         = v1.NodeConditionType("EtcdIsVoter")
 )
 
@@ -93,7 +94,7 @@ func (c *controllers) nodes(ctx context.Context) {
 
 func (c *controllers) node(ctx context.Context, n *v1.Node) error {
 	want := []string{nodeFinalizer}
-	if _, etcd := n.Labels["node-role.kubernetes.io/etcd"]; etcd {
+	if c.d.Config.Etcd() { // agents have it, too
 		want = append(want, etcdFinalizer)
 	}
 	finalizers := slices.Clone(n.Finalizers)
@@ -152,12 +153,14 @@ func (c *controllers) etcd(ctx context.Context) {
 	if !c.d.Config.Etcd() {
 		return
 	}
+	begun := time.Now()
 	for sleep(ctx, nodeInterval) == nil {
-		_ = c.etcdNode(ctx)
+		_ = c.etcdNode(ctx, time.Since(begun) >= voterDelay)
 	}
 }
 
-func (c *controllers) etcdNode(ctx context.Context) error {
+// etcdNode says whether the member votes only when told to.
+func (c *controllers) etcdNode(ctx context.Context, say bool) error {
 	store := c.d.Store()
 	if store == nil {
 		return nil
@@ -177,6 +180,9 @@ func (c *controllers) etcdNode(ctx context.Context) error {
 		if _, err := c.client.CoreV1().Nodes().Patch(ctx, n.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 			return err
 		}
+	}
+	if !say {
+		return nil
 	}
 	learner, err := store.Learner(ctx)
 	if err != nil {

@@ -18,13 +18,14 @@ type agentFile struct {
 
 // writeFiles makes the folders and files that an agent leaves behind besides
 // its certificates. There is no containerd and no flannel: their files are
-// there because tools look for them.
-func writeFiles(p paths.Data, c clusterConfig, server string) error {
+// there because tools look for them. The mode of etc is another one on agents,
+// whose load balancer makes it.
+func writeFiles(p paths.Data, c clusterConfig, server string, etc os.FileMode) error {
 	for _, dir := range []struct {
 		name string
 		mode os.FileMode
 	}{
-		{"containerd", 0o700}, {"etc", 0o700}, {"etc/cni", 0o755}, {"etc/cni/net.d", 0o755}, {"etc/containerd", 0o755},
+		{"containerd", 0o700}, {"etc", etc}, {"etc/cni", 0o755}, {"etc/cni/net.d", 0o755}, {"etc/containerd", 0o755},
 		{"etc/flannel", 0o755}, {"etc/kubelet.conf.d", 0o700}, {"pod-manifests", 0o750},
 	} {
 		if err := os.MkdirAll(p.Agent(dir.name), dir.mode); err != nil {

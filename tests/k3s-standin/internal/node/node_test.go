@@ -50,7 +50,7 @@ func TestTheAgentsFilesHaveTheirRecordedSizesAndModes(t *testing.T) {
 	dir := t.TempDir()
 	p := paths.Data{Dir: dir}
 	c := clusterConfig{ClusterCIDR: "10.42.0.0/16", FlannelBackend: "host-gw", ClusterDNS: "10.43.0.10", ClusterDomain: "cluster.local"}
-	if err := writeFiles(p, c, "https://127.0.0.1:6444"); err != nil {
+	if err := writeFiles(p, c, "https://127.0.0.1:6444", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	longer := 4 * (len(dir) - len(paths.DefaultDataDir)) // the folder is named in a kubeconfig: CA, certificate, key

@@ -18,6 +18,7 @@ import (
 
 const (
 	startDelay    = 2 * time.Second // from ready to the first reconciliation, and to the end of the reset-flag
+	passwordDelay = 2 * time.Second // from the end of the reset-flag to the own node's password
 	cleanupPeriod = 10 * time.Second
 	crdLimit      = time.Minute
 	// A scheduled snapshot comes this much after its tick, so that servers do not all take theirs at once.
@@ -53,10 +54,13 @@ func Run(ctx context.Context, d supervisor.Deps) {
 	if !sleep(ctx, startDelay) {
 		return
 	}
-	m.endReset(ctx)
+	reset := m.endReset()
 	logx.Infof("Reconciling snapshot ConfigMap data")
 	if dir, err := m.dir(""); err == nil {
 		m.objects.reconcile(ctx, dir)
+	}
+	if reset {
+		go m.rememberPassword(ctx)
 	}
 	for sleep(ctx, cleanupPeriod) {
 		m.objects.releaseDeleted(ctx)
@@ -116,13 +120,18 @@ func (m *manager) afterReset(ctx context.Context) {
 	}
 }
 
-// endReset removes the reset-flag, some seconds after the start, and makes the own node's password Secret anew.
-func (m *manager) endReset(ctx context.Context) {
+// endReset removes the reset-flag, some seconds after the start, and says whether there was one.
+func (m *manager) endReset() bool {
 	err := os.Remove(m.d.Paths.ResetFlag())
-	if os.IsNotExist(err) {
-		return
-	} else if err != nil {
+	if err != nil && !os.IsNotExist(err) {
 		logx.Errorf("failed to remove reset flag: %v", err)
+	}
+	return err == nil
+}
+
+// rememberPassword makes the own node's password Secret anew, which the start after a reset took away.
+func (m *manager) rememberPassword(ctx context.Context) {
+	if !sleep(ctx, passwordDelay) {
 		return
 	}
 	password, err := os.ReadFile(paths.NodePassword)

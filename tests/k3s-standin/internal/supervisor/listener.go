@@ -32,6 +32,9 @@ type listenerFile struct {
 // the PEM of certificate and key too, for the Secret kube-system/k3s-serving.
 func ListenerCertificate(p paths.Data, address string, names []string) (*tls.Certificate, map[string][]byte, error) {
 	file := p.TLS("dynamic-cert.json")
+	if os.Remove(p.TLS("dynamic-cert-regenerate")) == nil { // `k3s certificate rotate` wants a new one
+		_ = os.Remove(file)
+	}
 	if f, err := readListener(file); err == nil && covers(p, f.Data["tls.crt"], names) {
 		if c, err := tls.X509KeyPair(f.Data["tls.crt"], f.Data["tls.key"]); err == nil {
 			logActive(names, &c)

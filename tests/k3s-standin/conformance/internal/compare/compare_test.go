@@ -262,7 +262,11 @@ func TestARecordedLineMissingInTheJournalIsADifference(t *testing.T) {
 	tried := 0
 	for _, c := range recordedCases(t) {
 		r := reader{place: Recorded}
-		if !c.HasJournal || len(compared(r.lines(strings.Join(c.Journal, "\n")))) == 0 {
+		journal := strings.Join(c.Journal, "\n")
+		if luck, lucky := luckyCases[c.ID()]; lucky {
+			journal = withoutLines(journal, luck.lines)
+		}
+		if !c.HasJournal || len(compared(r.lines(journal))) == 0 {
 			continue
 		}
 		got := asRecorded(c)

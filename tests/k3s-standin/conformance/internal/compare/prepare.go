@@ -16,6 +16,11 @@ var (
 	pem   = regexp.MustCompile(`^[A-Za-z0-9+/]{40,64}={0,2}$`)
 )
 
+// simulatedKey is the annotation by which every Node of the stand-in says what it is; no other Node has it.
+const simulatedKey = "hmco-boot/simulated"
+
+var simulated = regexp.MustCompile(`^ *"` + simulatedKey + `": "true",$`)
+
 // prepare splits text into lines and undoes what needs more than one line to be understood: dumps of raw values,
 // stacks of panics, certificates, orders that mean nothing.
 func prepare(text string) []string {
@@ -55,6 +60,9 @@ func prepare(text string) []string {
 			inPEM = false
 		}
 		if inPEM && (pem.MatchString(line) || strings.HasSuffix(line, "=")) {
+			continue
+		}
+		if simulated.MatchString(line) {
 			continue
 		}
 		out = append(out, sortedMembers(line))
@@ -121,6 +129,8 @@ type member struct {
 	IsLearner  bool        `json:"isLearner,omitempty"`
 }
 
+var addedTo = regexp.MustCompile(` to etcd cluster \[([^\]]+)\]`)
+
 var memberNames = regexp.MustCompile(`^(\S+ s +)?((?: ?n\d-[0-9a-f]{8}, (?:true|false);){2,})$`)
 
 // sortedMembers puts the members of an etcd cluster in the order of their names: their own order follows from their
@@ -133,6 +143,11 @@ func sortedMembers(line string) string {
 		}
 		sort.Strings(names)
 		return groups[1] + strings.Join(names, "; ") + ";"
+	}
+	if groups := addedTo.FindStringSubmatchIndex(line); groups != nil {
+		names := strings.Fields(line[groups[2]:groups[3]])
+		sort.Strings(names)
+		return line[:groups[2]] + strings.Join(names, " ") + line[groups[3]:]
 	}
 	if !strings.HasPrefix(line, `{"members":[`) {
 		return line

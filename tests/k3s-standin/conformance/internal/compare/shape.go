@@ -10,7 +10,7 @@ import (
 )
 
 // Shape compares two JSON documents: the same keys, the same types, and the same values once what varies is put aside.
-// Lists whose length follows from when one looks (items) are compared element by element with the first recorded one.
+// Of lists whose length follows from when one looks (items) each recorded element is compared with one of its name.
 func Shape(recorded, got []byte, place Place) []Difference {
 	var wanted, found any
 	for _, side := range []struct {
@@ -65,7 +65,7 @@ func (s *shape) walk(path, key string, wanted, found any) {
 			s.walk(path+"."+name, name, w[name], f[name])
 		}
 		for _, name := range slices.Sorted(maps.Keys(f)) {
-			if _, ok := w[name]; !ok {
+			if _, ok := w[name]; !ok && name != simulatedKey {
 				s.differ(path, "no such key", "key "+name)
 			}
 		}
@@ -87,9 +87,32 @@ func (s *shape) list(path, key string, wanted, found []any) {
 		return
 	}
 	wanted, found = byType(wanted), byType(found)
-	for i := range min(len(wanted), len(found)) {
-		s.walk(fmt.Sprintf("%s[%d]", path, i), key, wanted[i], found[i])
+	if key == "finalizers" { // in the order in which their controllers came to it
+		inOrder := func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) }
+		slices.SortFunc(wanted, inOrder)
+		slices.SortFunc(found, inOrder)
 	}
+	for i := range wanted {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if name := objectName(&s.recorded, wanted[i]); key == "items" && name != "" {
+			j := slices.IndexFunc(found, func(f any) bool { return objectName(&s.got, f) == name })
+			if j < 0 {
+				s.differ(at, name, "no object of this name")
+				continue
+			}
+			s.walk(at, key, wanted[i], found[j])
+		} else if i < len(found) {
+			s.walk(at, key, wanted[i], found[i])
+		}
+	}
+}
+
+// objectName is a Kubernetes object's name without what varies: several objects may have it.
+func objectName(r *reader, element any) string {
+	object, _ := element.(map[string]any)
+	metadata, _ := object["metadata"].(map[string]any)
+	name, _ := metadata["name"].(string)
+	return r.line(name).Text
 }
 
 // byType puts conditions and addresses in the order of their types.

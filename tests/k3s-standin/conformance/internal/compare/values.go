@@ -49,6 +49,7 @@ var fixedPorts = map[string]bool{
 
 // allValues is what varies, in the order in which it is looked for.
 var allValues = []values{
+	literal(`^[a-z0-9]{6}\.[a-z0-9]{16}$`, "<bootstrap token>"),
 	// Keys first: their names contain times.
 	token(`(aescbckey-)(\d{4}-\d\d-\d\dT[\d:]*Z?)`, classKey),
 	token(`(\[)((?:\d{1,3} ){31}\d{1,3})`, classHash),
@@ -58,13 +59,17 @@ var allValues = []values{
 	token(`\b(n\d-)([0-9a-f]{8})\b`, classEtcd),
 	literal(`-(1[6-9]\d{8})((?:\.zip)?)-[0-9a-f]{6}\b`, "-<unix>$2-<6 hex>"),
 	literal(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`, "<uuid>"),
-	token(`\b([0-9a-f]{16})\b`, classMember),
+	token(`\b([0-9a-f]{14,16})\b`, classMember),
 	token(`\b(\d{17,20})\b`, classMember),
 	{regexp.MustCompile(`\b[0-9a-f]{12}\b`), shortHash},
 	{regexp.MustCompile(`\b172\.30\.\d{1,3}\.\d{1,3}\b`), address},
 	{regexp.MustCompile(`(127\.0\.0\.1|\[::1\]|<n\d>|<address>|localhost):(\d{4,5})\b`), port},
 	literal(`Get (\\?)"https://127\.0\.0\.1:6444/cacerts\\?": (?:EOF|read tcp \S+: read: connection reset by peer)"+`,
 		"Get $1\"https://127.0.0.1:6444/cacerts$1\": <EOF or reset>"),
+	// Which of its two addresses localhost stands for follows from the machine.
+	literal(`dial tcp (?:127\.0\.0\.1|\[::1\]):8080`, "dial tcp <localhost>:8080"),
+	// What a wrong key decrypts to is noise, which ends in one of these.
+	literal(`invalid (?:padding on input|PKCS7 data \(empty or not padded\))`, "<decrypted with a wrong key>"),
 	// Times.
 	literal(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)`, "<time>"),
 	literal(`\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \+0000(?: UTC)?`, "<time>"),
@@ -101,6 +106,8 @@ var allValues = []values{
 	literal(`\busing \d+ of \d+ bytes`, "using <n> of <n> bytes"),
 	literal(`\brestart counter is at \d+`, "restart counter is at <n>"),
 	literal(`(^|[ ="\[,])\d{5,9}\b`, "$1<n>"),
+	// etcd's warnings, of which there are some 20 a second.
+	literal(`^ *\d+ (warn|error) \| `, "<n> $1 | "),
 	// Counted lines of binary data: some are missed where the data holds line ends.
 	literal(`^ *\d+ (k8s:enc:)`, "<n> $1"),
 	// Raw values as `tr -c "[:print:]" .` shows them: what follows the key's name is encrypted.
@@ -142,10 +149,13 @@ func listed(_ *reader, _ *tokens, groups []string) string {
 // Files whose size follows from what they hold; certificates vary by a few bytes, the rest is K3s' own.
 var sized = regexp.MustCompile(`(\.key|/token|/passwd|/name|/password|\.kubeconfig|/encryption-\w+\.json|/crictl\.yaml)$`)
 
+// Keys of RSA vary by a few bytes; the others have one size.
+var varies = regexp.MustCompile(`/(?:service(?:\.current)?|apiserver-loopback-client__)\.key$`)
+
 // found is a line of `find -printf '%M %u %s %p -> %l'`.
 func found(_ *reader, _ *tokens, groups []string) string {
 	size := groups[3]
-	if strings.HasPrefix(groups[1], "d") || !sized.MatchString(groups[4]) && !strings.HasPrefix(groups[1], "l") {
+	if strings.HasPrefix(groups[1], "d") || varies.MatchString(groups[4]) || !sized.MatchString(groups[4]) && !strings.HasPrefix(groups[1], "l") {
 		size = "<size>"
 	}
 	return strings.Join([]string{groups[1], groups[2], size, groups[4]}, " ") + strings.TrimRight(groups[5], " ")

@@ -84,10 +84,11 @@ func canaries(s *suite.Session, node string) {
 	s.Do(node, secret("canary", "v1"), secret("canary2", "v1"))
 }
 
-// manySecrets creates a number of Secrets at once.
+// manySecrets creates a number of Secrets at once. In the order of their names, that in which they are read and rewritten,
+// they come after the canaries.
 func manySecrets(s *suite.Session, node string, count int) {
 	s.Do(node, fmt.Sprintf(`for i in $(seq 1 %d); do
-printf -- '---\napiVersion: v1\nkind: Secret\nmetadata: {name: bulk-%%d, namespace: default}\nstringData: {k: v}\n' $i
+printf -- '---\napiVersion: v1\nkind: Secret\nmetadata: {name: many-%%d, namespace: default}\nstringData: {k: v}\n' $i
 done | kubectl create -f - >/dev/null`, count))
 }
 

@@ -24,7 +24,9 @@ func snapshots(s *suite.Session) {
 	// The first scheduled one comes in the middle of the next case.
 	s.AtSecond(59)
 	s.Through("delete")
-	s.Do("n3", "for i in 1 2 3 4; do k3s etcd-snapshot save --name hmco-x 2>/dev/null; sleep 1.2; done")
+	for range 4 {
+		s.Do("n3", save("--name hmco-x"))
+	}
 	s.Through("Scheduled snapshots so far")
 
 	s.Cast("n1", "n2")
@@ -53,19 +55,29 @@ for i in $(seq 0 60); do mkdir -p etcd-old-$((now + i)); touch etcd-old-$((now +
 rm $f; rmdir ${f%/*} 2>/dev/null; done; true`
 )
 
+// save saves a snapshot; a scheduled one may be on its way.
+func save(arguments string) string {
+	return "for i in $(seq 1 10); do k3s etcd-snapshot save " + arguments + " 2>/dev/null && break; sleep 0.5; done; sleep 1.2"
+}
+
+// firstObjects waits for what the controllers make in a new cluster.
+func firstObjects(s *suite.Session, node string) {
+	s.Until(node, "kubectl get configmap kube-root-ca.crt", time.Minute)
+}
+
 // keep saves a snapshot and puts a copy into /srv/keep under the name it has in the recorded commands.
 func keep(base, name string) string {
-	return "mkdir -p /srv/keep; k3s etcd-snapshot save --name " + base + " 2>/dev/null; " +
+	return "mkdir -p /srv/keep; " + save("--name "+base) + "; " +
 		"cp -p $(ls -t /var/lib/rancher/k3s/server/db/snapshots/" + base + "-* | head -1) /srv/keep/" + name
 }
 
 func restoreSingle(s *suite.Session) {
 	s.Config("n3", configN3()...)
 	start(s, "n3")
+	firstObjects(s, "n3")
 	s.Do("n3", "kubectl create cm before --from-literal=a=1", "kubectl create secret generic rs --from-literal=a=1",
-		"k3s etcd-snapshot save 2>/dev/null",
-		`k3s etcd-snapshot save --name "hmco x/y" 2>/dev/null; sleep 1.2; k3s etcd-snapshot save --name hmco_X 2>/dev/null`,
-		"for i in 1 2 3; do sleep 1.2; k3s etcd-snapshot save --name hmco-x 2>/dev/null; done")
+		save(""), save(`--name "hmco x/y"`), save("--name hmco_X"),
+		save("--name hmco-x"), save("--name hmco-x"), save("--name hmco-x"))
 	s.Until("n3", "ls /var/lib/rancher/k3s/server/db/snapshots/etcd-snapshot-*", 90*time.Second)
 	s.Do("n3", keep("hmco-r", "hmco-r-n3-1795252475"), damaged, "kubectl create cm after --from-literal=a=1")
 	s.Run("cluster-reset while k3s runs")
@@ -96,8 +108,9 @@ func restoreBadFiles(s *suite.Session) {
 	}
 	s.Config("n3", server("n3", "cluster-init: true", "token: labtoken-0003", encryption)...)
 	start(s, "n3")
+	firstObjects(s, "n3")
 	s.Do("n3", "kubectl create cm before --from-literal=a=1", keep("hmco-r", "good"), damaged,
-		"k3s etcd-snapshot save --name hmco-z --snapshot-compress 2>/dev/null; cp /var/lib/rancher/k3s/server/db/snapshots/hmco-z-*.zip /srv/keep/zip.zip",
+		save("--name hmco-z --snapshot-compress")+"; cp /var/lib/rancher/k3s/server/db/snapshots/hmco-z-*.zip /srv/keep/zip.zip",
 		"systemctl stop k3s; rm -f /var/lib/rancher/k3s/server/db/snapshots/*; cp -a /var/lib/rancher/k3s /srv/good")
 	for strings.HasPrefix(s.Next().Title, "restore from: ") {
 		good()

@@ -25,7 +25,7 @@ func init() {
 
 var (
 	recordedAddress = regexp.MustCompile(`172\.30\.7\.1(\d)\b`)
-	recordedPrefix  = regexp.MustCompile(`172\.30\.7\.1\$`)
+	recordedPrefix  = regexp.MustCompile(`172\.30\.7\.1\$(\w)`)
 	recordedKeyTime = regexp.MustCompile(`2026-11-21T`)
 	recordedWindow  = regexp.MustCompile(`'2026-11-21 (\d\d:\d\d:\d\d)'`)
 	variableUse     = regexp.MustCompile(`@\{(\w+)\}`)
@@ -50,18 +50,25 @@ func whole(id, command string) string {
 // Command is what is run for a case.
 func (s *Session) Command(c *record.Case) string { return s.adapt(whole(c.ID(), c.Command)) }
 
+// address is a node's address, or one at which nothing listens.
+func (s *Session) address(name string) string {
+	if node := s.nodes[name]; node != nil {
+		return node.Address()
+	}
+	return s.lab.Nobody
+}
+
 // adapt makes a command fit this run: addresses, dates in the names of keys, times of earlier commands, variables.
 func (s *Session) adapt(command string) string {
 	command = recordedAddress.ReplaceAllStringFunc(command, func(address string) string {
-		name := "n" + address[len(address)-1:]
-		if node := s.nodes[name]; node != nil {
-			return node.Address()
-		}
-		return s.lab.Nobody
+		return s.address("n" + address[len(address)-1:])
 	})
-	if node := s.nodes["n1"]; node != nil {
-		prefix := node.Address()[:len(node.Address())-1]
-		command = recordedPrefix.ReplaceAllString(command, prefix+"$$")
+	if recordedPrefix.MatchString(command) {
+		list := "NODES=(-"
+		for _, name := range []string{"n1", "n2", "n3", "n4"} {
+			list += " " + s.address(name)
+		}
+		command = list + "); " + recordedPrefix.ReplaceAllString(command, "$${NODES[$$$1]}")
 	}
 	command = recordedKeyTime.ReplaceAllString(command, "[0-9-]{10}T")
 	command = recordedWindow.ReplaceAllStringFunc(command, func(quoted string) string {

@@ -1,9 +1,12 @@
 package suite
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
-// Each plays scenarios, several at once where there are nodes for them, in their order as far as that goes; done gets
-// the results of each, one at a time.
+// Each plays scenarios, several at once where there are nodes for them: always the largest that the free nodes are enough
+// for, so that the small ones fill what is left; done gets the results of each, one at a time.
 func Each(scenarios []Scenario, machines Machines, play func(Scenario, Machines) map[string]Result, done func(map[string]Result)) {
 	var (
 		lock    sync.Mutex
@@ -11,12 +14,19 @@ func Each(scenarios []Scenario, machines Machines, play func(Scenario, Machines)
 		free    = append([]Machine(nil), machines.Nodes...)
 		running sync.WaitGroup
 	)
-	for _, scenario := range scenarios {
+	waiting := slices.Clone(scenarios)
+	slices.SortStableFunc(waiting, func(a, b Scenario) int { return b.Needs() - a.Needs() })
+	for len(waiting) > 0 {
 		lock.Lock()
-		for len(free) < scenario.Needs() {
-			changed.Wait()
+		next := -1
+		for next < 0 {
+			next = slices.IndexFunc(waiting, func(s Scenario) bool { return s.Needs() <= len(free) })
+			if next < 0 {
+				changed.Wait()
+			}
 		}
-		// Those with four nodes rely on the nodes' order: their addresses follow each other.
+		scenario := waiting[next]
+		waiting = slices.Delete(waiting, next, next+1)
 		mine := append([]Machine(nil), free[:scenario.Needs()]...)
 		free = append([]Machine(nil), free[scenario.Needs():]...)
 		lock.Unlock()

@@ -41,7 +41,7 @@ func TestScenariosShareTheNodesAndNoNodeIsUsedTwice(t *testing.T) {
 			released()
 		}
 		lock.Unlock()
-		<-gate // the first three run at once
+		<-gate // the largest runs first; the others after it
 		lock.Lock()
 		defer lock.Unlock()
 		for _, machine := range mine.Nodes {
