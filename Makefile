@@ -5,16 +5,16 @@ HMCO_FUZZ_CASES ?= 200000
 HMCO_TORTURE_CASES ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo torture conformance bench cross clean-demo
+.PHONY: help test demo torture conformance bench cross demo-clean
 
 help:
 	@echo 'make test        all checks and tests'
-	@echo 'make demo        four nodes on this machine, prepared for K3s (in target/demo)'
+	@echo 'make demo        nodes on this machine become a cluster, twice (in target/demo); DEMO_SERVERS=3 K3S=PATH'
 	@echo 'make bench       measurements, beside OpenSSH, pyinfra, Ansible and mitogen'
 	@echo 'make torture     all that can go wrong on rehearsal nodes, and the random tests for longer'
 	@echo 'make conformance the K3s stand-in against all recordings of the real K3s; K3S=PATH for another K3s'
 	@echo 'make cross       the release for aarch64, tried under emulation'
-	@echo 'make clean-demo  remove the demo and its nodes'
+	@echo 'make demo-clean  remove the demo and its nodes'
 
 test:
 	@.ci/test
@@ -35,5 +35,5 @@ bench:
 cross:
 	@.ci/cross
 
-clean-demo:
-	@.ci/clean-demo
+demo-clean:
+	@.ci/demo-clean

@@ -13,6 +13,14 @@ use crate::model::outcome::Failure;
 /// First line of every inventory that a lab wrote.
 const MARK: &str = "# Written by `hmco-boot lab up`";
 
+/// What the shipped playbooks have to know of a lab's nodes.
+const VARS: &str = "
+[vars]
+preflight_resolve = []                               # no uplink
+flannel_backend = \"host-gw\"                        # one network, and a kernel without vxlan
+k3s_config = { \"flannel-backend\" = \"host-gw\" }
+";
+
 /// The text, with the host keys of each node in order.
 pub fn text(place: &Place, record: &Record, host_keys: &[Vec<String>]) -> String {
     let mut text = format!(
@@ -54,6 +62,7 @@ pub fn text(place: &Place, record: &Record, host_keys: &[Vec<String>]) -> String
         text.push_str("]\n");
     }
     if let Some(k3s) = &record.k3s {
+        text.push_str(VARS);
         text.push_str(&k3s.artifact());
     }
     text
