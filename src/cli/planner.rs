@@ -124,7 +124,7 @@ impl Planner<'_> {
         let mut draft = self.build(&lookup);
         let mut names = lookup.missing();
         if lacks_secrets(&draft) {
-            self.unmade = unmade(&self.vault, |lookup| self.build(lookup));
+            self.unmade = unmade(&self.vault, |lookup| self.build(lookup))?;
         }
         if !self.unmade.is_empty() {
             if let Values::Make(how) = values {
@@ -205,20 +205,32 @@ fn lacks_secrets(plan: &Result<Plan, Refused>) -> bool {
 }
 
 /// The secrets that are not there and that the tool may make, by the wishes of a plan in which every missing one has a
-/// stand-in.
-fn unmade(vault: &Vault, build: impl Fn(&Lookup<'_>) -> Result<Plan, Refused>) -> BTreeSet<String> {
+/// stand-in. Where there is no such plan, nobody can tell; then that is what is wrong, and not that they are missing.
+fn unmade(
+    vault: &Vault,
+    build: impl Fn(&Lookup<'_>) -> Result<Plan, Refused>,
+) -> Result<BTreeSet<String>, Refused> {
     let lookup = Lookup::closed(vault).with_stand_ins();
-    let Ok(plan) = build(&lookup) else {
-        return BTreeSet::new();
+    let plan = match build(&lookup) {
+        Ok(plan) => plan,
+        Err(Refused::Mistakes(mut mistakes)) => {
+            // Those may come of the stand-ins.
+            mistakes.retain(|mistake| mistake.code != template::WITH_SECRET);
+            if mistakes.is_empty() {
+                return Ok(BTreeSet::new());
+            }
+            return Err(Refused::Mistakes(mistakes));
+        }
+        Err(refused) => return Err(refused),
     };
     let wishes = plan.pairs.iter().filter_map(|pair| match &pair.work {
         Work::Wish(wish) => wish.makes(),
         Work::Skip(_) => None,
     });
-    wishes
+    Ok(wishes
         .filter_map(|text| text.expose().strip_prefix(STAND_IN))
         .map(str::to_owned)
-        .collect()
+        .collect())
 }
 
 /// Whether there are only mistakes that a secret's real value may cure.
@@ -246,8 +258,8 @@ pub fn mistakes_of_plan(
         |lookup: &Lookup<'_>| planned(&args, playbook, project, inventory, &fingerprinter, lookup);
     let mut plan = build(&Lookup::closed(vault));
     if lacks_secrets(&plan) {
-        let unmade = unmade(vault, build);
-        plan = build(&Lookup::closed(vault).with_unmade(&unmade));
+        plan = unmade(vault, build)
+            .and_then(|unmade| build(&Lookup::closed(vault).with_unmade(&unmade)));
     }
     match plan {
         Err(Refused::Mistakes(mistakes))

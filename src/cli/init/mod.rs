@@ -18,15 +18,16 @@ use super::output::Format;
 use super::paths::shown;
 use super::secrets::identity::IdentityArgs;
 use super::{Context, secrets};
+use crate::config::pins;
 use crate::model::outcome::ExitCode;
 use crate::model::shell::quote;
 
 /// Arguments of `init`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-Makes inventory/homelab.toml (one node: this machine, in a sandbox), playbooks/hello.toml and .gitignore; and secrets/, with
-an identity of yours (~/.config/hmco-boot/identity.txt, where it is missing) and a recovery key to lock away (see `hmco-boot
-secrets init --help`).
+Makes inventory/homelab.toml (one node: this machine, in a sandbox), playbooks/hello.toml, .gitignore and
+hmco-boot.lock (which K3s is fetched, and from where); and secrets/, with an identity of yours
+(~/.config/hmco-boot/identity.txt, where it is missing) and a recovery key to lock away (see `hmco-boot secrets init --help`).
 
 Examples:
   hmco-boot init              here
@@ -99,6 +100,7 @@ pub fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError>
         report.make(&dir, HELLO, include_str!("hello.toml"))?;
     }
     report.make(&dir, GITIGNORE, include_str!("gitignore"))?;
+    report.make(&dir, pins::FILE, include_str!("hmco-boot.lock"))?;
     if inventories.is_empty() {
         // Last: a folder becomes a project by its inventory, so an `init` that was cut off can simply be repeated.
         let text = include_str!("homelab.toml");
