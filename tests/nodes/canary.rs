@@ -235,7 +235,7 @@ fn the_passphrase_of_a_services_identity_is_asked_for_through_systemd() {
     std::fs::copy(hb, root.join("srv/hmco-boot")).unwrap();
     world.on(
         0,
-        "sudo chmod 600 /srv/asked.key; sudo systemd-run -q --unit=hmtest-asks -p WorkingDirectory=/srv/asking -p TimeoutStopSec=2 \
+        "sudo chmod 600 /srv/asked.key; sudo systemd-run -q --unit=hmtest-asks -p User=root -p WorkingDirectory=/srv/asking -p TimeoutStopSec=2 \
          /srv/hmco-boot secrets check --identity /srv/asked.key",
     );
     wait_for("the question", || world.try_on(0, ANSWER).status.success());
