@@ -24,10 +24,18 @@ pub fn uses(project: &Project) -> BTreeMap<String, Used> {
             let Body::Kind { kind, table, .. } = &step.body else {
                 continue;
             };
-            let mut used = Vec::new();
-            if kind.as_str() == "artifact" {
-                used.push((text(table, "name"), text(table, "member")));
-            }
+            let mut used = match kind.as_str() {
+                "artifact" => vec![(text(table, "name"), text(table, "member"))],
+                "k3s_agent" | "k3s_server" => {
+                    let name = match table.get("artifact") {
+                        Some(_) => text(table, "artifact"),
+                        None => Some("k3s".to_owned()),
+                    };
+                    vec![(name, None)]
+                }
+                "manifest" => listed(table),
+                _ => Vec::new(),
+            };
             nested(table, &mut used);
             for (name, member) in used {
                 let Some(name) = name else { continue };
@@ -40,8 +48,25 @@ pub fn uses(project: &Project) -> BTreeMap<String, Used> {
     found
 }
 
+/// A name, where it is plain, and the file out of its archive.
+type Mention = (Option<String>, Option<String>);
+
+/// `artifacts = ["NAME"]`.
+fn listed(table: &Value) -> Vec<Mention> {
+    let Some(Data::List(items)) = table.get("artifacts").map(|list| &list.data) else {
+        return Vec::new();
+    };
+    let plain = |item: &Value| {
+        let text = item.as_str()?;
+        template::names_mentioned(item)
+            .is_empty()
+            .then(|| text.to_owned())
+    };
+    items.iter().map(|item| (plain(item), None)).collect()
+}
+
 /// `{ artifact = "NAME" }` at any depth.
-fn nested(value: &Value, used: &mut Vec<(Option<String>, Option<String>)>) {
+fn nested(value: &Value, used: &mut Vec<Mention>) {
     match &value.data {
         Data::Table(entries) => {
             if entries.len() == 1 {
