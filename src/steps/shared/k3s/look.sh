@@ -19,7 +19,7 @@ raw() { kubectl --kubeconfig "$C" ${A:+--server "$A"} --request-timeout 10s get 
 # The field $2 of the condition $1 of the Node in o.
 condition() { printf '%s\n' "$o" | grep "\"type\":\"$1\"" | sed -n "s/.*\"$2\":\"\\([^\"]*\\)\".*/\\1/p" | head -n 1; }
 # The field $1 in o.
-field() { printf '%s\n' "$o" | sed -n "s/.*\"$1\":\"\\([^\"]*\\)\".*/\\1/p" | head -n 1; }
+field() { printf '%s\n' "$o" | sed -n "s|.*\"$1\":\"\\([^\"]*\\)\".*|\\1|p" | head -n 1; }
 # Renewals of its kubelet: they change when the kubelet runs, and by it alone.
 beats() {
   o=$(raw "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/$NODE") || o=

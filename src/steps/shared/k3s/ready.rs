@@ -232,12 +232,23 @@ mod tests {
 
     /// Runs the shell part on what an API server answered, as JSON of a recording.
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "runs the script as it is")]
     fn the_script_finds_what_it_looks_for_in_a_recorded_node() {
         let nodes = include_str!("../../../../tests/k3s-standin/recordings/03-nodes.json");
         let nodes: serde_json::Value = serde_json::from_str(nodes).unwrap();
-        let node = serde_json::to_string(&nodes["items"][0]).unwrap();
-        let name = nodes["items"][0]["metadata"]["name"].as_str().unwrap();
+        let answer = told(&nodes["items"][0]);
+        assert_eq!(server().missing(&answer), Vec::<String>::new());
+        assert!(!is_simulated(&answer));
+        // As the stand-in says of itself.
+        let mut simulated = nodes["items"][0].clone();
+        simulated["metadata"]["annotations"]["hmco-boot/simulated"] = "true".into();
+        assert!(is_simulated(&told(&simulated)));
+    }
+
+    /// What the shell part tells of a Node.
+    #[expect(clippy::disallowed_methods, reason = "runs the script as it is")]
+    fn told(node: &serde_json::Value) -> ExecResult {
+        let name = node["metadata"]["name"].as_str().unwrap();
+        let node = node.to_string();
         let script = format!(
             "ROLE=server NODE={name}\n{LOOK}raw() {{ case $1 in /readyz) printf ok ;; *) printf %s \"$JSON\" ;; esac; }}\n{TELL}"
         );
@@ -246,13 +257,11 @@ mod tests {
             .env("JSON", node)
             .output()
             .unwrap();
-        assert!(said.status.success(), "{said:?}");
-        let answer = ExecResult {
+        assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
+        ExecResult {
             exit: 0,
             stdout: said.stdout,
             stderr: Vec::new(),
-        };
-        assert_eq!(server().missing(&answer), Vec::<String>::new());
-        assert!(!is_simulated(&answer));
+        }
     }
 }
