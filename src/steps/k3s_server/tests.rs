@@ -249,7 +249,7 @@ fn another_version_on_a_member_is_refused_and_names_the_command() {
     insta::assert_snapshot!(refusal(given.decide(&wish)), @r"
     K3s is v1.33.1+k3s1 here, and v1.34.6+k3s1 is pinned: a version is not changed in passing
       the order of the nodes, drains and a snapshot before belong to it
-    hint: use `hmco-boot k3s upgrade`, or pin the version that runs
+    hint: pin the version that runs: changing it, one server after the other, comes with a later version of hmco-boot
     ");
 }
 

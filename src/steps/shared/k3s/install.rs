@@ -403,7 +403,7 @@ impl Install<'_> {
                 "K3s is {live} here, and {wished} is pinned: a version is not changed in passing"
             ))
             .evidence("the order of the nodes, drains and a snapshot before belong to it")
-            .hint("use `hmco-boot k3s upgrade`, or pin the version that runs"),
+            .hint("pin the version that runs: changing it, one server after the other, comes with a later version of hmco-boot"),
         ))
     }
 
