@@ -293,6 +293,7 @@ fn said(args: &PlanArgs, inventory: &Inventory) -> RunArguments {
         vars: args.vars.clone(),
         saved_plan: None,
         exec: None,
+        command: None,
     }
 }
 

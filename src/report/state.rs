@@ -215,7 +215,7 @@ impl State {
                 cluster: started.cluster.clone(),
                 playbook: started.playbook.clone(),
                 limit: started.arguments.limit.clone(),
-                resumable: started.arguments.exec.is_none(),
+                resumable: started.arguments.exec.is_none() && started.arguments.command.is_none(),
                 started_ms: at,
             }),
             ..Self::default()
