@@ -97,11 +97,20 @@ fn lock_refused(run: &RunSummary) -> bool {
 }
 
 fn is_command(run: &RunSummary) -> bool {
-    run.started.arguments.exec.is_some()
+    run.started.arguments.exec.is_some() || run.started.arguments.command.is_some()
 }
 
-/// Refuses to go on with `exec`.
+/// Refuses to go on with `exec`, and with commands that go on when they are given again.
 fn not_a_command(chosen: &RunSummary) -> Result<(), CliError> {
+    if let Some(command) = &chosen.started.arguments.command {
+        let what = format!(
+            "run {} was `{command}`, which `resume` does not go on with",
+            chosen.started.run
+        );
+        return Err(CliError::usage(what).hint(format!(
+            "give it again, it goes on where it stopped: hmco-boot {command}"
+        )));
+    }
     let Some(argv) = &chosen.started.arguments.exec else {
         return Ok(());
     };
@@ -174,7 +183,7 @@ fn recorded(
     if args.run.is_none() && newest_is_command {
         let (run, playbook) = (&chosen.started.run, &chosen.started.playbook);
         context.output.talk(&format!(
-            "going on with run {run} of {playbook}: what is newer was `exec`, which is not gone on with\n"
+            "going on with run {run} of {playbook}: what is newer was a command, which is not gone on with\n"
         ));
     }
     let fold = RunFold::of(&records).map_err(|error| {

@@ -362,11 +362,7 @@ impl Cluster for KubeCluster {
         Box::pin(self.delete_one(place))
     }
 
-    fn evict<'a>(
-        &'a self,
-        pod: Place<'a>,
-        uid: &'a str,
-    ) -> BoxFuture<'a, Result<bool, ApiError>> {
+    fn evict<'a>(&'a self, pod: Place<'a>, uid: &'a str) -> BoxFuture<'a, Result<bool, ApiError>> {
         Box::pin(self.evict_one(pod, uid))
     }
 }

@@ -82,7 +82,11 @@ fn given_up(here: &[Leaving], refused: &[String], limit: Duration) -> Vec<String
     let mut lines = vec![format!("not drained within {}s:", limit.as_secs())];
     match refused.is_empty() {
         false => lines.extend(refused.iter().take(NAMED).cloned()),
-        true => lines.extend(here.iter().take(NAMED).map(|pod| line(pod, "is still there"))),
+        true => lines.extend(
+            here.iter()
+                .take(NAMED)
+                .map(|pod| line(pod, "is still there")),
+        ),
     }
     if here.len() > NAMED {
         lines.push(format!("{} pods in all", here.len()));

@@ -387,11 +387,7 @@ impl Cluster for FakeCluster {
         Box::pin(async move { Ok(there) })
     }
 
-    fn evict<'a>(
-        &'a self,
-        pod: Place<'a>,
-        uid: &'a str,
-    ) -> BoxFuture<'a, Result<bool, ApiError>> {
+    fn evict<'a>(&'a self, pod: Place<'a>, uid: &'a str) -> BoxFuture<'a, Result<bool, ApiError>> {
         let mut state = self.state();
         let key = state.key(&pod);
         state.asked.push(format!("evict {} {}", key.0, key.2));

@@ -59,11 +59,7 @@ pub trait Cluster: Send + Sync {
 
     /// Asks that the pod of this `uid` leaves its node (`eviction`), which a PodDisruptionBudget may refuse for now
     /// ([`ApiErrorKind::Busy`]); false where that pod is gone, also where another one has its name.
-    fn evict<'a>(
-        &'a self,
-        pod: Place<'a>,
-        uid: &'a str,
-    ) -> BoxFuture<'a, Result<bool, ApiError>>;
+    fn evict<'a>(&'a self, pod: Place<'a>, uid: &'a str) -> BoxFuture<'a, Result<bool, ApiError>>;
 }
 
 /// Where an object is.

@@ -95,13 +95,19 @@ fn answers(status: &Status) -> Result<(), Refusal> {
     let Some(why) = &status.api_error else {
         return Ok(());
     };
-    let cluster = status.problems.iter().find(|problem| problem.node.is_none());
-    let mut failure = Failure::new("the Kubernetes API does not answer: nothing can be taken out of the cluster")
-        .evidence(why.lines().next().unwrap_or_default().to_owned());
+    let cluster = status
+        .problems
+        .iter()
+        .find(|problem| problem.node.is_none());
+    let mut failure =
+        Failure::new("the Kubernetes API does not answer: nothing can be taken out of the cluster")
+            .evidence(why.lines().next().unwrap_or_default().to_owned());
     if let Some(problem) = cluster {
         failure = failure.evidence(problem.what.clone());
     }
-    let hint = cluster.map_or("hmco-boot status says what is wrong", |problem| &problem.hint);
+    let hint = cluster.map_or("hmco-boot status says what is wrong", |problem| {
+        &problem.hint
+    });
     Err(failure.hint(hint).into())
 }
 
@@ -125,11 +131,12 @@ fn here(node: &NodeStatus) -> Result<(), Refusal> {
 /// What is taken for dead must not live: it would go on, as nobody's member.
 fn dead(node: &NodeStatus) -> Result<(), Refusal> {
     if node.reachable == Some(true) && node.is_running() {
-        return Err(
-            Failure::new(format!("{} is not dead: it answers, and K3s runs on it", node.name))
-                .hint(format!("hmco-boot k3s node remove {}", node.name))
-                .into(),
-        );
+        return Err(Failure::new(format!(
+            "{} is not dead: it answers, and K3s runs on it",
+            node.name
+        ))
+        .hint(format!("hmco-boot k3s node remove {}", node.name))
+        .into());
     }
     if node.is_ready() {
         return Err(
@@ -170,7 +177,9 @@ fn quorum(etcd: &EtcdStatus, leaving: &MemberStatus, machine: Machine) -> Result
         return Ok(());
     }
     let voters = etcd.members.iter().filter(|member| !member.learner);
-    let others: Vec<&MemberStatus> = voters.filter(|member| member.name != leaving.name).collect();
+    let others: Vec<&MemberStatus> = voters
+        .filter(|member| member.name != leaving.name)
+        .collect();
     let serving = others
         .iter()
         .filter(|member| member.healthy == Some(true))
@@ -183,7 +192,10 @@ fn quorum(etcd: &EtcdStatus, leaving: &MemberStatus, machine: Machine) -> Result
     let needed = others.len() / 2 + 1;
     let refuse = |what: String| {
         let mut failure = Failure::new(what);
-        failure.evidence = ill.iter().map(|ill| format!("not serving: {ill}")).collect();
+        failure.evidence = ill
+            .iter()
+            .map(|ill| format!("not serving: {ill}"))
+            .collect();
         failure
     };
     if serving < needed {
@@ -218,7 +230,10 @@ fn quorum(etcd: &EtcdStatus, leaving: &MemberStatus, machine: Machine) -> Result
 /// Whether K3s is stopped on it first, and what etcd is afterwards.
 fn after(etcd: &EtcdStatus, leaving: &MemberStatus) -> (bool, String) {
     if leaving.learner {
-        return (true, "a learner leaves etcd: its quorum stays as it is".to_owned());
+        return (
+            true,
+            "a learner leaves etcd: its quorum stays as it is".to_owned(),
+        );
     }
     let left = etcd.voters.saturating_sub(1);
     let others = etcd
@@ -292,7 +307,9 @@ mod tests {
     }
 
     fn node(name: &str, etcd: Option<MemberStatus>) -> NodeStatus {
-        let is_up = etcd.as_ref().is_none_or(|member| member.healthy == Some(true));
+        let is_up = etcd
+            .as_ref()
+            .is_none_or(|member| member.healthy == Some(true));
         NodeStatus {
             name: name.to_owned(),
             role: None,
@@ -319,23 +336,36 @@ mod tests {
         let leave = decide(&cluster(&[UP, UP, UP]), "s3", Machine::Here).unwrap();
         assert!(leave.stop_first);
         assert_eq!(leave.member.as_deref(), Some("s3-0a1b2c3d"));
-        assert_eq!(leave.after, "etcd: 3 voters become 2; then none of them may fail");
+        assert_eq!(
+            leave.after,
+            "etcd: 3 voters become 2; then none of them may fail"
+        );
         let leave = decide(&cluster(&[UP, UP, UP, UP]), "s3", Machine::Here).unwrap();
         assert!(leave.stop_first && leave.after.ends_with("then 1 of them may fail"));
     }
 
     #[test]
     fn of_two_the_one_that_leaves_has_to_agree_to_it_first() {
-        assert!(!decide(&cluster(&[UP, UP]), "s2", Machine::Here).unwrap().stop_first);
+        assert!(
+            !decide(&cluster(&[UP, UP]), "s2", Machine::Here)
+                .unwrap()
+                .stop_first
+        );
         let words = refused(&cluster(&[UP, DOWN]), "s2", Machine::Dead);
-        assert!(words.contains("1 of 2 voters serve, and 2 have to"), "{words}");
+        assert!(
+            words.contains("1 of 2 voters serve, and 2 have to"),
+            "{words}"
+        );
     }
 
     #[test]
     fn a_dead_server_leaves_as_long_as_there_is_a_quorum() {
         let leave = decide(&cluster(&[UP, UP, DOWN]), "s3", Machine::Dead).unwrap();
         assert!(leave.stop_first);
-        assert_eq!(leave.after, "etcd: 3 voters become 2; then none of them may fail");
+        assert_eq!(
+            leave.after,
+            "etcd: 3 voters become 2; then none of them may fail"
+        );
         // Two of five are dead: first the one, then the other.
         decide(&cluster(&[UP, UP, UP, DOWN, DOWN]), "s5", Machine::Dead).unwrap();
     }
@@ -343,7 +373,10 @@ mod tests {
     #[test]
     fn nobody_leaves_a_cluster_that_needs_him() {
         let words = refused(&cluster(&[UP, UP, DOWN]), "s1", Machine::Here);
-        assert!(words.contains("1 of the 2 others serve, and 2 have to"), "{words}");
+        assert!(
+            words.contains("1 of the 2 others serve, and 2 have to"),
+            "{words}"
+        );
         let words = refused(&cluster(&[UP, UP, UP, UP, DOWN]), "s1", Machine::Here);
         assert!(words.contains("the rest of etcd is not healthy"), "{words}");
         let words = refused(&cluster(&[UP]), "s1", Machine::Here);

@@ -246,7 +246,8 @@ mod tests {
             ]
         );
         assert!(found.iter().all(|member| !member.learner));
-        let learner = r#"{"members":[{"name":"","peerURLs":["https://[fd00::1]:2380"],"isLearner":true}]}"#;
+        let learner =
+            r#"{"members":[{"name":"","peerURLs":["https://[fd00::1]:2380"],"isLearner":true}]}"#;
         let found = members(learner).unwrap();
         assert_eq!(found[0].node(), None);
         assert!(found[0].learner);

@@ -12,12 +12,24 @@ use crate::plan::chain::{Link, kind};
 use crate::steps::registry::KindInfo;
 use crate::steps::{Class, Wish};
 
-static GUARD: KindInfo = kind("k3s_guard", "The cluster can do without the node.", Class::Check);
+static GUARD: KindInfo = kind(
+    "k3s_guard",
+    "The cluster can do without the node.",
+    Class::Check,
+);
 static DRAIN: KindInfo = kind("k3s_drain", "No pods are on the Node.", Class::State);
 static STOP: KindInfo = kind("k3s_stop", "K3s does not run.", Class::State);
-static FORGET: KindInfo = kind("k3s_forget", "Kubernetes does not know the node.", Class::State);
+static FORGET: KindInfo = kind(
+    "k3s_forget",
+    "Kubernetes does not know the node.",
+    Class::State,
+);
 static GONE: KindInfo = kind("k3s_member", "etcd does not know the node.", Class::Check);
-static CLEAN: KindInfo = kind("k3s_clean", "Nothing of K3s is on the machine.", Class::State);
+static CLEAN: KindInfo = kind(
+    "k3s_clean",
+    "Nothing of K3s is on the machine.",
+    Class::State,
+);
 
 /// Limit of most steps.
 const USUAL: TimeSpan = TimeSpan(Duration::from_secs(300));
@@ -69,7 +81,12 @@ pub fn servers(inventory: &Inventory) -> Vec<Server> {
         name: node.name.clone(),
         address: address(node),
     };
-    inventory.nodes.iter().filter(is_server).map(server).collect()
+    inventory
+        .nodes
+        .iter()
+        .filter(is_server)
+        .map(server)
+        .collect()
 }
 
 /// The address of a node.
@@ -111,12 +128,24 @@ pub fn removal(removal: &Removal<'_>, witness: Option<&NodeName>) -> Vec<Link> {
     let forgotten = Forgotten {
         node: leave.kube_name.clone(),
     };
-    row.add("forget", Target::Cluster, &FORGET, Arc::new(forgotten), USUAL);
+    row.add(
+        "forget",
+        Target::Cluster,
+        &FORGET,
+        Arc::new(forgotten),
+        USUAL,
+    );
     if let (Some(member), Some(witness)) = (&leave.member, witness) {
         let gone = MemberGone {
             member: member.clone(),
         };
-        row.add("member", Target::Node(witness.clone()), &GONE, Arc::new(gone), USUAL);
+        row.add(
+            "member",
+            Target::Node(witness.clone()),
+            &GONE,
+            Arc::new(gone),
+            USUAL,
+        );
     }
     if !dead {
         row.add("clean", own(), &CLEAN, Arc::new(Clean), USUAL);
@@ -134,7 +163,13 @@ pub fn reset_one(node: &NodeName, forget: Option<&str>) -> Vec<Link> {
         let forgotten = Forgotten {
             node: kube_name.to_owned(),
         };
-        row.add("forget", Target::Cluster, &FORGET, Arc::new(forgotten), USUAL);
+        row.add(
+            "forget",
+            Target::Cluster,
+            &FORGET,
+            Arc::new(forgotten),
+            USUAL,
+        );
     }
     row.add("clean", own(), &CLEAN, Arc::new(Clean), USUAL);
     row.0

@@ -318,15 +318,10 @@ fn node(seen: &Seen, found: Option<&Value>, etcd: Option<&EtcdStatus>) -> NodeSt
         role: seen.role,
         in_inventory: true,
         reachable: Some(!matches!(&seen.told, Err(silence) if silence.unreachable)),
-        address: seen
-            .address
-            .clone()
-            .or_else(|| found.and_then(address_of)),
+        address: seen.address.clone().or_else(|| found.and_then(address_of)),
         k3s: told.and_then(k3s),
         node: found.map(kube_node),
-        api_ready: told
-            .filter(is_server)
-            .map(|told| told.readyz == "ok"),
+        api_ready: told.filter(is_server).map(|told| told.readyz == "ok"),
         etcd: member_of(etcd, name, found),
         has_datastore: told.map(|told| told.data.etcd || told.data.sqlite),
     }
@@ -414,11 +409,7 @@ fn kube_node(node: &Value) -> KubeNode {
 }
 
 /// The member of a node: by the name that its Node notes, else by its own.
-fn member_of(
-    etcd: Option<&EtcdStatus>,
-    name: &str,
-    node: Option<&Value>,
-) -> Option<MemberStatus> {
+fn member_of(etcd: Option<&EtcdStatus>, name: &str, node: Option<&Value>) -> Option<MemberStatus> {
     let members = &etcd?.members;
     let noted = node
         .and_then(|node| node.pointer("/metadata/annotations/etcd.k3s.cattle.io~1node-name"))
@@ -491,7 +482,9 @@ fn etcd(seen: &[Seen]) -> Option<EtcdStatus> {
     let members: Vec<MemberStatus> = listed
         .iter()
         .map(|member| {
-            let of = told.iter().find(|(seen, told)| is_member(member, seen, told));
+            let of = told
+                .iter()
+                .find(|(seen, told)| is_member(member, seen, told));
             let health = of.and_then(|(_, told)| told.health.as_ref());
             // A server that tells, and whose K3s does not run, does not serve.
             let down = of.is_some_and(|(_, told)| told.health.is_none());

@@ -249,7 +249,9 @@ pub fn lost(node: &str, pods: &[drain::Leaving], volumes: &[String]) -> Option<F
         failure = failure.evidence(format!("Pod {pod}: nothing makes it anew elsewhere"));
     }
     for claim in volumes {
-        failure = failure.evidence(format!("volume of {claim}: it is on the disk of this node alone"));
+        failure = failure.evidence(format!(
+            "volume of {claim}: it is on the disk of this node alone"
+        ));
     }
     Some(failure)
 }
@@ -297,7 +299,9 @@ impl Wish for Stopped {
             match (self.by_itself, is_alive(unit)) {
                 (false, true) => diff.push(DiffLine::old(format!("{name} runs"))),
                 (true, true) if !held => {
-                    diff.push(DiffLine::old(format!("{name} is started again when it ends")));
+                    diff.push(DiffLine::old(format!(
+                        "{name} is started again when it ends"
+                    )));
                 }
                 _ => {}
             }
@@ -308,7 +312,13 @@ impl Wish for Stopped {
         };
         let actions = match diff.is_empty() {
             true => Vec::new(),
-            false => vec![script::run("k3s-stop", purpose.to_owned(), STOP, [word], &[])],
+            false => vec![script::run(
+                "k3s-stop",
+                purpose.to_owned(),
+                STOP,
+                [word],
+                &[],
+            )],
         };
         drift(diff, actions)
     }

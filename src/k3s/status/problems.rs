@@ -53,7 +53,10 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
     }));
     if let Some(why) = status.api_error.as_ref().filter(|_| found.is_empty()) {
         let what = format!("the Kubernetes API told nothing of its Nodes: {why}");
-        found.push(cluster(what, "look again in a moment; -v says how it was tried"));
+        found.push(cluster(
+            what,
+            "look again in a moment; -v says how it was tried",
+        ));
     }
     found
 }
@@ -98,7 +101,8 @@ fn etcd(status: &Status) -> Vec<Problem> {
             .map(|node| node.name.as_str())
             .collect();
         let what = match down.is_empty() {
-            true => "etcd has no quorum: nothing can be written, and K3s on its servers waits".to_owned(),
+            true => "etcd has no quorum: nothing can be written, and K3s on its servers waits"
+                .to_owned(),
             false => format!(
                 "etcd has no quorum: K3s runs on {} of {} servers, not on {}",
                 servers.len() - down.len(),
@@ -115,7 +119,9 @@ fn etcd(status: &Status) -> Vec<Problem> {
     for member in &etcd.members {
         let name = member.node.as_deref().unwrap_or(&member.address);
         let has_node = status.nodes.iter().any(|node| {
-            node.etcd.as_ref().is_some_and(|own| own.name == member.name)
+            node.etcd
+                .as_ref()
+                .is_some_and(|own| own.name == member.name)
                 && !member.name.is_empty()
         });
         if !has_node && !member.name.is_empty() {
@@ -144,7 +150,10 @@ fn service(node: &NodeStatus, role: Option<Role>, no_quorum: bool) -> Vec<Proble
         return match role {
             Some(role) => vec![on(
                 node,
-                format!("K3s is not installed there ({} by the inventory)", role.word()),
+                format!(
+                    "K3s is not installed there ({} by the inventory)",
+                    role.word()
+                ),
                 "hmco-boot run k3s",
             )],
             None => Vec::new(),
@@ -178,10 +187,17 @@ fn service(node: &NodeStatus, role: Option<Role>, no_quorum: bool) -> Vec<Proble
             "in the first half minute of a start that is no trouble; else: hmco-boot run k3s names what stops it",
         ));
     }
-    let ill = node.etcd.as_ref().filter(|member| member.healthy == Some(false));
+    let ill = node
+        .etcd
+        .as_ref()
+        .filter(|member| member.healthy == Some(false));
     if let Some(member) = ill.filter(|_| !no_quorum && k3s.active == "active") {
         let why = member.reason.as_deref().unwrap_or("it does not say why");
-        found.push(on(node, format!("its member of etcd does not serve: {why}"), run));
+        found.push(on(
+            node,
+            format!("its member of etcd does not serve: {why}"),
+            run,
+        ));
     }
     found
 }

@@ -37,7 +37,9 @@ pub fn uninstall_path(role: Role) -> AbsPath {
 /// The two files of a role.
 pub fn files(role: Role) -> [File; 2] {
     let head = |what: &str| {
-        format!("#!/bin/sh\n# Written by hmco-boot, which overwrites changes. {what}\nset -eu\n{ROOT}")
+        format!(
+            "#!/bin/sh\n# Written by hmco-boot, which overwrites changes. {what}\nset -eu\n{ROOT}"
+        )
     };
     let killall = format!(
         "{}{KILLALL}k3s_killall\n",
@@ -45,7 +47,9 @@ pub fn files(role: Role) -> [File; 2] {
     );
     let uninstall = format!(
         "{}{KILLALL}{UNINSTALL}k3s_uninstall\n",
-        head("Takes K3s away, its DATA included: datastore, snapshots, token, volumes of local-path.")
+        head(
+            "Takes K3s away, its DATA included: datastore, snapshots, token, volumes of local-path."
+        )
     );
     [(killall_path(), killall), (uninstall_path(role), uninstall)].map(|(at, text)| File {
         mode: Some(Mode(0o755)),
@@ -121,7 +125,10 @@ mod tests {
         for role in [Role::Server, Role::Agent] {
             for file in files(role) {
                 let text = file.content.unwrap();
-                assert!(text.expose().starts_with("#!/bin/sh\n# Written by hmco-boot"));
+                assert!(
+                    text.expose()
+                        .starts_with("#!/bin/sh\n# Written by hmco-boot")
+                );
                 sh(&format!("if false; then :\n{}\nfi", text.expose()), &[]);
             }
         }
@@ -139,7 +146,10 @@ mod tests {
             /dev/sdb /var/lib/kubelet/pods/y/mount ext4 rw 0 0\n\
             nas:/x /var/lib/rancher/k3s/server/db/snapshots nfs4 rw 0 0\n\
             tmpfs /run/k3s-other tmpfs rw 0 0\n";
-        sh("printf %s \"$2\" >\"$1\"", &[mounts.to_str().unwrap(), table]);
+        sh(
+            "printf %s \"$2\" >\"$1\"",
+            &[mounts.to_str().unwrap(), table],
+        );
         let text = KILLALL.replace("/proc/self/mounts", mounts.to_str().unwrap());
         let found = sh(&format!("{text}\nk3s_mounts"), &[]);
         let found: Vec<&str> = found.lines().collect();
