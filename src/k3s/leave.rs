@@ -241,12 +241,13 @@ fn after(etcd: &EtcdStatus, leaving: &MemberStatus) -> (bool, String) {
         .saturating_sub(usize::from(leaving.healthy == Some(true)));
     let may_fail = others.saturating_sub(left / 2 + 1);
     let words = match may_fail {
+        _ if left == 1 => "then there is one server left, which may not fail".to_owned(),
         0 => "then none of them may fail".to_owned(),
         count => format!("then {count} of them may fail"),
     };
     (
         others >= etcd.quorum,
-        format!("etcd: {} voters become {left}; {words}", etcd.voters),
+        format!("etcd: of {} voters {left} stay; {words}", etcd.voters),
     )
 }
 
@@ -338,7 +339,7 @@ mod tests {
         assert_eq!(leave.member.as_deref(), Some("s3-0a1b2c3d"));
         assert_eq!(
             leave.after,
-            "etcd: 3 voters become 2; then none of them may fail"
+            "etcd: of 3 voters 2 stay; then none of them may fail"
         );
         let leave = decide(&cluster(&[UP, UP, UP, UP]), "s3", Machine::Here).unwrap();
         assert!(leave.stop_first && leave.after.ends_with("then 1 of them may fail"));
@@ -364,7 +365,7 @@ mod tests {
         assert!(leave.stop_first);
         assert_eq!(
             leave.after,
-            "etcd: 3 voters become 2; then none of them may fail"
+            "etcd: of 3 voters 2 stay; then none of them may fail"
         );
         // Two of five are dead: first the one, then the other.
         decide(&cluster(&[UP, UP, UP, DOWN, DOWN]), "s5", Machine::Dead).unwrap();

@@ -10,7 +10,7 @@ use super::look;
 use super::status::{Listed, Seen, Silence, Status};
 use crate::facts::fact::{Fact, FactError};
 use crate::facts::known::{FactRef, Known, Unreadable};
-use crate::model::action::Action;
+use crate::model::action::{Action, JobEnd};
 use crate::model::event::DiffLine;
 use crate::model::id::{NodeName, Target};
 use crate::model::kube::{KubeAction, ObjectKey, drain};
@@ -225,6 +225,13 @@ impl Wish for Drained {
 
     fn verifiable(&self) -> bool {
         true
+    }
+
+    fn explain(&self, failure: Failure, _end: &JobEnd) -> Failure {
+        let node = &self.node;
+        failure.hint(format!(
+            "let more pods of the same kind run elsewhere, or give it more time: --drain-timeout. It stays cordoned; `kubectl uncordon {node}` puts it back to work"
+        ))
     }
 
     fn fingerprint_text(&self) -> String {

@@ -14,6 +14,7 @@ use crate::k3s::wishes;
 use crate::model::id::NodeName;
 use crate::model::kube::drain;
 use crate::model::outcome::ExitCode;
+use crate::model::shell::quote;
 use crate::model::units::TimeSpan;
 use crate::report::text::count;
 
@@ -64,6 +65,25 @@ pub struct RemoveArgs {
     pub copies: copies::Args,
 }
 
+impl RemoveArgs {
+    /// The command as it is given again.
+    fn words(&self) -> String {
+        let mut words = format!("k3s node remove {}", quote(&self.name));
+        let flags = [
+            (self.dead, " --dead"),
+            (self.delete_local_data, " --delete-local-data"),
+            (self.copies.without_copies, " --without-copies"),
+        ];
+        words.extend(
+            flags
+                .iter()
+                .filter(|(given, _)| *given)
+                .map(|(_, flag)| *flag),
+        );
+        words
+    }
+}
+
 /// Arguments of `k3s node replace`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
@@ -109,8 +129,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
 }
 
 async fn remove(args: &RemoveArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
-    let dead = if args.dead { " --dead" } else { "" };
-    let command = format!("k3s node remove {}{dead}", args.name);
+    let command = args.words();
     let mut session = look::session(&command, &args.common.become_root, context)?;
     let looked = looked(&mut session, &args.name, &args.common, context).await?;
     let machine = match args.dead {
@@ -225,9 +244,15 @@ fn stages(
         }
         if is_there {
             stages.stages.push(format!(
-                "no new pods are put on it, and {} leave by eviction (budgets are respected, for {} at most)",
-                count(pods.len(), "pod", "pods"),
-                args.drain_timeout
+                "no new pods are put on it{}",
+                match pods.len() {
+                    0 => String::new(),
+                    number => format!(
+                        ", and its {} go elsewhere by eviction (budgets are respected, for {} at most)",
+                        count(number, "pod", "pods"),
+                        args.drain_timeout
+                    ),
+                }
             ));
         }
         if let Some(copies) = copies {
@@ -299,7 +324,7 @@ fn removed(args: &RemoveArgs, looked: &Looked, context: &mut Context<'_>) {
 }
 
 async fn replace(args: &ReplaceArgs, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
-    let command = format!("k3s node replace {}", args.name);
+    let command = format!("k3s node replace {}", quote(&args.name));
     let mut session = look::session(&command, &args.common.become_root, context)?;
     let looked = looked(&mut session, &args.name, &args.common, context).await?;
     let status = &looked.status;

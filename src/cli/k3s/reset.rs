@@ -10,6 +10,7 @@ use crate::k3s::plans;
 use crate::k3s::status::{NodeStatus, Status};
 use crate::model::id::NodeName;
 use crate::model::outcome::{ExitCode, Failure};
+use crate::model::shell::quote;
 use crate::plan::chain::Link;
 use crate::report::text::and_list;
 
@@ -196,7 +197,7 @@ fn one(name: &str, status: &Status) -> Result<Task, CliError> {
     let own = NodeName::new(&node.name);
     let kube_name = node.kube_name();
     Ok(Task {
-        command: format!("k3s reset --node {name}"),
+        command: format!("k3s reset --node {}", quote(name)),
         title: format!("{name} is reset"),
         name: name.to_owned(),
         links: plans::reset_one(&own, forget.then_some(kube_name)),
@@ -232,10 +233,14 @@ fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
         let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
         and_list(&names)
     };
-    for nodes in [&without, &with] {
-        if !nodes.is_empty() {
-            stages.stages.push(format!("{}: {GONE}", listed(nodes)));
+    match (without.is_empty(), with.is_empty()) {
+        (false, false) => {
+            stages.stages.push(format!("{}: {GONE}", listed(&without)));
+            stages.stages.push(format!("the same of {}", listed(&with)));
         }
+        (false, true) => stages.stages.push(format!("{}: {GONE}", listed(&without))),
+        (true, false) => stages.stages.push(format!("{}: {GONE}", listed(&with))),
+        (true, true) => {}
     }
     if !silent.is_empty() {
         stages.warnings.push(format!(

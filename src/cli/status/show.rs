@@ -33,10 +33,17 @@ pub fn lines(status: &Status, now_ms: i64, commands: &Commands, width: usize) ->
     }
     for problem in &status.problems {
         let mut line = Line::new();
+        let mut first = problem.what.lines().next().unwrap_or_default();
         if let Some(node) = &problem.node {
-            line = line.with(Ink::Strong, node).plain(": ");
+            line = line.with(Ink::Strong, node);
+            first = match first.strip_prefix(node.as_str()) {
+                Some(rest) if rest.starts_with(' ') => rest,
+                _ => {
+                    line = line.plain(": ");
+                    first
+                }
+            };
         }
-        let first = problem.what.lines().next().unwrap_or_default();
         lines.extend(line.plain(first).wrap(2, width));
         let cure = commands.failure(&Failure::new("").hint(problem.hint.clone()));
         let cure = cure.hint.unwrap_or_default();
@@ -148,8 +155,8 @@ fn row(status: &Status, node: &NodeStatus, now_ms: i64) -> Vec<Cell> {
             .clone()
             .map_or_else(none, |at| (Ink::Plain, at)),
         age.unwrap_or_else(|| match status.api_error {
-            Some(_) => unknown(),
-            None => none(),
+            Some(_) if status.is_there() => unknown(),
+            _ => none(),
         }),
     ]
 }
@@ -180,6 +187,7 @@ fn k3s(node: &NodeStatus) -> (Cell, Cell) {
 fn api(node: &NodeStatus) -> Cell {
     match (node.api_ready, node.role, node.reachable) {
         (Some(true), ..) => (Ink::Good, "ready".to_owned()),
+        (Some(false), ..) if !node.is_running() => (Ink::Bad, "down".to_owned()),
         (Some(false), ..) => (Ink::Bad, "not ready".to_owned()),
         (None, Some(Role::Server), Some(false)) => unknown(),
         _ => none(),

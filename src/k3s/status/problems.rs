@@ -61,6 +61,8 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
     found
 }
 
+const WAITS: &str = "it waits for a quorum of etcd: see above";
+
 fn cluster(what: impl Into<String>, hint: impl Into<String>) -> Problem {
     Problem {
         node: None,
@@ -94,6 +96,8 @@ fn etcd(status: &Status) -> Vec<Problem> {
             .nodes
             .iter()
             .filter(|node| node.role == Some(Role::Server))
+            // One that tells that it has no data was never a member, or has left.
+            .filter(|node| node.has_datastore != Some(false))
             .collect();
         let down: Vec<&str> = servers
             .iter()
@@ -175,17 +179,19 @@ fn service(node: &NodeStatus, role: Option<Role>, no_quorum: bool) -> Vec<Proble
             count => format!(", restarted {count} times by systemd"),
         };
         let hint = match (no_quorum, node.is_running()) {
-            (true, true) => "it waits for a quorum of etcd: see above",
+            (true, true) => WAITS,
             _ => run,
         };
         let what = format!("{unit} is {} ({}){times}", k3s.active, k3s.sub);
         found.push(on(node, what, hint));
     } else if node.api_ready == Some(false) {
-        found.push(on(
-            node,
-            "its API server is not ready",
-            "in the first half minute of a start that is no trouble; else: hmco-boot run k3s names what stops it",
-        ));
+        let hint = match no_quorum {
+            true => WAITS,
+            false => {
+                "in the first half minute of a start that is no trouble; else: hmco-boot run k3s names what stops it"
+            }
+        };
+        found.push(on(node, "its API server is not ready", hint));
     }
     let ill = node
         .etcd
