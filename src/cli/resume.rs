@@ -96,6 +96,17 @@ fn lock_refused(run: &RunSummary) -> bool {
         if *exit == ExitCode::Locked && !counts.contains_key("changed"))
 }
 
+fn ended_well(run: &RunSummary) -> bool {
+    let end = run.finished.as_ref().map(|record| &record.event);
+    matches!(
+        end,
+        Some(Event::RunFinished {
+            exit: ExitCode::Done,
+            ..
+        })
+    )
+}
+
 fn is_command(run: &RunSummary) -> bool {
     run.started.arguments.exec.is_some() || run.started.arguments.command.is_some()
 }
@@ -149,6 +160,12 @@ fn recorded(
     let mut runs = journal.runs()?;
     let newest_is_command = runs.first().is_some_and(is_command);
     if args.run.is_none() {
+        if let Some(newest) = runs.first()
+            && newest.started.arguments.command.is_some()
+            && !ended_well(newest)
+        {
+            not_a_command(newest)?;
+        }
         // One that met another's lock did nothing: what matters is the run that it met. (Where it was to go on with one,
         // it stands for that.) Commands of `exec` are not gone on with.
         runs.retain(|run| run.started.resumes.is_some() || !lock_refused(run));

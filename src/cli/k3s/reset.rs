@@ -6,6 +6,7 @@ use crate::cli::k3s::copies;
 use crate::cli::k3s::look;
 use crate::cli::k3s::procedure::{self, Stages, failed, not_agreed};
 use crate::cli::reach::BecomeArgs;
+use crate::cli::session::Session;
 use crate::k3s::plans;
 use crate::k3s::status::{NodeStatus, Status};
 use crate::model::id::NodeName;
@@ -58,8 +59,10 @@ struct Task {
     name: String,
     stages: Stages,
     links: Vec<Link>,
-    /// Whose snapshots and tokens are copied.
+    /// Whose snapshots and tokens are copied to this machine.
     stores: Vec<NodeName>,
+    /// Nobody else has what is on them.
+    last: bool,
 }
 
 /// Shows, asks, copies, resets.
@@ -108,14 +111,34 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let how = &args.become_root;
     let exit = procedure::run(&mut session, command, title, &task.links, how, context).await?;
     if exit == ExitCode::Done {
-        let text = match args.all {
-            true => "Next: hmco-boot run bootstrap-all makes a new cluster, with a token of its own (hmco-boot secrets remove k3s/token)\n".to_owned(),
-            false => "Next: hmco-boot run bootstrap-all joins it again, or take it out of the inventory\n".to_owned(),
-        };
-        let text = context.output.commands().complete(&text).into_owned();
-        context.output.talk(&text);
+        ended(args, &session, context);
     }
     Ok(exit)
+}
+
+/// What comes next. With the cluster goes what this machine knows of it.
+fn ended(args: &Args, session: &Session, context: &mut Context<'_>) {
+    let mut text = match args.all {
+        true => "Next: hmco-boot run bootstrap-all makes a new cluster, with the token that is in the secrets\n".to_owned(),
+        false => "Next: hmco-boot run bootstrap-all joins it again, or take it out of the inventory\n".to_owned(),
+    };
+    if args.all {
+        if let Err(failure) = session.state.forget_cluster_ca() {
+            let hint = failure
+                .hint
+                .as_deref()
+                .unwrap_or("remove it by hand: a new cluster has another CA");
+            context.output.warn(&failure.message, hint);
+        }
+        if session.inventory.cluster.ca_sha256.is_some() {
+            text.push_str(&format!(
+                "Before that, take `ca_sha256` out of {}: a new cluster has another CA\n",
+                session.inventory.file
+            ));
+        }
+    }
+    let text = context.output.commands().complete(&text).into_owned();
+    context.output.talk(&text);
 }
 
 fn agreed(args: &Args, task: &Task, context: &mut Context<'_>) -> Result<(), CliError> {
@@ -206,6 +229,7 @@ fn one(name: &str, status: &Status) -> Result<Task, CliError> {
             Some(true) => vec![own],
             _ => Vec::new(),
         },
+        last: !(answers && others),
     })
 }
 
@@ -255,5 +279,6 @@ fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
         links: plans::reset_all(&names(&without), &names(&with)),
         stages,
         stores: names(&with),
+        last: true,
     })
 }

@@ -35,6 +35,17 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
                 if told.both {
                     found.push(on(node, "it has the unit of a server and that of an agent", "a node is one of both: reset it (hmco-boot k3s reset --node), then run k3s"));
                 }
+                if is_left_over(status, node) {
+                    found.push(on(
+                        node,
+                        "it has a datastore that etcd has no member of: it has left the cluster",
+                        format!(
+                            "hmco-boot k3s reset --node {}, then hmco-boot run k3s joins it anew",
+                            node.name
+                        ),
+                    ));
+                    continue;
+                }
                 found.extend(service(node, seen.role, no_quorum));
             }
         }
@@ -77,6 +88,17 @@ fn on(node: &NodeStatus, what: impl Into<String>, hint: impl Into<String>) -> Pr
         node: Some(node.name.clone()),
         ..cluster(what, hint)
     }
+}
+
+/// Whether it came back with the data of a member that was taken out meanwhile.
+fn is_left_over(status: &Status, node: &NodeStatus) -> bool {
+    let serves =
+        |etcd: &super::EtcdStatus| etcd.has_quorum == Some(true) && !etcd.members.is_empty();
+    node.has_datastore == Some(true)
+        && node.etcd.is_none()
+        && node.api_ready != Some(true)
+        && status.api_error.is_none()
+        && status.etcd.as_ref().is_some_and(serves)
 }
 
 fn is_without_quorum(status: &Status) -> bool {

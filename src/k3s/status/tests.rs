@@ -256,3 +256,24 @@ fn versions_of_images_are_their_tags() {
     assert_eq!(tag("x:v1@sha256:00"), "v1");
     assert_eq!(tag("x@sha256:00"), "sha256:00");
 }
+
+#[test]
+fn a_server_that_was_taken_out_while_it_was_away_has_to_be_reset() {
+    let mut seen = all();
+    let mut listed = listed();
+    listed.nodes.retain(|node| node["metadata"]["name"] != "n3");
+    for server in seen.iter_mut().take(2) {
+        told(server).members = Some(Ok(recorded_members()[..2].to_vec()));
+    }
+    let left = told(&mut seen[2]);
+    left.unit = Some((Role::Server, unit("activating", "start")));
+    left.readyz = "no answer".into();
+    left.members = Some(Err("no".into()));
+    left.health = Some(Err("no".into()));
+    let status = Status::of("c", &seen, Ok(&listed));
+    assert_eq!(
+        problems(&status),
+        ["n3: it has a datastore that etcd has no member of: it has left the cluster"]
+    );
+    assert!(status.problems[0].hint.contains("k3s reset --node n3"));
+}
