@@ -104,7 +104,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     agreed(args, &task, context)?;
     if let Some(copies) = &copies {
         copies
-            .make(&mut session, &args.become_root, true, context)
+            .make(&mut session, &args.become_root, task.last, context)
             .await?;
     }
     let (command, title) = (&task.command, &task.title);
