@@ -12,6 +12,7 @@ use crate::k3s::leave::{self, Leave, Machine};
 use crate::k3s::plans::{self, Removal};
 use crate::k3s::status::{NodeStatus, Status};
 use crate::model::id::NodeName;
+use crate::model::inventory::Inventory;
 use crate::model::outcome::ExitCode;
 use crate::model::shell::quote;
 use crate::model::units::TimeSpan;
@@ -36,8 +37,8 @@ pub enum Command {
 /// Arguments of `k3s node remove`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-Refuses where the rest would not be a cluster that works. Pods leave by eviction: PodDisruptionBudgets are respected. Cut off
-in the middle, it is given again and goes on.
+Refuses where the rest would not be a cluster that works. Pods leave by eviction: \
+PodDisruptionBudgets are respected. Cut off in the middle, it is given again and goes on.
 
 Examples:
   hmco-boot k3s node remove pi5-04 --dry-run
@@ -85,8 +86,9 @@ impl RemoveArgs {
 /// Arguments of `k3s node replace`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-For a machine that is gone for good (its disk died), when another one gets its name and address: the former Node, its node
-password and its member of etcd are deleted, so that K3s on the new machine can join.
+For a machine that is gone for good (its disk died), when another one gets its name and address: \
+the former Node, its node password and its member of etcd are deleted, so that K3s on the new \
+machine can join.
 
 Examples:
   hmco-boot k3s node replace pi5-03
@@ -173,7 +175,7 @@ async fn remove(args: &RemoveArgs, context: &mut Context<'_>) -> Result<ExitCode
     let how = &args.common.become_root;
     let exit = procedure::run(&mut session, &command, &title, &links, how, context).await?;
     if exit == ExitCode::Done {
-        removed(args, &looked, context);
+        removed(args, &looked, &session.inventory, context);
     }
     Ok(exit)
 }
@@ -224,16 +226,21 @@ fn agreed(common: &Common, question: &str, context: &mut Context<'_>) -> Result<
     }
 }
 
-fn removed(args: &RemoveArgs, looked: &Looked, context: &mut Context<'_>) {
-    let in_inventory = looked
-        .status
-        .node(&args.name)
-        .is_some_and(|node| node.in_inventory);
+/// What comes next.
+fn removed(args: &RemoveArgs, looked: &Looked, inventory: &Inventory, context: &mut Context<'_>) {
+    let node = looked.status.node(&args.name);
     let mut text = String::from("Next:\n");
-    if in_inventory {
+    if node.is_some_and(|node| node.in_inventory) {
         text.push_str(&format!(
             "  take [node.{}] out of the inventory, or the next run joins it again\n",
             args.name
+        ));
+    }
+    let address = node.and_then(|node| node.address.as_ref());
+    if address.is_some() && address == inventory.cluster.api_address.as_ref() {
+        text.push_str(&format!(
+            "  name another `api_address` in {}: it is still that of {}\n",
+            inventory.file, args.name
         ));
     }
     text.push_str("  hmco-boot plan k3s      nodes that joined at it are told of another server\n");
