@@ -95,20 +95,26 @@ fn answers(status: &Status) -> Result<(), Refusal> {
     let Some(why) = &status.api_error else {
         return Ok(());
     };
+    let mut failure =
+        Failure::new("the Kubernetes API does not answer: nothing can be taken out of the cluster")
+            .evidence(why.lines().next().unwrap_or_default().to_owned());
+    for problem in status.problems.iter().take(4) {
+        failure = failure.evidence(problem.what.clone());
+    }
     let cluster = status
         .problems
         .iter()
         .find(|problem| problem.node.is_none());
-    let mut failure =
-        Failure::new("the Kubernetes API does not answer: nothing can be taken out of the cluster")
-            .evidence(why.lines().next().unwrap_or_default().to_owned());
-    if let Some(problem) = cluster {
-        failure = failure.evidence(problem.what.clone());
-    }
     let hint = cluster.map_or("hmco-boot status says what is wrong", |problem| {
         &problem.hint
     });
-    Err(failure.hint(hint).into())
+    Err(Refusal {
+        failure: failure.hint(hint),
+        exit: match status.exit() {
+            ExitCode::Unreachable => ExitCode::Unreachable,
+            _ => ExitCode::Failed,
+        },
+    })
 }
 
 fn here(node: &NodeStatus) -> Result<(), Refusal> {

@@ -262,6 +262,12 @@ impl Status {
         };
         self.nodes.iter().any(has)
     }
+
+    /// Whether there may be one: some node is in it, or tells nothing.
+    pub fn may_be_there(&self) -> bool {
+        let silent = |node: &NodeStatus| node.has_datastore.is_none();
+        self.is_there() || self.nodes.iter().any(silent)
+    }
 }
 
 impl NodeStatus {

@@ -55,7 +55,7 @@ pub fn lines(status: &Status, now_ms: i64, commands: &Commands, width: usize) ->
 
 fn head(status: &Status) -> Line {
     let mut line = Line::of(Ink::Strong, &status.cluster);
-    let (ink, word) = match (status.healthy, status.is_there()) {
+    let (ink, word) = match (status.healthy, status.may_be_there()) {
         (true, _) => (Ink::Good, "healthy".to_owned()),
         (false, false) => (Ink::Warn, "no cluster".to_owned()),
         _ => (
@@ -155,7 +155,7 @@ fn row(status: &Status, node: &NodeStatus, now_ms: i64) -> Vec<Cell> {
             .clone()
             .map_or_else(none, |at| (Ink::Plain, at)),
         age.unwrap_or_else(|| match status.api_error {
-            Some(_) if status.is_there() => unknown(),
+            Some(_) if status.may_be_there() => unknown(),
             _ => none(),
         }),
     ]
@@ -223,7 +223,7 @@ fn kube_node(status: &Status, node: &NodeStatus) -> Cell {
     let Some(kube) = &node.node else {
         return match (&status.api_error, node.role) {
             (_, None) => none(),
-            (Some(_), _) if status.is_there() => unknown(),
+            (Some(_), _) if status.may_be_there() => unknown(),
             _ => none(),
         };
     };

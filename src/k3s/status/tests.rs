@@ -153,6 +153,22 @@ fn a_node_that_is_silent_is_unreachable_and_nothing_is_guessed_of_it() {
 }
 
 #[test]
+fn where_nobody_answers_nobody_knows_whether_there_is_a_cluster() {
+    let mut seen = all();
+    for node in &mut seen {
+        node.told = Err(Silence {
+            unreachable: true,
+            failure: Failure::new("no answer"),
+        });
+    }
+    let status = Status::of("c", &seen, Err("no way".into()));
+    assert!(!status.is_there() && status.may_be_there());
+    assert_eq!(status.exit(), ExitCode::Unreachable);
+    assert_eq!(status.simulated, None);
+    assert!(status.etcd.is_none());
+}
+
+#[test]
 fn a_lost_quorum_is_told_with_what_is_known_and_what_is_not() {
     let mut seen = all();
     for (at, server) in seen.iter_mut().take(3).enumerate() {

@@ -152,6 +152,8 @@ fn a_first_server_gets_its_files_before_its_unit_and_is_enabled_when_it_is_up() 
     make /usr/local/bin/kubectl a link to k3s
     make /usr/local/bin/crictl a link to k3s
     make /usr/local/bin/ctr a link to k3s
+    write /usr/local/bin/k3s-killall.sh
+    write /usr/local/bin/k3s-uninstall.sh
     prove the configuration of k3s.service before its start
     put the files of k3s.service in place
     write /etc/systemd/system/k3s.service
