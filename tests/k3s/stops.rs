@@ -49,7 +49,6 @@ fn bootstrap_with_kills(name: &str, servers: usize, mut state: u64) -> Option<u6
     let mut verb: &[&str] = &["run", world.bootstrap(), "--yes"];
     for kill in 0..KILLS {
         state = next(state);
-
         let after = usize::try_from((state >> 33) % 60).unwrap();
         eprintln!("kill {kill}: after {after} events");
         let mut child = world.start_after(verb, after);
