@@ -91,9 +91,11 @@ while :; do
   fi
   sleep 0.5 2>/dev/null || sleep 1
 done
-was=$i:$n
-# What crashes at once is not up.
-sleep 2
-unit
-[ "$a" = active ] && [ "$i:$n" = "$was" ] || fail "it does not stay up"
+# One that came up in a further try has to stay so; one that came up at once has told of itself since, which takes it seconds.
+if [ "$n" -ne "$count" ]; then
+  was=$i:$n
+  sleep 10
+  unit
+  [ "$a" = active ] && [ "$i:$n" = "$was" ] || fail "it does not stay up"
+fi
 printf '%s is up\n' "$U"
