@@ -82,7 +82,7 @@ impl ClusterHost {
 pub(super) fn unreachable(error: &ApiError) -> HostError {
     HostError {
         kind: HostErrorKind::Unreachable {
-            transient: error.kind != ApiErrorKind::Denied,
+            transient: error.may_pass(),
         },
         failure: failure(error),
     }
