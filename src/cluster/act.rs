@@ -109,7 +109,10 @@ async fn resource(host: &ClusterHost, key: &ObjectKey) -> Result<ApiResource, Ap
     }
 }
 
-pub(super) async fn known_or_asked(host: &ClusterHost, key: &ObjectKey) -> Result<Arc<Discovery>, ApiError> {
+pub(super) async fn known_or_asked(
+    host: &ClusterHost,
+    key: &ObjectKey,
+) -> Result<Arc<Discovery>, ApiError> {
     let mut known = host.served.lock().await;
     if let Some(served) = known.as_ref()
         && served.get(&key.api_version, &key.kind).is_some()

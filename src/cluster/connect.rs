@@ -256,14 +256,17 @@ mod tests {
             asking.spawn(async move { connector.connection().await.err() });
         }
         let errors = asking.join_all().await;
-        assert!(
-            errors.iter().all(|error| error
+        assert!(errors.iter().all(|error| {
+            error
                 .as_ref()
-                .is_some_and(|e| e.kind == ApiErrorKind::Unreachable))
-        );
+                .is_some_and(|e| e.kind == ApiErrorKind::Unreachable)
+        }));
         // Whoever came while the first was trying cannot know whether that began too early.
         assert!(way.tried.load(Ordering::Relaxed) <= 2);
-        assert!(connector.connection().await.is_err(), "and it is tried anew");
+        assert!(
+            connector.connection().await.is_err(),
+            "and it is tried anew"
+        );
         assert!(way.tried.load(Ordering::Relaxed) >= 2);
     }
 

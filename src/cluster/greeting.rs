@@ -85,9 +85,7 @@ fn no_answer(error: &kube::Error, opened: &Opened) -> NoWay {
             ),
         ),
         _ => {
-            return NoWay::passing(
-                Failure::new("its API does not answer").evidence(chain(error)),
-            );
+            return NoWay::passing(Failure::new("its API does not answer").evidence(chain(error)));
         }
     };
     NoWay::lasting(Failure::new(words).evidence(chain(error)).hint(hint))

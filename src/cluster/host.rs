@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::{ApiError, ApiErrorKind, Cluster, act, read};
+use super::{ApiError, Cluster, act, read};
 use crate::artifact::Artifacts;
 use crate::facts::fact::{Answer, Fact};
 use crate::model::action::{Job, JobEnd, JobStatus};

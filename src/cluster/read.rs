@@ -74,10 +74,7 @@ pub(super) async fn read(host: &ClusterHost, facts: &[Fact]) -> Result<Vec<Answe
             Some(Ok(value)) => Ok(value),
             Some(Err(Trouble::Fact(error))) => Err(error),
             Some(Err(Trouble::Api(error)))
-                if matches!(
-                    error.kind,
-                    ApiErrorKind::Unreachable | ApiErrorKind::NoWay
-                ) =>
+                if matches!(error.kind, ApiErrorKind::Unreachable | ApiErrorKind::NoWay) =>
             {
                 return Err(unreachable(&error));
             }

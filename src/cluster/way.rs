@@ -166,11 +166,7 @@ pub async fn k3s_kubeconfig(
     text.map_err(|no_way| no_way.failure)
 }
 
-async fn fetched(
-    hosts: &dyn Hosts,
-    server: &Target,
-    redactor: &Redactor,
-) -> Result<String, NoWay> {
+async fn fetched(hosts: &dyn Hosts, server: &Target, redactor: &Redactor) -> Result<String, NoWay> {
     let path = AbsPath::new(K3S_KUBECONFIG)
         .map_err(|error| NoWay::lasting(Failure::new(error.to_string())))?;
     let fact = Fact::Content {

@@ -14,6 +14,11 @@ use super::client::chain;
 use super::way::{Dial, Opened};
 use crate::transport::Stream;
 
+/// What a server may send of one answer, and of all together, before this side has read it: lists of definitions have
+/// megabytes, and a window that only grows with use would cost each of them round trips.
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
 /// HTTP/2 where the server speaks it: one connection, one handshake, whatever number of requests.
 pub(super) fn client(opened: &Opened) -> Result<kube::Client, String> {
     let tls = opened
@@ -27,7 +32,8 @@ pub(super) fn client(opened: &Opened) -> Result<kube::Client, String> {
         .wrap_connector(Dialer(opened.dial.clone()));
     let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .http2_adaptive_window(true)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keep_alive_interval(Duration::from_secs(10))
         .http2_keep_alive_timeout(Duration::from_secs(20))
         .build(https);
@@ -71,17 +77,11 @@ impl hyper::rt::Write for Line {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(cx)
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
@@ -103,4 +103,3 @@ impl tower::Service<Uri> for Dialer {
         })
     }
 }
-

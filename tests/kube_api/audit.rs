@@ -65,7 +65,9 @@ impl Api {
                 .rposition(|window| window == marker.as_bytes());
             let end = place.and_then(|place| {
                 let rest = &text[place..];
-                rest.iter().position(|byte| *byte == b'\n').map(|end| place + end + 1)
+                rest.iter()
+                    .position(|byte| *byte == b'\n')
+                    .map(|end| place + end + 1)
             });
             if let Some(end) = end {
                 return u64::try_from(end).unwrap();
@@ -94,7 +96,10 @@ impl Api {
         for line in text.lines() {
             let event: Value = serde_json::from_str(line).unwrap();
             let of = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
-            if !of("/userAgent").unwrap_or_default().starts_with("hmco-boot/") {
+            if !of("/userAgent")
+                .unwrap_or_default()
+                .starts_with("hmco-boot/")
+            {
                 continue;
             }
             // What the API serves, and whether it is ready, is no object.

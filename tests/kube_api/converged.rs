@@ -29,10 +29,28 @@ fn objects() -> String {
                  subjects: [{{kind: ServiceAccount, name: {name}, namespace: {place}}}]"
             );
             add("v1", "ServiceAccount", &name, true, "");
-            add("v1", "ConfigMap", &name, true, "data: {a: \"1\", text: \"one\\ntwo\"}");
-            add("v1", "Secret", &name, true, "stringData: {password: not-so-secret}");
+            add(
+                "v1",
+                "ConfigMap",
+                &name,
+                true,
+                "data: {a: \"1\", text: \"one\\ntwo\"}",
+            );
+            add(
+                "v1",
+                "Secret",
+                &name,
+                true,
+                "stringData: {password: not-so-secret}",
+            );
             add("rbac.authorization.k8s.io/v1", "Role", &name, true, rules);
-            add("rbac.authorization.k8s.io/v1", "RoleBinding", &name, true, &binding);
+            add(
+                "rbac.authorization.k8s.io/v1",
+                "RoleBinding",
+                &name,
+                true,
+                &binding,
+            );
         }
         for number in 0..2 {
             let name = format!("web-{number}");
@@ -90,7 +108,9 @@ fn what_a_set_does_not_say_any_more_is_deleted_and_nothing_else() {
     let Some(api) = Api::turn() else { return };
     let maps = |names: &[&str]| -> String {
         let map = |name: &&str| {
-            format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{a: b}}\n")
+            format!(
+                "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{a: b}}\n"
+            )
         };
         names.iter().map(map).collect()
     };
@@ -101,7 +121,10 @@ fn what_a_set_does_not_say_any_more_is_deleted_and_nothing_else() {
     api.kubectl("-n sets create configmap theirs");
     api.manifest("sets", &maps(&["one"]), set);
     let said = api.expect(0, &["run", "sets", "--yes"]);
-    assert!(said.contains("ConfigMap sets/two (no longer in the set maps)"), "{said}");
+    assert!(
+        said.contains("ConfigMap sets/two (no longer in the set maps)"),
+        "{said}"
+    );
     let left = api.kubectl("-n sets get configmaps -o name");
     assert!(left.contains("/one") && left.contains("/theirs"), "{left}");
     assert!(!left.contains("/two") && !left.contains("/three"), "{left}");

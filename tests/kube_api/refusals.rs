@@ -52,12 +52,20 @@ fn a_quota_that_rejects_is_told_with_its_words_for_objects_and_for_pods() {
         namespace("quota")
     ));
     // Every namespace has the cluster's CA in a ConfigMap: that is the one.
-    api.kubectl("-n quota wait --timeout=60s --for=jsonpath={.status.used.configmaps}=1 resourcequota/few");
+    api.kubectl(
+        "-n quota wait --timeout=60s --for=jsonpath={.status.used.configmaps}=1 resourcequota/few",
+    );
     api.manifest("quota", MAP, "namespace = \"quota\"");
     let mark = api.mark();
     let said = api.expect(1, &["run", "quota", "--yes"]);
-    assert!(said.contains("ConfigMap quota/page is refused by the API"), "{said}");
-    assert!(said.contains("exceeded quota: few, requested: configmaps=1"), "{said}");
+    assert!(
+        said.contains("ConfigMap quota/page is refused by the API"),
+        "{said}"
+    );
+    assert!(
+        said.contains("exceeded quota: few, requested: configmaps=1"),
+        "{said}"
+    );
     assert!(said.contains("raise the ResourceQuota"), "{said}");
     assert_eq!(api.asked_since(mark).writes, Vec::<String>::new());
 
@@ -65,7 +73,11 @@ fn a_quota_that_rejects_is_told_with_its_words_for_objects_and_for_pods() {
     let pods = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 1\n  \
                 selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    \
                 spec: {containers: [{name: web, image: web}]}\n";
-    api.manifest("quota-pods", pods, "namespace = \"quota\"\nready_timeout = \"4s\"");
+    api.manifest(
+        "quota-pods",
+        pods,
+        "namespace = \"quota\"\nready_timeout = \"4s\"",
+    );
     let said = api.expect(1, &["run", "quota-pods", "--yes"]);
     assert!(said.contains("exceeded quota: few"), "{said}");
     // And it is no better a moment later, when everything is applied.
@@ -130,7 +142,10 @@ fn a_definition_that_is_never_established_fails_with_the_reason_and_what_needs_i
     api.manifest("names", &both, "");
     let said = api.expect(1, &["run", "names", "--yes"]);
     assert!(said.contains("gadgets.names.example.org"), "{said}");
-    assert!(said.contains("NamesAccepted is False (KindConflict)"), "{said}");
+    assert!(
+        said.contains("NamesAccepted is False (KindConflict)"),
+        "{said}"
+    );
     let left = api.kubectl("get widgets.names.example.org -A -o name");
     assert_eq!(left.trim(), "", "the resource comes after its definition");
     // It is there, and still it is not taken for done.
@@ -147,7 +162,10 @@ fn what_the_api_does_not_take_is_refused_with_its_words_before_anything_is_chang
     api.manifest("invalid", &bad, "");
     let mark = api.mark();
     let said = api.expect(1, &["run", "invalid", "--yes"]);
-    assert!(said.contains("Service default/web is refused by the API"), "{said}");
+    assert!(
+        said.contains("Service default/web is refused by the API"),
+        "{said}"
+    );
     assert!(said.contains("must be between 1 and 65535"), "{said}");
     assert_eq!(api.asked_since(mark).writes, Vec::<String>::new());
 }

@@ -177,11 +177,11 @@ fn bindings_that_a_release_ships_without_a_namespace_are_refused_until_the_step_
     playbook(&api, "as-shipped", &stages[0], "");
     let mark = api.mark();
     let said = api.expect(1, &["run", "as-shipped", "--yes"]);
+    assert!(said.contains("ClusterRoleBinding system-upgrade"), "{said}");
     assert!(
-        said.contains("ClusterRoleBinding system-upgrade"),
+        said.contains("subjects[0].namespace: Required value"),
         "{said}"
     );
-    assert!(said.contains("subjects[0].namespace: Required value"), "{said}");
     assert!(said.contains("name the `namespace` of this step"), "{said}");
     assert_eq!(api.asked_since(mark).writes, Vec::<String>::new());
 }
