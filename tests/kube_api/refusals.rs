@@ -143,7 +143,7 @@ fn a_definition_that_is_never_established_fails_with_the_reason_and_what_needs_i
     let said = api.expect(1, &["run", "names", "--yes"]);
     assert!(said.contains("gadgets.names.example.org"), "{said}");
     assert!(
-        said.contains("NamesAccepted is False (KindConflict)"),
+        said.contains("NamesAccepted is False (ListKindConflict)"),
         "{said}"
     );
     let left = api.kubectl("get widgets.names.example.org -A -o name");
