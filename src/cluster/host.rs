@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::{ApiError, ApiErrorKind, Cluster, act, read};
+use super::{ApiError, Cluster, act, read};
 use crate::artifact::Artifacts;
 use crate::facts::fact::{Answer, Fact};
 use crate::model::action::{Job, JobEnd, JobStatus};
@@ -82,7 +82,7 @@ impl ClusterHost {
 pub(super) fn unreachable(error: &ApiError) -> HostError {
     HostError {
         kind: HostErrorKind::Unreachable {
-            transient: error.kind != ApiErrorKind::Denied,
+            transient: error.may_pass(),
         },
         failure: failure(error),
     }

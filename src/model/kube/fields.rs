@@ -30,24 +30,29 @@ fn covers_object(wish: &Value, live: &Value, owned: &Map<String, Value>) -> bool
     let (Some(wish), Some(live)) = (wish.as_object(), live.as_object()) else {
         return false;
     };
-    let mut wished = wish.clone();
-    for key in ["apiVersion", "kind"] {
-        if wished.remove(key).as_ref() != live.get(key) {
-            return false;
-        }
+    if ["apiVersion", "kind"]
+        .iter()
+        .any(|key| wish.get(*key) != live.get(*key))
+    {
+        return false;
     }
-    if let Some(metadata) = wished.get_mut("metadata").and_then(Value::as_object_mut) {
+    let mut metadata = wish.get("metadata").cloned().unwrap_or_default();
+    if let Some(metadata) = metadata.as_object_mut() {
         for key in ["name", "namespace"] {
             let of_live = live.get("metadata").and_then(|metadata| metadata.get(key));
             if metadata.remove(key).as_ref() != of_live {
                 return false;
             }
         }
-        if metadata.is_empty() {
-            wished.remove("metadata");
-        }
+        metadata.retain(|_, value| !value.is_null());
     }
-    map_covered(&wished, live, owned)
+    let has_more = metadata.as_object().is_some_and(|map| !map.is_empty());
+    let others = wish
+        .iter()
+        .map(|(key, value)| (key.as_str(), value))
+        .filter(|(key, _)| !["apiVersion", "kind", "metadata"].contains(key));
+    let metadata = has_more.then_some(("metadata", &metadata));
+    covered_entries(others.chain(metadata), live, owned)
 }
 
 fn map_covered(
@@ -55,11 +60,19 @@ fn map_covered(
     live: &Map<String, Value>,
     owned: &Map<String, Value>,
 ) -> bool {
+    let entries = wish.iter().map(|(key, value)| (key.as_str(), value));
+    covered_entries(entries, live, owned)
+}
+
+fn covered_entries<'a>(
+    wish: impl Iterator<Item = (&'a str, &'a Value)>,
+    live: &Map<String, Value>,
+    owned: &Map<String, Value>,
+) -> bool {
     let fields = owned.keys().filter(|key| key.starts_with("f:")).count();
     let others = owned.keys().any(|key| !key.starts_with("f:") && key != ".");
     // A key with null is a key that is not there.
-    let wished: Vec<(&String, &Value)> =
-        wish.iter().filter(|(_, value)| !value.is_null()).collect();
+    let wished: Vec<(&str, &Value)> = wish.filter(|(_, value)| !value.is_null()).collect();
     !others
         && fields == wished.len()
         && wished.into_iter().all(|(key, wish)| {
