@@ -15,8 +15,12 @@
 
 #[path = "k3s/causes.rs"]
 mod causes;
+#[path = "k3s/adopted.rs"]
+mod adopted;
 #[path = "k3s/cluster.rs"]
 mod cluster;
+#[path = "k3s/ops.rs"]
+mod ops;
 #[path = "k3s/rig.rs"]
 mod rig;
 #[path = "support/secrets.rs"]
