@@ -96,6 +96,16 @@ fn lock_refused(run: &RunSummary) -> bool {
         if *exit == ExitCode::Locked && !counts.contains_key("changed"))
 }
 
+/// What the newest run was may be a command that has to be given again.
+fn newest_is_open_command(runs: &[RunSummary]) -> Result<(), CliError> {
+    match runs.first() {
+        Some(newest) if newest.started.arguments.command.is_some() && !ended_well(newest) => {
+            not_a_command(newest)
+        }
+        _ => Ok(()),
+    }
+}
+
 fn ended_well(run: &RunSummary) -> bool {
     let end = run.finished.as_ref().map(|record| &record.event);
     matches!(
@@ -160,12 +170,7 @@ fn recorded(
     let mut runs = journal.runs()?;
     let newest_is_command = runs.first().is_some_and(is_command);
     if args.run.is_none() {
-        if let Some(newest) = runs.first()
-            && newest.started.arguments.command.is_some()
-            && !ended_well(newest)
-        {
-            not_a_command(newest)?;
-        }
+        newest_is_open_command(&runs)?;
         // One that met another's lock did nothing: what matters is the run that it met. (Where it was to go on with one,
         // it stands for that.) Commands of `exec` are not gone on with.
         runs.retain(|run| run.started.resumes.is_some() || !lock_refused(run));

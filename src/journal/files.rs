@@ -25,6 +25,14 @@ pub(super) fn new_beside(path: &Path) -> io::Result<(File, PathBuf)> {
     Ok((file, path))
 }
 
+/// Removes a file; that it is not there is fine.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Makes `path` with this content, replacing what is there, or leaves everything as it was.
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let (file, new) = new_beside(path)?;

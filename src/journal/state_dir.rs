@@ -247,12 +247,7 @@ impl StateDir {
     /// Forgets it: that cluster is no more.
     pub fn forget_cluster_ca(&self) -> Result<(), Failure> {
         let path = self.cluster_ca_path();
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(of_io("remove the pin of the cluster's CA", &path, &error))
-            }
-            _ => Ok(()),
-        }
+        files::remove(&path).map_err(|e| of_io("remove the pin of the cluster's CA", &path, &e))
     }
 
     fn digest_path(&self, target: &Target) -> PathBuf {

@@ -6,6 +6,7 @@ pub mod look;
 pub mod node;
 mod procedure;
 pub mod reset;
+mod stages;
 
 use super::Context;
 use super::error::CliError;

@@ -2,21 +2,20 @@
 
 use crate::cli::Context;
 use crate::cli::error::CliError;
-use crate::cli::k3s::copies::{self, Copies};
+use crate::cli::k3s::copies;
 use crate::cli::k3s::look::{self, Looked};
-use crate::cli::k3s::procedure::{self, Stages, failed, not_agreed, refused};
+use crate::cli::k3s::procedure::{self, not_agreed, refused};
+use crate::cli::k3s::stages;
 use crate::cli::reach::BecomeArgs;
 use crate::cli::session::Session;
 use crate::k3s::leave::{self, Leave, Machine};
 use crate::k3s::plans::{self, Removal};
 use crate::k3s::status::{NodeStatus, Status};
-use crate::k3s::wishes;
 use crate::model::id::NodeName;
-use crate::model::kube::drain;
+use crate::model::inventory::Inventory;
 use crate::model::outcome::ExitCode;
 use crate::model::shell::quote;
 use crate::model::units::TimeSpan;
-use crate::report::text::count;
 
 /// Arguments of `k3s node`.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,8 +37,8 @@ pub enum Command {
 /// Arguments of `k3s node remove`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-Refuses where the rest would not be a cluster that works. Pods leave by eviction: PodDisruptionBudgets are respected. Cut off
-in the middle, it is given again and goes on.
+Refuses where the rest would not be a cluster that works. Pods leave by eviction: \
+PodDisruptionBudgets are respected. Cut off in the middle, it is given again and goes on.
 
 Examples:
   hmco-boot k3s node remove pi5-04 --dry-run
@@ -87,8 +86,9 @@ impl RemoveArgs {
 /// Arguments of `k3s node replace`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-For a machine that is gone for good (its disk died), when another one gets its name and address: the former Node, its node
-password and its member of etcd are deleted, so that K3s on the new machine can join.
+For a machine that is gone for good (its disk died), when another one gets its name and address: \
+the former Node, its node password and its member of etcd are deleted, so that K3s on the new \
+machine can join.
 
 Examples:
   hmco-boot k3s node replace pi5-03
@@ -145,7 +145,7 @@ async fn remove(args: &RemoveArgs, context: &mut Context<'_>) -> Result<ExitCode
         }
         _ => None,
     };
-    let stages = stages(&looked, &leave, args, copies.as_ref())?;
+    let stages = stages::of_removal(&looked, &leave, args, copies.as_ref())?;
     let cluster = &looked.status.cluster;
     let heading = match args.dead {
         false => format!("{} leaves the cluster {cluster}:", args.name),
@@ -175,7 +175,7 @@ async fn remove(args: &RemoveArgs, context: &mut Context<'_>) -> Result<ExitCode
     let how = &args.common.become_root;
     let exit = procedure::run(&mut session, &command, &title, &links, how, context).await?;
     if exit == ExitCode::Done {
-        removed(args, &looked, context);
+        removed(args, &looked, &session.inventory, context);
     }
     Ok(exit)
 }
@@ -215,80 +215,6 @@ fn witness(status: &Status, leave: &Leave) -> Option<NodeName> {
     Some(NodeName::new(&found.name))
 }
 
-fn stages(
-    looked: &Looked,
-    leave: &Leave,
-    args: &RemoveArgs,
-    copies: Option<&Copies>,
-) -> Result<Stages, CliError> {
-    let mut stages = Stages::default();
-    let pods = drain::leaving(&looked.more.pods, &leave.kube_name);
-    let volumes = drain::volumes(&looked.more.volumes, &leave.kube_name);
-    let node = looked.status.node(&args.name);
-    let is_there = node.is_some_and(|node| node.node.is_some());
-    if args.dead {
-        if !volumes.is_empty() {
-            let what = format!(
-                "lost with its disk: the volumes of {}; their claims wait for it until they are deleted",
-                volumes.join(", ")
-            );
-            stages.warnings.push(what);
-        }
-    } else {
-        if let Some(failure) = wishes::lost(&leave.kube_name, &pods, &volumes) {
-            if !args.delete_local_data {
-                return Err(failed(&failure));
-            }
-            let lost: Vec<String> = failure.evidence;
-            stages.warnings.push(format!("lost: {}", lost.join("; ")));
-        }
-        if is_there {
-            stages.stages.push(format!(
-                "no new pods are put on it{}",
-                match pods.len() {
-                    0 => String::new(),
-                    number => format!(
-                        ", and its {} go elsewhere by eviction (budgets are respected, for {} at most)",
-                        count(number, "pod", "pods"),
-                        args.drain_timeout
-                    ),
-                }
-            ));
-        }
-        if let Some(copies) = copies {
-            stages.stages.push(copies.words());
-        }
-        stages.stages.push(match leave.stop_first {
-            true => "K3s is stopped on it, and does not start at boot any more".to_owned(),
-            false => "K3s on it is kept from starting again (etcd of two needs both to let one go)"
-                .to_owned(),
-        });
-    }
-    if is_there || leave.member.is_some() {
-        let member = match leave.member {
-            Some(_) => ", and K3s takes its member out of etcd",
-            None => "",
-        };
-        stages.stages.push(format!(
-            "its Node and its node password are deleted{member}"
-        ));
-    }
-    if !args.dead {
-        stages.stages.push(
-            "K3s and its data are taken off its machine: /var/lib/rancher/k3s, /etc/rancher, units, binary".to_owned(),
-        );
-    }
-    if !leave.after.is_empty() {
-        stages.warnings.push(leave.after.clone());
-    }
-    if stages.stages.is_empty() {
-        stages
-            .stages
-            .push("nothing: the cluster knows nothing of it".to_owned());
-    }
-    Ok(stages)
-}
-
 /// Whether it is to be done; false: it was only to be shown.
 fn agreed(common: &Common, question: &str, context: &mut Context<'_>) -> Result<bool, CliError> {
     if common.dry_run {
@@ -300,16 +226,21 @@ fn agreed(common: &Common, question: &str, context: &mut Context<'_>) -> Result<
     }
 }
 
-fn removed(args: &RemoveArgs, looked: &Looked, context: &mut Context<'_>) {
-    let in_inventory = looked
-        .status
-        .node(&args.name)
-        .is_some_and(|node| node.in_inventory);
+/// What comes next.
+fn removed(args: &RemoveArgs, looked: &Looked, inventory: &Inventory, context: &mut Context<'_>) {
+    let node = looked.status.node(&args.name);
     let mut text = String::from("Next:\n");
-    if in_inventory {
+    if node.is_some_and(|node| node.in_inventory) {
         text.push_str(&format!(
             "  take [node.{}] out of the inventory, or the next run joins it again\n",
             args.name
+        ));
+    }
+    let address = node.and_then(|node| node.address.as_ref());
+    if address.is_some() && address == inventory.cluster.api_address.as_ref() {
+        text.push_str(&format!(
+            "  name another `api_address` in {}: it is still that of {}\n",
+            inventory.file, args.name
         ));
     }
     text.push_str("  hmco-boot plan k3s      nodes that joined at it are told of another server\n");
@@ -340,33 +271,11 @@ async fn replace(args: &ReplaceArgs, context: &mut Context<'_>) -> Result<ExitCo
         )));
     }
     let leave = leave::decide(status, &args.name, Machine::Dead).map_err(|r| refused(&r))?;
-    let mut stages = Stages::default();
-    if node.is_some_and(|node| node.node.is_some()) || leave.member.is_some() {
-        let member = match leave.member {
-            Some(_) => ", and K3s takes its member out of etcd",
-            None => "",
-        };
-        let what =
-            format!("the Node and the node password of the former machine are deleted{member}");
-        stages.stages.push(what);
-    } else {
-        stages.stages.push("the node password of the former machine is deleted, if it is there: the cluster knows no more of it".to_owned());
-    }
-    let volumes = drain::volumes(&looked.more.volumes, &leave.kube_name);
-    if !volumes.is_empty() {
-        let what = format!(
-            "lost with the former disk: the volumes of {}; their pods wait until the claims are deleted",
-            volumes.join(", ")
-        );
-        stages.warnings.push(what);
-    }
+    let stages = stages::of_replacement(&looked, &leave);
     let heading = format!("A new machine takes the place of {}:", args.name);
     stages.show(&heading, context)?;
-    if !agreed(
-        &args.common,
-        &format!("Forget the former {}?", args.name),
-        context,
-    )? {
+    let question = format!("Forget the former {}?", args.name);
+    if !agreed(&args.common, &question, context)? {
         return Ok(ExitCode::Done);
     }
     let removal = Removal {

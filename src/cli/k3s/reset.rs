@@ -18,8 +18,9 @@ use crate::report::text::and_list;
 /// Arguments of `k3s reset`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-What is on the nodes is gone afterwards: datastore, volumes of local-path, images. Snapshots and the server token are copied to
-this machine first and held to their checksums; without a good copy nothing is done, unless --without-copies says so.
+What is on the nodes is gone afterwards: datastore, volumes of local-path, images. Snapshots and \
+the server token are copied to this machine first and held to their checksums; where nobody else \
+has them, nothing is done without a good copy, unless --without-copies says so.
 
 Examples:
   hmco-boot k3s reset --node pi5-04 --dry-run
@@ -41,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", conflicts_with = "dry_run")]
     pub confirm: Option<String>,
     /// With --all: leave out nodes that do not answer
-    #[arg(long, requires = "all")]
+    #[arg(long)]
     pub skip_unreachable: bool,
     /// How to become root.
     #[command(flatten)]
@@ -67,6 +68,10 @@ struct Task {
 
 /// Shows, asks, copies, resets.
 pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+    if args.skip_unreachable && !args.all {
+        let what = "--skip-unreachable is for --all";
+        return Err(CliError::usage(what).hint("a node that is named has to answer"));
+    }
     let mut session = look::session("k3s reset", &args.become_root, context)?;
     if let Some(name) = &args.node
         && session.inventory.node(&NodeName::new(name)).is_none()
@@ -104,7 +109,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     agreed(args, &task, context)?;
     if let Some(copies) = &copies {
         copies
-            .make(&mut session, &args.become_root, true, context)
+            .make(&mut session, &args.become_root, task.last, context)
             .await?;
     }
     let (command, title) = (&task.command, &task.title);

@@ -13,8 +13,9 @@ use crate::model::outcome::ExitCode;
 /// Arguments of `status`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-Asks every node once, all at the same time, and the Kubernetes API. What nobody told is shown as `?`, never guessed. Exits
-with 0 where all is well, with 3 where nodes cannot be reached, with 1 where anything else is wrong: each with its cure.
+Asks every node once, all at the same time, and the Kubernetes API. What nobody told is shown as \
+`?`, never guessed. Exits with 0 where all is well, with 3 where nodes cannot be reached, with 1 \
+where anything else is wrong: each with its cure.
 
 With --output json: one line; `hmco-boot schema status` describes it.
 

@@ -1,14 +1,14 @@
 //! What is wrong in a cluster, by its state, each with its cure.
 
-use super::{NodeStatus, Problem, Seen, Status};
+use super::{NodeStatus, Problem, Seen, Silence, Status};
 use crate::steps::preflight::Role;
 
 /// Everything, the gravest first.
 pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
     let mut found = Vec::new();
     let expected = seen.iter().any(|seen| seen.role.is_some());
-    let silent = seen.iter().any(|seen| seen.told.is_err());
-    if expected && !status.is_there() && !silent {
+    let some_silent = seen.iter().any(|seen| seen.told.is_err());
+    if expected && !status.is_there() && !some_silent {
         found.push(cluster(
             "there is no cluster yet: K3s is on none of the nodes",
             "hmco-boot run bootstrap-all makes it",
@@ -21,47 +21,30 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
         let Some(node) = status.nodes.iter().find(|node| node.name == seen.name) else {
             continue;
         };
+        if is_left_over(status, node) {
+            found.push(on(
+                node,
+                "it has a datastore that etcd has no member of: it has left the cluster",
+                format!(
+                    "hmco-boot k3s reset --node {}, then hmco-boot run k3s joins it anew",
+                    node.name
+                ),
+            ));
+            continue;
+        }
         match &seen.told {
-            Err(silence) => found.push(Problem {
-                node: Some(seen.name.clone()),
-                unreachable: silence.unreachable,
-                what: silence.failure.message.clone(),
-                hint: silence.failure.hint.clone().unwrap_or_else(|| {
-                    format!("look at it; if its machine is gone for good: hmco-boot k3s node remove {} --dead, or replace", seen.name)
-                }),
-            }),
+            Err(silence) => found.push(silent(&seen.name, silence)),
             Ok(_) if seen.role.is_none() && node.node.is_none() => {}
             Ok(told) => {
                 if told.both {
                     found.push(on(node, "it has the unit of a server and that of an agent", "a node is one of both: reset it (hmco-boot k3s reset --node), then run k3s"));
-                }
-                if is_left_over(status, node) {
-                    found.push(on(
-                        node,
-                        "it has a datastore that etcd has no member of: it has left the cluster",
-                        format!(
-                            "hmco-boot k3s reset --node {}, then hmco-boot run k3s joins it anew",
-                            node.name
-                        ),
-                    ));
-                    continue;
                 }
                 found.extend(service(node, seen.role, no_quorum));
             }
         }
         found.extend(kubernetes(status, node, seen.told.is_err()));
     }
-    let strangers = status.nodes.iter().filter(|node| !node.in_inventory);
-    found.extend(strangers.filter(|node| !node.is_ready()).map(|node| {
-        on(
-            node,
-            "it is not Ready, and not in the inventory",
-            format!(
-                "put it there, or, if its machine is gone for good: hmco-boot k3s node remove {} --dead",
-                node.name
-            ),
-        )
-    }));
+    found.extend(strangers(status));
     if let Some(why) = status.api_error.as_ref().filter(|_| found.is_empty()) {
         let what = format!("the Kubernetes API told nothing of its Nodes: {why}");
         found.push(cluster(
@@ -70,6 +53,30 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
         ));
     }
     found
+}
+
+fn silent(name: &str, silence: &Silence) -> Problem {
+    let hint = silence.failure.hint.clone().unwrap_or_else(|| {
+        format!("look at it; if its machine is gone for good: hmco-boot k3s node remove {name} --dead, or replace")
+    });
+    Problem {
+        node: Some(name.to_owned()),
+        unreachable: silence.unreachable,
+        what: silence.failure.message.clone(),
+        hint,
+    }
+}
+
+/// Nodes that only the API knows.
+fn strangers(status: &Status) -> impl Iterator<Item = Problem> {
+    let strangers = status.nodes.iter().filter(|node| !node.in_inventory);
+    strangers.filter(|node| !node.is_ready()).map(|node| {
+        let hint = format!(
+            "put it there, or, if its machine is gone for good: hmco-boot k3s node remove {} --dead",
+            node.name
+        );
+        on(node, "it is not Ready, and not in the inventory", hint)
+    })
 }
 
 const WAITS: &str = "it waits for a quorum of etcd: see above";
