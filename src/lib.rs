@@ -23,6 +23,7 @@
 //! | `config` | TOML to model, all mistakes of all files at once | `model`, `steps` | `load.rs` |
 //! | `plan` | inventory and playbook to a graph of (step, target) pairs; fingerprint, explanation, saved plans | `model`, `facts`, `steps` | no |
 //! | `engine` | scheduler (synchronous), runner, locks, resume | `model`, `facts`, `plan`, `steps`, `transport`, `journal`, `secrets` | `clock.rs` |
+//! | `k3s` | what a cluster of K3s is found to be, and the plans by which nodes leave it | `model`, `facts`, `steps`, `plan` | no |
 //! | `report` | terminal, plain lines, JSON, summary, graphs: reads events | `model` | no |
 //! | `lab` | rehearsal nodes on this machine | `model` | yes |
 //! | `cli` | arguments, one file per command, the edge error, the only place that prints | everything | yes |
@@ -125,6 +126,8 @@
 //!   ([`steps::Kind::makes`]); a run makes it before the plan that is carried out.
 //! - An inventory may have `[[artifact]]` pins of its own, instead of those of the same name in `hmco-boot.lock`, also with
 //!   `file://`: so a lab uses a K3s of this machine, and the kinds have one code path.
+//! - Commands of the tool's own that change nodes (`k3s node remove`, `k3s reset`) are plans for the same engine
+//!   ([`plan::chain`]): recorded, locked, proven step by step. To go on with one it is given again.
 //! - Reading through a re-key that was cut off needs no lock: who only reads sees it as it will be.
 
 pub mod artifact;
@@ -134,6 +137,7 @@ pub mod config;
 pub mod engine;
 pub mod facts;
 pub mod journal;
+pub mod k3s;
 pub mod lab;
 pub mod model;
 pub mod plan;

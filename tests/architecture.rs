@@ -53,6 +53,7 @@ const TABLE: &[(&str, &[&str], Io)] = &[
         ],
         Io::Only("clock.rs"),
     ),
+    ("k3s", &["model", "facts", "steps", "plan"], Io::No),
     ("report", &["model"], Io::No),
     ("lab", &["model"], Io::Yes),
     ("cli", &["everything"], Io::Yes),

@@ -13,9 +13,17 @@
     reason = "a test may stop at the first surprise, starts processes, and looks at files"
 )]
 
+#[path = "k3s/causes.rs"]
+mod causes;
+#[path = "k3s/adopted.rs"]
+mod adopted;
 #[path = "k3s/cluster.rs"]
 mod cluster;
+#[path = "k3s/ops.rs"]
+mod ops;
 #[path = "k3s/rig.rs"]
 mod rig;
 #[path = "support/secrets.rs"]
 mod secrets;
+#[path = "k3s/stops.rs"]
+mod stops;

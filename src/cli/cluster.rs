@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Context;
 use super::error::{CliError, Kind};
 use crate::artifact::Artifacts;
+use crate::cluster::Cluster;
 use crate::cluster::client::KubeCluster;
 use crate::cluster::connect::{Connector, Pin};
 use crate::cluster::host::{ClusterHost, ProjectFiles};
@@ -94,6 +95,11 @@ pub fn hosts(
 }
 
 impl Api {
+    /// The API itself.
+    pub fn cluster(&self) -> Arc<dyn Cluster> {
+        self.cluster.clone()
+    }
+
     /// Remembers the CA that was seen where none was pinned, and says so.
     pub fn keep_pin(&self, state: &StateDir, inventory: &Inventory, context: &mut Context<'_>) {
         let Some(digest) = self.cluster.connector().first_contact() else {

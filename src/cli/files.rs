@@ -7,8 +7,10 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+
+use sha2::Digest as _;
 
 /// Writes a file that must not be there yet ([`io::ErrorKind::AlreadyExists`]), and its folders; no half of it is left
 /// behind.
@@ -40,6 +42,27 @@ pub fn replace_private(path: &Path, text: &[u8]) -> io::Result<()> {
         fs::remove_file(&beside).ok();
     }
     written
+}
+
+/// Writes a file that only its owner may read into a folder that only its owner may look into, and reads it back: what lies on
+/// the disk then has this sha256.
+pub fn keep(path: &Path, bytes: &[u8], sha256: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    replace_private(path, bytes)?;
+    let digest = sha2::Sha256::digest(fs::read(path)?);
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    match digest == sha256 {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "what was read back is not what was written",
+        )),
+    }
 }
 
 /// Writes a file that only its owner may read, and its folder where there is none; a symbolic link stays one.

@@ -34,6 +34,7 @@ pub mod runs;
 pub mod schema;
 pub mod secrets;
 pub mod session;
+pub mod status;
 pub mod trace;
 pub mod unlock;
 pub mod vault;
@@ -163,6 +164,8 @@ pub enum Command {
     Runs(runs::Args),
     /// Look after the nodes themselves: host keys, logins, facts
     Hosts(hosts::Args),
+    /// Show how the cluster is: nodes, K3s, API, etcd, and what is wrong
+    Status(status::Args),
     /// Look after K3s on the nodes
     K3s(k3s::Args),
     /// Write the credentials of the cluster's administrator into a file for kubectl
@@ -287,6 +290,7 @@ pub async fn dispatch(
         Command::Hosts(args) => hosts::run(&args, context).await,
         Command::Kubeconfig(args) => kubeconfig::run(&args, context).await,
         Command::Playbooks(args) => playbooks::run(&args, context),
+        Command::Status(args) => status::run(&args, context).await,
         Command::K3s(args) => k3s::run(&args, context).await,
         Command::Lab(args) => lab::run(&args, context).await,
         Command::Pins(args) => pins::run(&args, context).await,

@@ -282,6 +282,20 @@ impl Output {
     }
 }
 
+impl Output {
+    /// Asks for a name to be typed, before what cannot be undone. Without a terminal nothing was typed.
+    pub fn confirm_by_name(&mut self, question: &str, name: &str) -> bool {
+        if !self.interactive {
+            return false;
+        }
+        let mut error = io::stderr();
+        let asked = write!(error, "{question} ").and_then(|()| error.flush());
+        let mut answer = String::new();
+        let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
+        read.is_ok() && answer.trim() == name
+    }
+}
+
 /// Asks on standard error and waits for an answer on standard input; only `y` or `yes` is yes.
 pub fn ask(question: &str) -> bool {
     let mut error = io::stderr();

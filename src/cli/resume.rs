@@ -96,12 +96,32 @@ fn lock_refused(run: &RunSummary) -> bool {
         if *exit == ExitCode::Locked && !counts.contains_key("changed"))
 }
 
-fn is_command(run: &RunSummary) -> bool {
-    run.started.arguments.exec.is_some()
+fn ended_well(run: &RunSummary) -> bool {
+    let end = run.finished.as_ref().map(|record| &record.event);
+    matches!(
+        end,
+        Some(Event::RunFinished {
+            exit: ExitCode::Done,
+            ..
+        })
+    )
 }
 
-/// Refuses to go on with `exec`.
+fn is_command(run: &RunSummary) -> bool {
+    run.started.arguments.exec.is_some() || run.started.arguments.command.is_some()
+}
+
+/// Refuses to go on with `exec`, and with commands that go on when they are given again.
 fn not_a_command(chosen: &RunSummary) -> Result<(), CliError> {
+    if let Some(command) = &chosen.started.arguments.command {
+        let what = format!(
+            "run {} was `{command}`, which `resume` does not go on with",
+            chosen.started.run
+        );
+        return Err(CliError::usage(what).hint(format!(
+            "give it again, it goes on where it stopped: hmco-boot {command}"
+        )));
+    }
     let Some(argv) = &chosen.started.arguments.exec else {
         return Ok(());
     };
@@ -140,6 +160,12 @@ fn recorded(
     let mut runs = journal.runs()?;
     let newest_is_command = runs.first().is_some_and(is_command);
     if args.run.is_none() {
+        if let Some(newest) = runs.first()
+            && newest.started.arguments.command.is_some()
+            && !ended_well(newest)
+        {
+            not_a_command(newest)?;
+        }
         // One that met another's lock did nothing: what matters is the run that it met. (Where it was to go on with one,
         // it stands for that.) Commands of `exec` are not gone on with.
         runs.retain(|run| run.started.resumes.is_some() || !lock_refused(run));
@@ -174,7 +200,7 @@ fn recorded(
     if args.run.is_none() && newest_is_command {
         let (run, playbook) = (&chosen.started.run, &chosen.started.playbook);
         context.output.talk(&format!(
-            "going on with run {run} of {playbook}: what is newer was `exec`, which is not gone on with\n"
+            "going on with run {run} of {playbook}: what is newer was a command, which is not gone on with\n"
         ));
     }
     let fold = RunFold::of(&records).map_err(|error| {

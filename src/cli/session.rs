@@ -47,6 +47,8 @@ pub struct Session {
     vault: Vault,
     /// The ways to its nodes, where somebody is on them already.
     roads: Option<Roads>,
+    /// The machines, once somebody has asked for them: connections and passwords are kept.
+    machines: Option<Arc<Machines>>,
 }
 
 impl Session {
@@ -106,6 +108,7 @@ impl Session {
             root,
             vault,
             roads,
+            machines: None,
         })
     }
 
@@ -140,11 +143,32 @@ impl Session {
             root,
             vault,
             roads: None,
+            machines: None,
         })
+    }
+
+    /// Goes on with another plan on the same machines: what a command found out decided on it.
+    pub fn set_plan(&mut self, plan: Plan, command: &str) {
+        self.playbook = command.to_owned();
+        self.arguments.command = Some(command.to_owned());
+        self.plan = Arc::new(plan);
     }
 
     /// The machines, with what is known of their files from earlier runs.
     pub async fn machines(
+        &mut self,
+        how: &BecomeArgs,
+        context: &mut Context<'_>,
+    ) -> Result<Arc<Machines>, CliError> {
+        if let Some(machines) = &self.machines {
+            return Ok(machines.clone());
+        }
+        let machines = self.new_machines(how, context).await?;
+        self.machines = Some(machines.clone());
+        Ok(machines)
+    }
+
+    async fn new_machines(
         &mut self,
         how: &BecomeArgs,
         context: &mut Context<'_>,
@@ -293,6 +317,7 @@ fn said(args: &PlanArgs, inventory: &Inventory) -> RunArguments {
         vars: args.vars.clone(),
         saved_plan: None,
         exec: None,
+        command: None,
     }
 }
 

@@ -80,6 +80,11 @@ async fn do_one(
             resource_version,
         } => self::patch(host, key, patch, resource_version.as_deref()).await,
         KubeAction::Await { objects, timeout } => wait(host, objects, timeout.0, output).await,
+        KubeAction::Drain { node, timeout } => {
+            super::drain::drain(&*host.cluster, node, timeout.0, output)
+                .await
+                .map_err(|(lines, may_pass)| Trouble { lines, may_pass })
+        }
     }
 }
 

@@ -193,6 +193,30 @@ impl KubeCluster {
     }
 }
 
+impl KubeCluster {
+    async fn evict_one(&self, pod: Place<'_>, uid: &str) -> Result<bool, ApiError> {
+        let eviction = json!({
+            "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": { "name": pod.name, "namespace": pod.namespace },
+            "deleteOptions": { "preconditions": { "uid": uid } }
+        });
+        let asked = Asked {
+            method: Method::POST,
+            path: format!("{}/eviction", of(pod)),
+            accept: JSON,
+            body: Some((JSON, eviction.to_string().into_bytes())),
+        };
+        match self.ask(&asked).await {
+            Ok(_) => Ok(true),
+            // Gone, or another pod by now.
+            Err(error) if matches!(error.kind, ApiErrorKind::NotFound | ApiErrorKind::Stale) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// Paths of all versions that the documents of an old API name.
 fn versions(core: &Value, groups: &Value) -> Vec<String> {
     let texts = |value: Option<&Value>| -> Vec<String> {
@@ -340,6 +364,10 @@ impl Cluster for KubeCluster {
 
     fn delete<'a>(&'a self, place: Place<'a>) -> BoxFuture<'a, Result<bool, ApiError>> {
         Box::pin(self.delete_one(place))
+    }
+
+    fn evict<'a>(&'a self, pod: Place<'a>, uid: &'a str) -> BoxFuture<'a, Result<bool, ApiError>> {
+        Box::pin(self.evict_one(pod, uid))
     }
 }
 

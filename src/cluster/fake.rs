@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 
 use super::{ApiError, ApiErrorKind, Apply, BoxFuture, Cluster, Place};
-use crate::model::kube::key::{kind, number};
+use crate::model::kube::key::{kind, number, text};
 use crate::model::kube::{ApiResource, Discovery, MANAGER, discovery, patch};
 
 /// Kinds that are served at the beginning.
@@ -28,6 +28,13 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
         true,
     ),
     ("v1", "ResourceQuota", "resourcequotas", true),
+    ("v1", "PersistentVolume", "persistentvolumes", false),
+    (
+        "policy/v1",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+        true,
+    ),
     ("storage.k8s.io/v1", "StorageClass", "storageclasses", false),
     ("apps/v1", "Deployment", "deployments", true),
     ("apps/v1", "DaemonSet", "daemonsets", true),
@@ -166,6 +173,30 @@ fn place_of(resource: &ApiResource) -> String {
 }
 
 impl State {
+    /// Whether the budgets of a namespace let a pod go.
+    fn may_go(&self, pod: &Value, namespace: &str) -> Result<(), ApiError> {
+        let of_namespace = |key: &(String, String, String)| {
+            key.0 == "poddisruptionbudgets.policy" && key.1 == namespace
+        };
+        let labels = pod.pointer("/metadata/labels");
+        let covers = |budget: &Value| {
+            let wanted = budget.pointer("/spec/selector/matchLabels");
+            let mut wanted = wanted.and_then(Value::as_object).into_iter().flatten();
+            wanted.all(|(name, value)| labels.and_then(|all| all.get(name)) == Some(value))
+        };
+        let mut budgets = self.objects.iter().filter(|(key, _)| of_namespace(key));
+        let spent = budgets.any(|(_, budget)| {
+            covers(budget) && number(budget, "/status/disruptionsAllowed") == Some(0)
+        });
+        match spent {
+            true => Err(ApiError::new(
+                ApiErrorKind::Busy,
+                "Cannot evict pod as it would violate the pod's disruption budget.",
+            )),
+            false => Ok(()),
+        }
+    }
+
     fn key(&self, place: &Place<'_>) -> (String, String, String) {
         let namespace = place.namespace.filter(|_| place.resource.namespaced);
         let plural = place_of(place.resource);
@@ -354,5 +385,21 @@ impl Cluster for FakeCluster {
                 .retain(|(_, inside, _), _| inside != place.name);
         }
         Box::pin(async move { Ok(there) })
+    }
+
+    fn evict<'a>(&'a self, pod: Place<'a>, uid: &'a str) -> BoxFuture<'a, Result<bool, ApiError>> {
+        let mut state = self.state();
+        let key = state.key(&pod);
+        state.asked.push(format!("evict {} {}", key.0, key.2));
+        let result = match state.objects.get(&key) {
+            Some(live) if text(live, "/metadata/uid") == Some(uid) => {
+                state.may_go(live, &key.1).map(|()| true)
+            }
+            _ => Ok(false),
+        };
+        if result == Ok(true) {
+            state.objects.remove(&key);
+        }
+        Box::pin(async { result })
     }
 }

@@ -8,6 +8,7 @@ mod act;
 mod certificate;
 pub mod client;
 pub mod connect;
+mod drain;
 pub mod error;
 #[doc(hidden)]
 pub mod fake;
@@ -61,6 +62,10 @@ pub trait Cluster: Send + Sync {
 
     /// Begins to delete an object, what depends on it in the background; false where there was none.
     fn delete<'a>(&'a self, place: Place<'a>) -> BoxFuture<'a, Result<bool, ApiError>>;
+
+    /// Asks that the pod of this `uid` leaves its node (`eviction`), which a PodDisruptionBudget may refuse for now
+    /// ([`ApiErrorKind::Busy`]); false where that pod is gone, also where another one has its name.
+    fn evict<'a>(&'a self, pod: Place<'a>, uid: &'a str) -> BoxFuture<'a, Result<bool, ApiError>>;
 }
 
 /// Where an object is.

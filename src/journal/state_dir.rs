@@ -244,6 +244,17 @@ impl StateDir {
             .map_err(|e| of_io("save the pin of the cluster's CA", &path, &e))
     }
 
+    /// Forgets it: that cluster is no more.
+    pub fn forget_cluster_ca(&self) -> Result<(), Failure> {
+        let path = self.cluster_ca_path();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(of_io("remove the pin of the cluster's CA", &path, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn digest_path(&self, target: &Target) -> PathBuf {
         let name = match target {
             Target::Node(name) => format!("node.{}", file_name(name.as_str())),

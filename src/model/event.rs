@@ -206,6 +206,9 @@ pub struct RunArguments {
     /// `exec`: the command was given on the command line, and no playbook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec: Option<Vec<String>>,
+    /// A command of the tool's own that made the plan, as it goes on after `hmco-boot`: to go on, it is given again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }
 
 /// One (step, target) of the plan, for reporters.

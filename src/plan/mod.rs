@@ -6,6 +6,7 @@
 
 pub mod adhoc;
 pub mod build;
+pub mod chain;
 mod expand;
 mod fingerprint;
 mod growth;

@@ -9,8 +9,19 @@ use crate::model::outcome::{Failure, Outcome};
 use crate::model::shell::quote;
 
 /// Commands that look at an inventory and at the records of its cluster.
-const OF_A_CLUSTER: [&str; 10] = [
-    "check", "exec", "graph", "hosts", "plan", "resume", "run", "runs", "secrets", "status",
+const OF_A_CLUSTER: [&str; 12] = [
+    "check",
+    "exec",
+    "graph",
+    "hosts",
+    "k3s",
+    "kubeconfig",
+    "plan",
+    "resume",
+    "run",
+    "runs",
+    "secrets",
+    "status",
 ];
 
 /// Commands that look at the rest of a project.
@@ -56,7 +67,7 @@ impl Commands {
     fn options_for(&self, text: &str) -> String {
         let command = text.split(['`', '\n']).next().unwrap_or_default();
         let name = command
-            .split(|c: char| !c.is_ascii_lowercase())
+            .split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit()))
             .next()
             .unwrap_or_default();
         let of_cluster = OF_A_CLUSTER.contains(&name);

@@ -58,6 +58,8 @@ pub struct RunView {
     pub limit: Option<String>,
     /// It can be gone on with; commands of `exec` cannot.
     pub resumable: bool,
+    /// The command that is given again to go on, as it goes on after `hmco-boot`.
+    pub again: Option<String>,
     /// When it began, in milliseconds since 1970.
     pub started_ms: i64,
 }
@@ -215,7 +217,8 @@ impl State {
                 cluster: started.cluster.clone(),
                 playbook: started.playbook.clone(),
                 limit: started.arguments.limit.clone(),
-                resumable: started.arguments.exec.is_none(),
+                resumable: started.arguments.exec.is_none() && started.arguments.command.is_none(),
+                again: started.arguments.command.clone(),
                 started_ms: at,
             }),
             ..Self::default()

@@ -316,6 +316,10 @@ fn next(state: &State, shown: bool, lines: &mut Vec<Line>, width: usize) {
         };
         rows.push((format!("hmco-boot resume {}{yes}", run.id), what));
     }
+    if let Some(command) = run.again.as_ref().filter(|_| began) {
+        let again = format!("hmco-boot {command}");
+        rows.push((again, "again: what is done is not done twice"));
+    }
     if !shown {
         let show = format!("hmco-boot runs show {}", run.id);
         rows.push((show, "all that is recorded of this run"));

@@ -30,6 +30,7 @@ pub fn started(run: &str, resumes: Option<&str>) -> Record {
                 vars: vec![("banner".into(), "hi".into())],
                 saved_plan: None,
                 exec: None,
+                command: None,
             },
             fingerprint: "f00d".into(),
             pairs: vec![pair(0), pair(1)],

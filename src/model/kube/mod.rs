@@ -4,6 +4,7 @@
 pub mod adjust;
 pub mod discovery;
 pub mod document;
+pub mod drain;
 pub mod fields;
 pub mod key;
 pub mod order;
@@ -69,6 +70,14 @@ pub enum KubeAction {
         /// How long to wait.
         timeout: TimeSpan,
     },
+    /// Have the pods of a Node leave it by eviction, as far as PodDisruptionBudgets let them go, and wait until they are gone
+    /// ([`drain::leaving`]).
+    Drain {
+        /// The Node.
+        node: String,
+        /// How long to wait for budgets and pods.
+        timeout: TimeSpan,
+    },
 }
 
 impl KubeAction {
@@ -91,6 +100,7 @@ impl KubeAction {
                     some(objects.iter().map(|o| &o.key).collect())
                 )
             }
+            Self::Drain { node, .. } => format!("drain Node {node}"),
         }
     }
 }

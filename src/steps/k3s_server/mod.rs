@@ -27,8 +27,8 @@ use crate::model::units::TimeSpan;
 
 /// A server of a K3s cluster: the pinned binary, its configuration, its unit, and that it is up: the unit runs, its API is
 /// ready, its Node is Ready and a voting member of etcd. The first server makes the cluster, and only where every server of
-/// the inventory says that there is none; the others join it. Servers go one by one. get.k3s.io's scripts `k3s-killall.sh`
-/// and `k3s-uninstall.sh` are not made.
+/// the inventory says that there is none; the others join it. Servers go one by one. `k3s-killall.sh` and
+/// `k3s-uninstall.sh` are left in /usr/local/bin, as get.k3s.io does.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct K3sServer {

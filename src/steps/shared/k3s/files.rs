@@ -1,5 +1,5 @@
 //! Where K3s' files are, and what is in those that its kinds write. As get.k3s.io lays them out (k3s-io/k3s install.sh;
-//! docs.k3s.io, Configuration File), but for its killall and uninstall scripts, which are not made.
+//! docs.k3s.io, Configuration File); its killall and uninstall scripts are in `scripts`.
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::files::{self, BASE, BINARY, DROP_INS, LINKS, OWN, path, unit_name};
 use super::ready::{How, Running};
-use super::{Setting, Settings, flags};
+use super::{Setting, Settings, flags, scripts};
 use crate::facts::fact::{Content, Fact, FactValue, K3sData, K3sInstall, Unit};
 use crate::facts::known::{FactRef, Known, Unreadable};
 use crate::model::action::{Action, Ownership};
@@ -165,6 +165,9 @@ impl Install<'_> {
         let rest = [Fact::K3sInstall, Fact::K3sData, live_base(), other];
         more(Want::all(known, stats.chain(rest)));
         more(Kind::facts(&self.binary(), known));
+        for file in scripts::files(self.role) {
+            more(Kind::facts(&file, known));
+        }
         more(Kind::facts(&files::token(self.token), known));
         more(Kind::facts(&files::env(self.role, self.env), known));
         // Where it will be is known before what is in it.
@@ -216,7 +219,11 @@ impl Install<'_> {
             return Ok(Decision::Refused(failure));
         }
         let pending = changes.actions.len() > before;
+        // What follows is for people: K3s does not read it.
         links(&mut changes, known)?;
+        if let Some(failure) = scripts::changes(self.role, &mut changes, known)? {
+            return Ok(Decision::Refused(failure));
+        }
         self.start(part, pending, changes, known)
     }
 
@@ -246,6 +253,14 @@ impl Install<'_> {
             changes
                 .diff
                 .push(DiffLine::new("restart: what it reads changes"));
+            found.verbs.push(Verb::Restart);
+        }
+        // What it waits for in vain it may have read when it started, as the host's name. Nothing is lost by another start: it
+        // is no member of the cluster yet, or an agent.
+        let hangs = unit.active == "activating" && (self.role == Role::Agent || !part.has_data);
+        if hangs && !found.verbs.iter().any(starts) {
+            let line = format!("restart: it has not come up so far ({})", unit.sub);
+            changes.diff.push(DiffLine::new(line));
             found.verbs.push(Verb::Restart);
         }
         let begins = found.verbs.iter().any(starts);
@@ -425,6 +440,7 @@ impl Install<'_> {
                 .map(path)
                 .into_iter()
                 .chain([files::env_path(self.role), unit_file])
+                .chain(scripts::files(self.role).map(|file| file.path))
                 .collect(),
             trees: [files::CONFIG, "/var/lib/rancher/k3s", "/etc/rancher/node"]
                 .map(path)

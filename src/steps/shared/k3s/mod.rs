@@ -8,6 +8,7 @@ pub mod files;
 pub mod flags;
 pub mod install;
 pub mod ready;
+pub mod scripts;
 pub mod setting;
 
 use std::collections::BTreeMap;

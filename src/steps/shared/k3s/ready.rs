@@ -11,7 +11,8 @@ use crate::steps::preflight::Role;
 use crate::steps::shared::diff::shown;
 use crate::steps::shared::script;
 
-const LOOK: &str = include_str!("look.sh");
+/// Asks a K3s about itself, for scripts: functions, once `ROLE` and `NODE` are set.
+pub const LOOK: &str = include_str!("look.sh");
 const TELL: &str = include_str!("tell.sh");
 const BEFORE: &str = include_str!("before.sh");
 const WAIT: &str = include_str!("wait.sh");

@@ -1,0 +1,284 @@
+//! `hmco-boot k3s reset`: K3s and its data off one node, or off all of them. What cannot be made anew is copied before.
+
+use crate::cli::Context;
+use crate::cli::error::{CliError, Kind};
+use crate::cli::k3s::copies;
+use crate::cli::k3s::look;
+use crate::cli::k3s::procedure::{self, Stages, failed, not_agreed};
+use crate::cli::reach::BecomeArgs;
+use crate::cli::session::Session;
+use crate::k3s::plans;
+use crate::k3s::status::{NodeStatus, Status};
+use crate::model::id::NodeName;
+use crate::model::outcome::{ExitCode, Failure};
+use crate::model::shell::quote;
+use crate::plan::chain::Link;
+use crate::report::text::and_list;
+
+/// Arguments of `k3s reset`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+What is on the nodes is gone afterwards: datastore, volumes of local-path, images. Snapshots and the server token are copied to
+this machine first and held to their checksums; without a good copy nothing is done, unless --without-copies says so.
+
+Examples:
+  hmco-boot k3s reset --node pi5-04 --dry-run
+  hmco-boot k3s reset --node pi5-04
+  hmco-boot k3s reset --all --to /media/stick
+  hmco-boot k3s reset --all --confirm homelab     for scripts")]
+#[group(id = "which", required = true, multiple = false, args = ["node", "all"])]
+pub struct Args {
+    /// This node; one that is a member of a cluster that works is taken out of it first (k3s node remove)
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// All nodes of the inventory: the end of the cluster
+    #[arg(long)]
+    pub all: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The name that is asked for otherwise: the node's, or with --all the cluster's
+    #[arg(long, value_name = "NAME", conflicts_with = "dry_run")]
+    pub confirm: Option<String>,
+    /// With --all: leave out nodes that do not answer
+    #[arg(long, requires = "all")]
+    pub skip_unreachable: bool,
+    /// How to become root.
+    #[command(flatten)]
+    pub become_root: BecomeArgs,
+    /// What is copied off before.
+    #[command(flatten)]
+    pub copies: copies::Args,
+}
+
+/// What is to be done.
+struct Task {
+    command: String,
+    title: String,
+    /// What has to be typed.
+    name: String,
+    stages: Stages,
+    links: Vec<Link>,
+    /// Whose snapshots and tokens are copied to this machine.
+    stores: Vec<NodeName>,
+    /// Nobody else has what is on them.
+    last: bool,
+}
+
+/// Shows, asks, copies, resets.
+pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
+    let mut session = look::session("k3s reset", &args.become_root, context)?;
+    if let Some(name) = &args.node
+        && session.inventory.node(&NodeName::new(name)).is_none()
+    {
+        let names: Vec<String> = session
+            .inventory
+            .nodes
+            .iter()
+            .map(|node| format!("`{}`", node.name))
+            .collect();
+        let what = format!("the inventory has no node `{name}`");
+        return Err(CliError::usage(what).hint(format!("it has {}", names.join(", "))));
+    }
+    let looked = look::look(&mut session, &args.become_root, false, context).await?;
+    let status = &looked.status;
+    let mut task = match &args.node {
+        Some(name) => one(name, status)?,
+        None => all(args, status)?,
+    };
+    let copies = match task.stores.is_empty() {
+        true => None,
+        false => Some(copies::plan(&args.copies, &task.stores, &session, context)?),
+    };
+    if let Some(copies) = &copies {
+        task.stages.stages.insert(0, copies.words());
+    }
+    let heading = match &args.node {
+        Some(name) => format!("{name} of the cluster {} is reset:", status.cluster),
+        None => format!("The cluster {} ends:", status.cluster),
+    };
+    task.stages.show(&heading, context)?;
+    if args.dry_run {
+        return Ok(ExitCode::Done);
+    }
+    agreed(args, &task, context)?;
+    if let Some(copies) = &copies {
+        copies
+            .make(&mut session, &args.become_root, true, context)
+            .await?;
+    }
+    let (command, title) = (&task.command, &task.title);
+    let how = &args.become_root;
+    let exit = procedure::run(&mut session, command, title, &task.links, how, context).await?;
+    if exit == ExitCode::Done {
+        ended(args, &session, context);
+    }
+    Ok(exit)
+}
+
+/// What comes next. With the cluster goes what this machine knows of it.
+fn ended(args: &Args, session: &Session, context: &mut Context<'_>) {
+    let mut text = match args.all {
+        true => "Next: hmco-boot run bootstrap-all makes a new cluster, with the token that is in the secrets\n".to_owned(),
+        false => "Next: hmco-boot run bootstrap-all joins it again, or take it out of the inventory\n".to_owned(),
+    };
+    if args.all {
+        if let Err(failure) = session.state.forget_cluster_ca() {
+            let hint = failure
+                .hint
+                .as_deref()
+                .unwrap_or("remove it by hand: a new cluster has another CA");
+            context.output.warn(&failure.message, hint);
+        }
+        if session.inventory.cluster.ca_sha256.is_some() {
+            text.push_str(&format!(
+                "Before that, take `ca_sha256` out of {}: a new cluster has another CA\n",
+                session.inventory.file
+            ));
+        }
+    }
+    let text = context.output.commands().complete(&text).into_owned();
+    context.output.talk(&text);
+}
+
+fn agreed(args: &Args, task: &Task, context: &mut Context<'_>) -> Result<(), CliError> {
+    let name = &task.name;
+    match &args.confirm {
+        Some(typed) if typed == name => return Ok(()),
+        Some(typed) => {
+            let what = format!("--confirm says `{typed}`, and this is `{name}`: nothing was done");
+            return Err(CliError::usage(what).hint("look with --dry-run at what it would do"));
+        }
+        None => {}
+    }
+    let question = format!("This cannot be undone. Type the name `{name}` to go on:");
+    match context.output.confirm_by_name(&question, name) {
+        true => Ok(()),
+        false if context.output.interactive() => {
+            Err(CliError::usage("another name was typed: nothing was done")
+                .hint("give the command again to go on"))
+        }
+        false => Err(not_agreed(&format!("--confirm {name}"), context)),
+    }
+}
+
+fn unreachable(nodes: &[&NodeStatus], hint: &str) -> CliError {
+    let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    let what = format!("{} cannot be reached: nothing was done", and_list(&names));
+    CliError::new(Kind::Unreachable, what).hint(hint)
+}
+
+const GONE: &str = "K3s and its data are taken off the machine: processes, /var/lib/rancher/k3s (datastore, snapshots, volumes of \
+                    local-path), /etc/rancher, /var/lib/kubelet, units, binary";
+
+fn one(name: &str, status: &Status) -> Result<Task, CliError> {
+    let Some(node) = status.node(name) else {
+        return Err(CliError::usage(format!("there is no node `{name}`"))
+            .hint("hmco-boot status shows those that there are"));
+    };
+    if node.reachable != Some(true) {
+        let hint = format!(
+            "bring it up first; if its machine is gone for good, there is nothing to reset: hmco-boot k3s node remove {name} --dead"
+        );
+        return Err(unreachable(&[node], &hint));
+    }
+    let others = status.nodes.iter().any(|other| {
+        other.name != node.name && (other.etcd.is_some() || other.has_datastore == Some(true))
+    });
+    let answers = status.api_error.is_none();
+    if answers && others && node.etcd.is_some() {
+        let failure = Failure::new(format!(
+            "{name} is a member of etcd: reset, it would count as one that is down"
+        ))
+        .hint(format!(
+            "take it out of the cluster, which resets it too: hmco-boot k3s node remove {name}"
+        ));
+        return Err(failed(&failure));
+    }
+    let mut stages = Stages::default();
+    let forget = answers && others && node.node.is_some();
+    if forget {
+        stages.stages.push(
+            "K3s is stopped on it; its Node and its node password are deleted, so that it can join anew".to_owned(),
+        );
+        if node.is_ready() {
+            stages.warnings.push(format!(
+                "its pods end at once: hmco-boot k3s node remove {name} lets them leave before"
+            ));
+        }
+    }
+    stages.stages.push(GONE.to_owned());
+    if !others && node.has_datastore == Some(true) {
+        stages
+            .warnings
+            .push("it is the only server: this is the end of the cluster".to_owned());
+    } else if !answers && node.has_datastore == Some(true) {
+        stages.warnings.push(
+            "the Kubernetes API does not answer: whether the others still count on it in etcd could not be asked".to_owned(),
+        );
+    }
+    let own = NodeName::new(&node.name);
+    let kube_name = node.kube_name();
+    Ok(Task {
+        command: format!("k3s reset --node {}", quote(name)),
+        title: format!("{name} is reset"),
+        name: name.to_owned(),
+        links: plans::reset_one(&own, forget.then_some(kube_name)),
+        stages,
+        stores: match node.has_datastore {
+            Some(true) => vec![own],
+            _ => Vec::new(),
+        },
+        last: !(answers && others),
+    })
+}
+
+fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
+    let own: Vec<&NodeStatus> = status
+        .nodes
+        .iter()
+        .filter(|node| node.in_inventory)
+        .collect();
+    let (there, silent): (Vec<&NodeStatus>, Vec<&NodeStatus>) = own
+        .into_iter()
+        .partition(|node| node.reachable == Some(true));
+    if !silent.is_empty() && !args.skip_unreachable {
+        let hint = "bring them up first: what is left on one of them is a cluster that comes back with it. Or leave them out: --skip-unreachable";
+        return Err(unreachable(&silent, hint));
+    }
+    let names = |nodes: &[&NodeStatus]| -> Vec<NodeName> {
+        nodes.iter().map(|node| NodeName::new(&node.name)).collect()
+    };
+    let (with, without): (Vec<&NodeStatus>, Vec<&NodeStatus>) = there
+        .into_iter()
+        .partition(|node| node.has_datastore == Some(true));
+    let mut stages = Stages::default();
+    let listed = |nodes: &[&NodeStatus]| {
+        let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+        and_list(&names)
+    };
+    match (without.is_empty(), with.is_empty()) {
+        (false, false) => {
+            stages.stages.push(format!("{}: {GONE}", listed(&without)));
+            stages.stages.push(format!("the same of {}", listed(&with)));
+        }
+        (false, true) => stages.stages.push(format!("{}: {GONE}", listed(&without))),
+        (true, false) => stages.stages.push(format!("{}: {GONE}", listed(&with))),
+        (true, true) => {}
+    }
+    if !silent.is_empty() {
+        stages.warnings.push(format!(
+            "left as they are, with their data: {}; reset them when they answer, before anything else",
+            listed(&silent)
+        ));
+    }
+    Ok(Task {
+        command: "k3s reset --all".to_owned(),
+        title: "the end of the cluster".to_owned(),
+        name: status.cluster.clone(),
+        links: plans::reset_all(&names(&without), &names(&with)),
+        stages,
+        stores: names(&with),
+        last: true,
+    })
+}

@@ -1,0 +1,534 @@
+//! The state of a cluster, put together from what its nodes tell and what its API lists; with what is wrong in it, each with its
+//! cure. What nobody told is `null`, never a guess.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::look::{Member, Told};
+use crate::model::kube::key::{meta, text};
+use crate::model::outcome::{ExitCode, Failure};
+use crate::steps::preflight::Role;
+use crate::steps::shared::k3s::files::unit_name;
+
+mod problems;
+
+/// A node of the inventory, and what it told.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Its name.
+    pub name: String,
+    /// What it is to be; `None` = neither server nor agent.
+    pub role: Option<Role>,
+    /// Its address.
+    pub address: Option<String>,
+    /// What it told, or why it did not.
+    pub told: Result<Told, Silence>,
+}
+
+/// Why a node told nothing.
+#[derive(Clone, Debug)]
+pub struct Silence {
+    /// It could not be talked to; else what it said could not be used.
+    pub unreachable: bool,
+    /// In words.
+    pub failure: Failure,
+}
+
+/// What the API lists.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// All Nodes.
+    pub nodes: Vec<Value>,
+    /// Deployments of kube-system.
+    pub deployments: Vec<Value>,
+}
+
+/// The state of a cluster. One line of JSON by `status --output json`, with `"v":1,"type":"status"` in front.
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+pub struct Status {
+    /// The cluster's name in the inventory.
+    pub cluster: String,
+    /// Nobody found anything wrong, and everybody was asked.
+    pub healthy: bool,
+    /// Its K3s is the stand-in: the API is real, its pods are not. `null`: the API did not tell.
+    pub simulated: Option<bool>,
+    /// Why the Kubernetes API gave no list of Nodes; `null` where it did.
+    pub api_error: Option<String>,
+    /// The nodes: those of the inventory in its order, then Nodes that only the API knows.
+    pub nodes: Vec<NodeStatus>,
+    /// etcd; `null` where no server has data of it.
+    pub etcd: Option<EtcdStatus>,
+    /// What runs in kube-system, by the versions of its images.
+    pub components: Vec<Component>,
+    /// What is wrong, each with its cure.
+    pub problems: Vec<Problem>,
+}
+
+/// A node.
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+pub struct NodeStatus {
+    /// Its name in the inventory; of one that is not there, in Kubernetes.
+    pub name: String,
+    /// What the inventory says that it is: `server`, `agent` or `null`.
+    pub role: Option<Role>,
+    /// It is in the inventory.
+    pub in_inventory: bool,
+    /// It answered hmco-boot; `null` where there is no way to ask it.
+    pub reachable: Option<bool>,
+    /// Its address, as the inventory says, else as Kubernetes does.
+    pub address: Option<String>,
+    /// Its K3s; `null` where it did not tell, or has none.
+    pub k3s: Option<K3sStatus>,
+    /// Its Node; `null` where there is none, or the API did not tell.
+    pub node: Option<KubeNode>,
+    /// Whether the API server of this very node is ready; `null` on agents and where nobody told.
+    pub api_ready: Option<bool>,
+    /// Its member of etcd; `null` where it has none, or nobody told.
+    pub etcd: Option<MemberStatus>,
+    /// It has the datastore of a server on its disk; `null` where it did not tell.
+    pub has_datastore: Option<bool>,
+}
+
+/// K3s on a node.
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+pub struct K3sStatus {
+    /// The version of its binary; empty where it does not say.
+    pub version: String,
+    /// Its unit: `k3s.service`, `k3s-agent.service`; `null`: there is none.
+    pub unit: Option<String>,
+    /// systemd's ActiveState: `active`, `activating`, `failed` ...; empty without a unit.
+    pub active: String,
+    /// systemd's SubState.
+    pub sub: String,
+    /// It starts at boot.
+    pub enabled: bool,
+    /// How often systemd started it anew by itself.
+    pub restarts: u32,
+    /// Seconds since it became active; `null` where it is not.
+    pub active_seconds: Option<u64>,
+}
+
+/// A Node of Kubernetes.
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+pub struct KubeNode {
+    /// Its name.
+    pub name: String,
+    /// The status of its condition Ready: `True`, `False`, `Unknown`.
+    pub ready: String,
+    /// Why it is not Ready; empty where it is.
+    pub reason: String,
+    /// No new pods are put on it.
+    pub cordoned: bool,
+    /// `control-plane`, `etcd` ...
+    pub roles: Vec<String>,
+    /// The version of its kubelet.
+    pub version: String,
+    /// The version of its container runtime.
+    pub runtime: String,
+    /// Its InternalIP.
+    pub address: Option<String>,
+    /// When it joined, RFC 3339.
+    pub created: String,
+    /// Since when its condition Ready is what it is, RFC 3339.
+    pub ready_since: String,
+    /// Its machine forgets that it is deleted: it is on its way out.
+    pub leaving: bool,
+}
+
+/// A member of etcd.
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+pub struct MemberStatus {
+    /// Its name; empty while it has not started yet.
+    pub name: String,
+    /// The node that it is of.
+    pub node: Option<String>,
+    /// Where its peers reach it.
+    pub address: String,
+    /// It does not vote yet.
+    pub learner: bool,
+    /// It serves, by its own word (`/health`: it has a leader and a quorum); `null`: it was not asked.
+    pub healthy: Option<bool>,
+    /// Why it does not.
+    pub reason: Option<String>,
+}
+
+/// etcd as a whole.
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+pub struct EtcdStatus {
+    /// Its members; empty where no server could list them.
+    pub members: Vec<MemberStatus>,
+    /// Members that vote.
+    pub voters: usize,
+    /// Members that vote and said that they serve.
+    pub healthy_voters: usize,
+    /// So many voters have to be up.
+    pub quorum: usize,
+    /// Something can be written: some member says that it has a leader and a quorum; `null`: none was asked.
+    pub has_quorum: Option<bool>,
+}
+
+/// Something in kube-system.
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+    /// The tags of its images.
+    pub version: String,
+    /// Pods that are available.
+    pub available: i64,
+    /// Pods that are wanted.
+    pub wanted: i64,
+}
+
+/// Something that is wrong.
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+pub struct Problem {
+    /// On which node; `null`: in the cluster.
+    pub node: Option<String>,
+    /// A node could not be reached.
+    pub unreachable: bool,
+    /// What.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Status {
+    /// Puts everything together.
+    pub fn of(cluster: &str, seen: &[Seen], listed: Result<&Listed, String>) -> Self {
+        let nothing = Listed::default();
+        let (lists, api_error) = match listed {
+            Ok(lists) => (lists, None),
+            Err(why) => (&nothing, Some(why)),
+        };
+        let etcd = etcd(seen);
+        let mut left: Vec<&Value> = lists.nodes.iter().collect();
+        let mut nodes: Vec<NodeStatus> = Vec::new();
+        for seen in seen {
+            let found = left.iter().position(|node| is_of(node, seen));
+            let found = found.map(|at| left.remove(at));
+            nodes.push(node(seen, found, etcd.as_ref()));
+        }
+        nodes.extend(left.into_iter().map(|node| stranger(node, etcd.as_ref())));
+        let simulated = lists.nodes.iter().any(|node| {
+            node.pointer("/metadata/annotations/hmco-boot~1simulated")
+                .is_some()
+        });
+        let mut status = Self {
+            cluster: cluster.to_owned(),
+            healthy: false,
+            simulated: (!lists.nodes.is_empty()).then_some(simulated),
+            api_error,
+            nodes,
+            etcd,
+            components: lists.deployments.iter().map(component).collect(),
+            problems: Vec::new(),
+        };
+        status.components.sort_by(|a, b| a.name.cmp(&b.name));
+        status.problems = problems::all(&status, seen);
+        status.healthy = status.problems.is_empty();
+        status
+    }
+
+    /// The exit code: 3 where the only trouble is that nodes cannot be reached.
+    pub fn exit(&self) -> ExitCode {
+        let codes = self
+            .problems
+            .iter()
+            .map(|problem| match problem.unreachable {
+                true => ExitCode::Unreachable,
+                false => ExitCode::Failed,
+            });
+        ExitCode::strongest(codes)
+    }
+
+    /// A node by its name in the inventory, else in Kubernetes.
+    pub fn node(&self, name: &str) -> Option<&NodeStatus> {
+        let own = self.nodes.iter().find(|node| node.name == name);
+        own.or_else(|| {
+            self.nodes
+                .iter()
+                .find(|node| node.node.as_ref().is_some_and(|node| node.name == name))
+        })
+    }
+
+    /// Whether any node has, or is in, a cluster.
+    pub fn is_there(&self) -> bool {
+        let has = |node: &NodeStatus| {
+            node.node.is_some()
+                || node.has_datastore == Some(true)
+                || node.k3s.as_ref().is_some_and(|k3s| k3s.unit.is_some())
+        };
+        self.nodes.iter().any(has)
+    }
+}
+
+impl NodeStatus {
+    /// The name of its Node, where it can be known.
+    pub fn kube_name(&self) -> &str {
+        self.node.as_ref().map_or(&self.name, |node| &node.name)
+    }
+
+    /// Its unit runs or is on its way.
+    pub fn is_running(&self) -> bool {
+        self.k3s.as_ref().is_some_and(|k3s| {
+            matches!(
+                k3s.active.as_str(),
+                "active" | "activating" | "reloading" | "refreshing"
+            )
+        })
+    }
+
+    /// Kubernetes has heard of it lately.
+    pub fn is_ready(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.ready == "True")
+    }
+}
+
+/// Whether a Node is that of a machine: by the name that it says itself, else by name or address.
+fn is_of(node: &Value, seen: &Seen) -> bool {
+    let name = meta(node, "name").unwrap_or_default();
+    match &seen.told {
+        Ok(told) if !told.node.is_empty() => name == told.node,
+        _ => name == seen.name || (seen.address.is_some() && address_of(node) == seen.address),
+    }
+}
+
+fn address_of(node: &Value) -> Option<String> {
+    let addresses = node.pointer("/status/addresses").and_then(Value::as_array);
+    let mut addresses = addresses.into_iter().flatten();
+    let internal = addresses.find(|address| text(address, "/type") == Some("InternalIP"));
+    text(internal?, "/address").map(str::to_owned)
+}
+
+fn node(seen: &Seen, found: Option<&Value>, etcd: Option<&EtcdStatus>) -> NodeStatus {
+    let told = seen.told.as_ref().ok();
+    let name = match (told, found) {
+        (_, Some(node)) => meta(node, "name").unwrap_or_default(),
+        (Some(told), None) if !told.node.is_empty() => &told.node,
+        _ => &seen.name,
+    };
+    let is_server = |told: &&Told| {
+        let role = told.unit.as_ref().map(|(role, _)| *role);
+        role == Some(Role::Server)
+    };
+    NodeStatus {
+        name: seen.name.clone(),
+        role: seen.role,
+        in_inventory: true,
+        reachable: Some(!matches!(&seen.told, Err(silence) if silence.unreachable)),
+        address: seen.address.clone().or_else(|| found.and_then(address_of)),
+        k3s: told.and_then(k3s),
+        node: found.map(kube_node),
+        api_ready: told.filter(is_server).map(|told| told.readyz == "ok"),
+        etcd: member_of(etcd, name, found),
+        has_datastore: told.map(|told| told.data.etcd || told.data.sqlite),
+    }
+}
+
+/// A Node that the inventory does not have.
+fn stranger(found: &Value, etcd: Option<&EtcdStatus>) -> NodeStatus {
+    let name = meta(found, "name").unwrap_or_default();
+    NodeStatus {
+        name: name.to_owned(),
+        role: None,
+        in_inventory: false,
+        reachable: None,
+        address: address_of(found),
+        k3s: None,
+        node: Some(kube_node(found)),
+        api_ready: None,
+        etcd: member_of(etcd, name, Some(found)),
+        has_datastore: None,
+    }
+}
+
+fn k3s(told: &Told) -> Option<K3sStatus> {
+    let Some((_, unit)) = &told.unit else {
+        return (!told.version.is_empty()).then(|| K3sStatus {
+            version: told.version.clone(),
+            unit: None,
+            active: String::new(),
+            sub: String::new(),
+            enabled: false,
+            restarts: 0,
+            active_seconds: None,
+        });
+    };
+    let active = unit.active == "active" && unit.active_enter_us > 0;
+    Some(K3sStatus {
+        version: told.version.clone(),
+        unit: told
+            .unit
+            .as_ref()
+            .map(|(role, _)| unit_name(*role).to_owned()),
+        active: unit.active.clone(),
+        sub: unit.sub.clone(),
+        enabled: unit.enabled == "enabled",
+        restarts: unit.restarts,
+        active_seconds: active
+            .then(|| (told.uptime_ms / 1000).saturating_sub(unit.active_enter_us / 1_000_000)),
+    })
+}
+
+fn kube_node(node: &Value) -> KubeNode {
+    let of = |pointer: &str| text(node, pointer).unwrap_or_default().to_owned();
+    let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
+    let mut conditions = conditions.into_iter().flatten();
+    let ready = conditions.find(|condition| text(condition, "/type") == Some("Ready"));
+    let said = |key: &str| {
+        let text = ready.and_then(|ready| text(ready, key));
+        text.unwrap_or_default().to_owned()
+    };
+    let status = match said("/status") {
+        said if said.is_empty() => "Unknown".to_owned(),
+        said => said,
+    };
+    let labels = node.pointer("/metadata/labels").and_then(Value::as_object);
+    let roles = labels.into_iter().flatten();
+    let roles = roles.filter_map(|(label, _)| label.strip_prefix("node-role.kubernetes.io/"));
+    let reason = match (status.as_str(), said("/message"), said("/reason")) {
+        ("True", ..) => String::new(),
+        (_, message, _) if !message.is_empty() => message,
+        (.., reason) => reason,
+    };
+    KubeNode {
+        name: of("/metadata/name"),
+        ready: status,
+        reason,
+        cordoned: node.pointer("/spec/unschedulable").and_then(Value::as_bool) == Some(true),
+        roles: roles.map(str::to_owned).collect(),
+        version: of("/status/nodeInfo/kubeletVersion"),
+        runtime: of("/status/nodeInfo/containerRuntimeVersion"),
+        address: address_of(node),
+        created: of("/metadata/creationTimestamp"),
+        ready_since: said("/lastTransitionTime"),
+        leaving: node.pointer("/metadata/deletionTimestamp").is_some(),
+    }
+}
+
+/// The member of a node: by the name that its Node notes, else by its own.
+fn member_of(etcd: Option<&EtcdStatus>, name: &str, node: Option<&Value>) -> Option<MemberStatus> {
+    let members = &etcd?.members;
+    let noted = node
+        .and_then(|node| node.pointer("/metadata/annotations/etcd.k3s.cattle.io~1node-name"))
+        .and_then(Value::as_str);
+    let noted = members
+        .iter()
+        .find(|member| Some(member.name.as_str()) == noted);
+    noted
+        .or_else(|| {
+            members
+                .iter()
+                .find(|member| member.node.as_deref() == Some(name))
+        })
+        .cloned()
+}
+
+fn component(deployment: &Value) -> Component {
+    let containers = deployment
+        .pointer("/spec/template/spec/containers")
+        .and_then(Value::as_array);
+    let mut tags: Vec<&str> = containers
+        .into_iter()
+        .flatten()
+        .filter_map(|container| text(container, "/image"))
+        .map(tag)
+        .collect();
+    tags.dedup();
+    let number = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_i64);
+    Component {
+        name: meta(deployment, "name").unwrap_or_default().to_owned(),
+        version: tags.join(", "),
+        available: number("/status/availableReplicas").unwrap_or(0),
+        wanted: number("/spec/replicas").unwrap_or(1),
+    }
+}
+
+/// The tag of an image; its digest where it has no tag.
+fn tag(image: &str) -> &str {
+    let (name, digest) = match image.split_once('@') {
+        Some((name, digest)) => (name, digest),
+        None => (image, ""),
+    };
+    let last = name.rsplit('/').next().unwrap_or(name);
+    match last.split_once(':') {
+        Some((_, tag)) => tag,
+        None if digest.is_empty() => "latest",
+        None => digest,
+    }
+}
+
+/// etcd by the word of its members: who lists the most recent members is not known, so the first server that serves counts.
+fn etcd(seen: &[Seen]) -> Option<EtcdStatus> {
+    let told: Vec<(&Seen, &Told)> = seen
+        .iter()
+        .filter_map(|seen| Some((seen, seen.told.as_ref().ok()?)))
+        .filter(|(_, told)| told.data.etcd)
+        .collect();
+    if told.is_empty() {
+        return None;
+    }
+    let serves = |told: &&(&Seen, &Told)| told.1.health == Some(Ok(()));
+    let lists = |told: &(&Seen, &Told)| match &told.1.members {
+        Some(Ok(members)) => Some(members.clone()),
+        _ => None,
+    };
+    let listed = told.iter().filter(serves).find_map(lists);
+    let listed: Vec<Member> = listed
+        .or_else(|| told.iter().find_map(lists))
+        .unwrap_or_default();
+    let members: Vec<MemberStatus> = listed
+        .iter()
+        .map(|member| {
+            let of = told
+                .iter()
+                .find(|(seen, told)| is_member(member, seen, told));
+            let health = of.and_then(|(_, told)| told.health.as_ref());
+            // A server that tells, and whose K3s does not run, does not serve.
+            let down = of.is_some_and(|(_, told)| told.health.is_none());
+            MemberStatus {
+                name: member.name.clone(),
+                node: of
+                    .map(|(seen, _)| seen.name.clone())
+                    .or_else(|| member.node().map(str::to_owned)),
+                address: member.address.clone(),
+                learner: member.learner,
+                healthy: match down {
+                    true => Some(false),
+                    false => health.map(Result::is_ok),
+                },
+                reason: match (down, health) {
+                    (true, _) => Some("K3s does not run there".to_owned()),
+                    (false, Some(Err(why))) => Some(why.clone()),
+                    _ => None,
+                },
+            }
+        })
+        .collect();
+    let voters = members.iter().filter(|member| !member.learner);
+    let healthy = voters.clone().filter(|member| member.healthy == Some(true));
+    let asked = told.iter().any(|(_, told)| told.health.is_some());
+    Some(EtcdStatus {
+        voters: voters.clone().count(),
+        healthy_voters: healthy.count(),
+        quorum: match voters.count() {
+            0 => 0,
+            count => count / 2 + 1,
+        },
+        has_quorum: asked.then(|| told.iter().any(|told| serves(&told))),
+        members,
+    })
+}
+
+fn is_member(member: &Member, seen: &Seen, told: &Told) -> bool {
+    match member.node() {
+        Some(node) if !told.node.is_empty() => node == told.node,
+        Some(node) => node == seen.name,
+        None => Some(&member.address) == seen.address.as_ref(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+//! What is wrong in a cluster, by its state, each with its cure.
+
+use super::{NodeStatus, Problem, Seen, Status};
+use crate::steps::preflight::Role;
+
+/// Everything, the gravest first.
+pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let expected = seen.iter().any(|seen| seen.role.is_some());
+    let silent = seen.iter().any(|seen| seen.told.is_err());
+    if expected && !status.is_there() && !silent {
+        found.push(cluster(
+            "there is no cluster yet: K3s is on none of the nodes",
+            "hmco-boot run bootstrap-all makes it",
+        ));
+        return found;
+    }
+    found.extend(etcd(status));
+    let no_quorum = is_without_quorum(status);
+    for seen in seen {
+        let Some(node) = status.nodes.iter().find(|node| node.name == seen.name) else {
+            continue;
+        };
+        match &seen.told {
+            Err(silence) => found.push(Problem {
+                node: Some(seen.name.clone()),
+                unreachable: silence.unreachable,
+                what: silence.failure.message.clone(),
+                hint: silence.failure.hint.clone().unwrap_or_else(|| {
+                    format!("look at it; if its machine is gone for good: hmco-boot k3s node remove {} --dead, or replace", seen.name)
+                }),
+            }),
+            Ok(_) if seen.role.is_none() && node.node.is_none() => {}
+            Ok(told) => {
+                if told.both {
+                    found.push(on(node, "it has the unit of a server and that of an agent", "a node is one of both: reset it (hmco-boot k3s reset --node), then run k3s"));
+                }
+                if is_left_over(status, node) {
+                    found.push(on(
+                        node,
+                        "it has a datastore that etcd has no member of: it has left the cluster",
+                        format!(
+                            "hmco-boot k3s reset --node {}, then hmco-boot run k3s joins it anew",
+                            node.name
+                        ),
+                    ));
+                    continue;
+                }
+                found.extend(service(node, seen.role, no_quorum));
+            }
+        }
+        found.extend(kubernetes(status, node, seen.told.is_err()));
+    }
+    let strangers = status.nodes.iter().filter(|node| !node.in_inventory);
+    found.extend(strangers.filter(|node| !node.is_ready()).map(|node| {
+        on(
+            node,
+            "it is not Ready, and not in the inventory",
+            format!(
+                "put it there, or, if its machine is gone for good: hmco-boot k3s node remove {} --dead",
+                node.name
+            ),
+        )
+    }));
+    if let Some(why) = status.api_error.as_ref().filter(|_| found.is_empty()) {
+        let what = format!("the Kubernetes API told nothing of its Nodes: {why}");
+        found.push(cluster(
+            what,
+            "look again in a moment; -v says how it was tried",
+        ));
+    }
+    found
+}
+
+const WAITS: &str = "it waits for a quorum of etcd: see above";
+
+fn cluster(what: impl Into<String>, hint: impl Into<String>) -> Problem {
+    Problem {
+        node: None,
+        unreachable: false,
+        what: what.into(),
+        hint: hint.into(),
+    }
+}
+
+fn on(node: &NodeStatus, what: impl Into<String>, hint: impl Into<String>) -> Problem {
+    Problem {
+        node: Some(node.name.clone()),
+        ..cluster(what, hint)
+    }
+}
+
+/// Whether it came back with the data of a member that was taken out meanwhile.
+fn is_left_over(status: &Status, node: &NodeStatus) -> bool {
+    let serves =
+        |etcd: &super::EtcdStatus| etcd.has_quorum == Some(true) && !etcd.members.is_empty();
+    node.has_datastore == Some(true)
+        && node.etcd.is_none()
+        && node.api_ready != Some(true)
+        && status.api_error.is_none()
+        && status.etcd.as_ref().is_some_and(serves)
+}
+
+fn is_without_quorum(status: &Status) -> bool {
+    status
+        .etcd
+        .as_ref()
+        .is_some_and(|etcd| etcd.has_quorum == Some(false))
+}
+
+fn etcd(status: &Status) -> Vec<Problem> {
+    let Some(etcd) = &status.etcd else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    if etcd.has_quorum == Some(false) {
+        let servers: Vec<&NodeStatus> = status
+            .nodes
+            .iter()
+            .filter(|node| node.role == Some(Role::Server))
+            // One that tells that it has no data was never a member, or has left.
+            .filter(|node| node.has_datastore != Some(false))
+            .collect();
+        let down: Vec<&str> = servers
+            .iter()
+            .filter(|node| !node.is_running())
+            .map(|node| node.name.as_str())
+            .collect();
+        let what = match down.is_empty() {
+            true => "etcd has no quorum: nothing can be written, and K3s on its servers waits"
+                .to_owned(),
+            false => format!(
+                "etcd has no quorum: K3s runs on {} of {} servers, not on {}",
+                servers.len() - down.len(),
+                servers.len(),
+                down.join(", ")
+            ),
+        };
+        found.push(cluster(
+            what,
+            "bring servers up until more than half run (power, network, `systemctl start --no-block k3s` there): they go on by \
+             themselves. Delete nothing on any of them; if more than half are lost for good, a snapshot has to be restored",
+        ));
+    }
+    for member in &etcd.members {
+        let name = member.node.as_deref().unwrap_or(&member.address);
+        let has_node = status.nodes.iter().any(|node| {
+            node.etcd
+                .as_ref()
+                .is_some_and(|own| own.name == member.name)
+                && !member.name.is_empty()
+        });
+        if !has_node && !member.name.is_empty() {
+            found.push(cluster(
+                format!("etcd counts on a member of no node: {} ({})", member.name, member.address),
+                "it weakens the quorum like a server that is down; if its machine is gone for good, remove it by \
+                 `etcdctl member remove` with the certificates in /var/lib/rancher/k3s/server/tls/etcd",
+            ));
+        } else if member.learner {
+            found.push(Problem {
+                node: Some(name.to_owned()),
+                ..cluster(
+                    "its member of etcd does not vote yet",
+                    "that takes a minute or two after a start; `hmco-boot run k3s` waits for it",
+                )
+            });
+        }
+    }
+    found
+}
+
+/// Its unit and its own API server.
+fn service(node: &NodeStatus, role: Option<Role>, no_quorum: bool) -> Vec<Problem> {
+    let run = "hmco-boot run k3s brings it up, or names what stops it";
+    let Some(k3s) = node.k3s.as_ref().filter(|k3s| k3s.unit.is_some()) else {
+        return match role {
+            Some(role) => vec![on(
+                node,
+                format!(
+                    "K3s is not installed there ({} by the inventory)",
+                    role.word()
+                ),
+                "hmco-boot run k3s",
+            )],
+            None => Vec::new(),
+        };
+    };
+    let unit = k3s.unit.as_deref().unwrap_or_default();
+    let mut found = Vec::new();
+    let wished = role.map(crate::steps::shared::k3s::files::unit_name);
+    if wished.is_some_and(|wished| wished != unit) {
+        found.push(on(
+            node,
+            format!("{unit} is there, and the inventory says {}", role.map_or("", Role::word)),
+            "correct its `roles`, or reset it (hmco-boot k3s reset --node) before it becomes something else",
+        ));
+    }
+    if k3s.active != "active" {
+        let times = match k3s.restarts {
+            0 => String::new(),
+            count => format!(", restarted {count} times by systemd"),
+        };
+        let hint = match (no_quorum, node.is_running()) {
+            (true, true) => WAITS,
+            _ => run,
+        };
+        let what = format!("{unit} is {} ({}){times}", k3s.active, k3s.sub);
+        found.push(on(node, what, hint));
+    } else if node.api_ready == Some(false) {
+        let hint = match no_quorum {
+            true => WAITS,
+            false => {
+                "in the first half minute of a start that is no trouble; else: hmco-boot run k3s names what stops it"
+            }
+        };
+        found.push(on(node, "its API server is not ready", hint));
+    }
+    let ill = node
+        .etcd
+        .as_ref()
+        .filter(|member| member.healthy == Some(false));
+    if let Some(member) = ill.filter(|_| !no_quorum && k3s.active == "active") {
+        let why = member.reason.as_deref().unwrap_or("it does not say why");
+        found.push(on(
+            node,
+            format!("its member of etcd does not serve: {why}"),
+            run,
+        ));
+    }
+    found
+}
+
+/// Its Node.
+fn kubernetes(status: &Status, node: &NodeStatus, is_silent: bool) -> Vec<Problem> {
+    if status.api_error.is_some() {
+        return Vec::new();
+    }
+    let Some(kube) = &node.node else {
+        let runs = node.is_running();
+        return match runs {
+            true => vec![on(
+                node,
+                "Kubernetes has no Node of it",
+                "a K3s that has just started needs some seconds; else: hmco-boot run k3s names what stops it",
+            )],
+            false => Vec::new(),
+        };
+    };
+    // One cause, one problem: what is down is not Ready either.
+    if kube.ready == "True" || is_silent || !node.is_running() {
+        return Vec::new();
+    }
+    let reason = match kube.reason.is_empty() {
+        true => String::new(),
+        false => format!(": {}", kube.reason),
+    };
+    vec![on(
+        node,
+        format!("its Node is not Ready{reason}"),
+        "hmco-boot run k3s brings it up, or names what stops it",
+    )]
+}
