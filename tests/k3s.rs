@@ -13,10 +13,10 @@
     reason = "a test may stop at the first surprise, starts processes, and looks at files"
 )]
 
-#[path = "k3s/causes.rs"]
-mod causes;
 #[path = "k3s/adopted.rs"]
 mod adopted;
+#[path = "k3s/causes.rs"]
+mod causes;
 #[path = "k3s/cluster.rs"]
 mod cluster;
 #[path = "k3s/ops.rs"]
