@@ -69,6 +69,8 @@ impl Touches {
                 }
                 KubeAction::Delete { objects: old, .. } => objects.extend(old.iter().cloned()),
                 KubeAction::Patch { key, .. } => objects.push(key.clone()),
+                // Whatever runs on a node goes somewhere else.
+                KubeAction::Drain { .. } => return self,
                 // What is awaited becomes what it is by itself.
                 KubeAction::Await {
                     objects: awaited, ..
