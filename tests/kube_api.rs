@@ -21,6 +21,7 @@ mod converged;
 mod outages;
 #[path = "kube_api/refusals.rs"]
 mod refusals;
+#[expect(dead_code, reason = "shared with tests that need more of it")]
 #[path = "k3s/rig.rs"]
 mod rig;
 #[path = "support/secrets.rs"]

@@ -12,7 +12,8 @@ pub fn torture() -> bool {
     std::env::var_os("HMCO_TORTURE").is_some()
 }
 
-static WORLD: OnceLock<Option<&'static World>> = OnceLock::new();
+/// The API's world, where there can be one; an error where it did not come up.
+static WORLD: OnceLock<Result<Option<&'static World>, ()>> = OnceLock::new();
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Where the node's API server writes what it was asked.
@@ -48,7 +49,11 @@ impl Api {
     pub fn turn() -> Option<Self> {
         // A test that failed left no more behind than one that did not.
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let world = (*WORLD.get_or_init(begin))?;
+        let world = WORLD.get_or_init(|| std::panic::catch_unwind(begin).map_err(drop));
+        let Ok(world) = world else {
+            panic!("the API did not come up; another test says why");
+        };
+        let world = (*world)?;
         Some(Self { world, _turn: turn })
     }
 

@@ -130,3 +130,34 @@ fn what_a_set_does_not_say_any_more_is_deleted_and_nothing_else() {
     assert!(!left.contains("/two") && !left.contains("/three"), "{left}");
     api.quiet("sets");
 }
+
+#[test]
+fn a_plan_knows_what_comes_after_a_change_that_does_not_reach_it() {
+    let Some(api) = Api::turn() else { return };
+    let step = |id: &str, kind: &str, name: &str| {
+        format!(
+            "[[step]]\nid = \"{id}\"\non = \"cluster\"\n[step.manifest]\nnamespace = \"plans\"\ncreate_namespace = true\n\
+             inline = \"{{apiVersion: v1, kind: {kind}, metadata: {{name: {name}}}}}\"\n"
+        )
+    };
+    let steps = [
+        step("first", "ConfigMap", "one"),
+        step("other", "ServiceAccount", "two"),
+        step("same", "ConfigMap", "three"),
+    ];
+    api.playbook("plans", &steps.concat());
+    api.expect(0, &["run", "plans", "--yes"]);
+    api.kubectl("-n plans delete configmap one");
+    let said = api.expect(4, &["plan", "plans", "--exit-code"]);
+    let line = |id: &str| {
+        let lines = said
+            .lines()
+            .filter(|line| line.contains(&format!("{id}@cluster")));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    assert!(!line("other").contains("known only after"), "{said}");
+    assert!(
+        line("same").contains("known only after first@cluster"),
+        "{said}"
+    );
+}

@@ -22,12 +22,13 @@ const fn of(name: &'static str, more: &'static str, always: bool) -> Component {
 /// In an order in which what others need comes first.
 const COMPONENTS: &[Component] = &[
     of("local-path-provisioner", "", true),
-    of("metallb", "", true),
+    // Pods of some want Secrets that their own controllers make, which are not real here.
+    of("metallb", "ready = false", true),
     of("sealed-secrets", "", true),
     of("cert-manager", "", false),
     of(
         "argo-cd",
-        "namespace = \"argocd\"\ncreate_namespace = true",
+        "namespace = \"argocd\"\ncreate_namespace = true\nready = false",
         false,
     ),
     of(

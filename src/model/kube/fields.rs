@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 
 /// Whether `live` is what an apply of `wish` by `manager` would leave as it is, for certain.
 pub fn is_as_wished(wish: &Value, live: &Value, manager: &str) -> bool {
-    owned(live, manager).is_some_and(|owned| covers_object(wish, live, owned))
+    // A manager that has applied nothing but a name has no entry.
+    let nothing = Map::new();
+    covers_object(wish, live, owned(live, manager).unwrap_or(&nothing))
 }
 
 /// What a manager owns by server-side apply: its `fieldsV1`.
@@ -87,12 +89,44 @@ fn covered_entries<'a>(
 fn covered(wish: &Value, live: &Value, owned: &Map<String, Value>) -> bool {
     if owned.is_empty() {
         // Owned as a whole: a scalar, or what is replaced as one.
-        return wish == live;
+        return is_same(wish, live);
     }
     match (wish, live) {
         (Value::Object(wish), Value::Object(live)) => map_covered(wish, live, owned),
         (Value::Array(wish), Value::Array(live)) => list_covered(wish, live, owned),
         _ => false,
+    }
+}
+
+/// What a server adds to objects that are replaced as a whole, by the keys that such an object has: part of an object of
+/// pods, of roles' bindings, of network policies (defaults of Kubernetes' API reference).
+const DEFAULTS: &[(&str, &str, &str)] = &[
+    ("fieldPath", "apiVersion", "v1"),
+    ("resource", "divisor", "0"),
+    ("port", "protocol", "TCP"),
+];
+
+/// Whether a value is the wished one, defaults of the server included.
+fn is_same(wish: &Value, live: &Value) -> bool {
+    match (wish, live) {
+        (Value::Object(wish), Value::Object(live)) => {
+            let is_default = |key: &str, value: &Value| {
+                DEFAULTS.iter().any(|(beside, name, default)| {
+                    *name == key && value == default && wish.contains_key(*beside)
+                })
+            };
+            let wished = |key: &str| wish.get(key).filter(|value| !value.is_null());
+            wish.iter()
+                .filter(|(_, value)| !value.is_null())
+                .all(|(key, wish)| live.get(key).is_some_and(|live| is_same(wish, live)))
+                && live
+                    .iter()
+                    .all(|(key, value)| wished(key).is_some() || is_default(key, value))
+        }
+        (Value::Array(wish), Value::Array(live)) => {
+            wish.len() == live.len() && wish.iter().zip(live).all(|(a, b)| is_same(a, b))
+        }
+        _ => wish == live,
     }
 }
 
@@ -266,6 +300,44 @@ mod tests {
         let mut elsewhere = wish();
         elsewhere["metadata"]["namespace"] = json!("m");
         assert!(!is_as_wished(&elsewhere, &live, "hmco-boot"));
+    }
+
+    #[test]
+    fn what_is_replaced_as_a_whole_may_have_the_servers_defaults_and_nothing_else() {
+        let live = |source: Value| {
+            json!({
+                "apiVersion": "v1", "kind": "X",
+                "metadata": { "name": "x", "managedFields": [{
+                    "manager": "hmco-boot", "operation": "Apply", "fieldsV1": { "f:spec": { "f:source": {} } }
+                }] },
+                "spec": { "source": source }
+            })
+        };
+        let wish = json!({
+            "apiVersion": "v1", "kind": "X", "metadata": { "name": "x" }, "spec": { "source": { "fieldPath": "a" } }
+        });
+        let is = |source: Value| is_as_wished(&wish, &live(source), "hmco-boot");
+        assert!(is(json!({ "fieldPath": "a" })));
+        assert!(is(json!({ "fieldPath": "a", "apiVersion": "v1" })));
+        assert!(!is(json!({ "fieldPath": "a", "apiVersion": "v2" })));
+        assert!(!is(json!({ "fieldPath": "a", "other": "v1" })));
+        assert!(!is(json!({ "fieldPath": "b", "apiVersion": "v1" })));
+    }
+
+    #[test]
+    fn an_object_that_is_only_a_name_is_as_wished_when_it_is_there() {
+        let wish =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "web" } });
+        let mut live = wish.clone();
+        live["status"] = json!({ "phase": "Active" });
+        assert!(is_as_wished(&wish, &live, "hmco-boot"));
+        live["metadata"]["managedFields"] = json!([{
+            "manager": "hmco-boot", "operation": "Apply", "fieldsV1": { "f:metadata": { "f:labels": { "f:a": {} } } }
+        }]);
+        assert!(
+            !is_as_wished(&wish, &live, "hmco-boot"),
+            "a label of ours is not wished any more"
+        );
     }
 
     #[test]
