@@ -291,6 +291,10 @@ func (s *Store) learnerStatus(ctx context.Context) (bool, error) {
 	return s.Learner(ctx)
 }
 
+// unaryRetries is how often a call is tried again at once. With etcd's own 100 a call without a quorum would always end by
+// its time, not by what is wrong: that nobody answers the TLS handshake, as K3s says from 20 s after its start on.
+const unaryRetries = 4
+
 func dial(p paths.Data, endpoints []string) (*clientv3.Client, error) {
 	tlsConfig, err := clientTLS(p)
 	if err != nil {
@@ -298,7 +302,7 @@ func dial(p paths.Data, endpoints []string) (*clientv3.Client, error) {
 	}
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: endpoints, TLS: tlsConfig, DialTimeout: 5 * time.Second, DialKeepAliveTime: 30 * time.Second,
-		DialKeepAliveTimeout: 10 * time.Second, PermitWithoutStream: true, Logger: zap.NewNop(),
+		DialKeepAliveTimeout: 10 * time.Second, PermitWithoutStream: true, MaxUnaryRetries: unaryRetries, Logger: zap.NewNop(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("failed to create etcd client: %w", err)
