@@ -181,8 +181,29 @@ func (c *cluster) lost(m *machine) {
 	}
 }
 
+// leader is the server whose controllers run: it is the one that ends when it cannot renew its lease. One that was killed
+// holds it for a while yet.
+func (c *cluster) leader() (holder *machine) {
+	c.t.Helper()
+	leases := c.machines[0].client().CoordinationV1().Leases("kube-system")
+	c.machines[0].await("a server that renews the lease", time.Minute, func() bool {
+		lease, err := leases.Get(context.Background(), "kube-controller-manager", metav1.GetOptions{})
+		if err != nil || lease.Spec.HolderIdentity == nil || lease.Spec.RenewTime == nil || time.Since(lease.Spec.RenewTime.Time) > 3*time.Second {
+			return false
+		}
+		for _, m := range c.machines {
+			if strings.HasPrefix(*lease.Spec.HolderIdentity, m.name+"_") {
+				holder = m
+			}
+		}
+		return holder != nil
+	})
+	return holder
+}
+
 func loseQuorum(c *cluster) {
-	last, second, third := c.machines[0], c.machines[1], c.machines[2]
+	last := c.leader()
+	second, third := c.others(last)[0], c.others(last)[1]
 	w := last.writer("quorum")
 	w.goesOn(5, time.Minute)
 	third.kill()
