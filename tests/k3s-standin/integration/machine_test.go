@@ -15,6 +15,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -43,9 +45,13 @@ type machine struct {
 	address string
 	pid     int    // of what keeps its namespaces
 	dir     string // for its logs
+	env     []string
+	again   bool // K3s that ends by itself is started again, as systemd does
+
+	mu      sync.Mutex
 	running *process
 	starts  int
-	env     []string
+	ends    []*process // those that ended by themselves
 }
 
 // process is one run of K3s.
@@ -53,7 +59,8 @@ type process struct {
 	cmd  *exec.Cmd
 	log  string
 	done chan struct{}
-	err  error // when done
+	err  error       // when done
+	told atomic.Bool // to end
 }
 
 // start makes a machine with a server on it and waits until its node is ready.
@@ -85,11 +92,24 @@ func (m *machine) launch(command ...string) *process {
 	if len(command) == 0 {
 		command = []string{"server"}
 	}
+	p, err := m.spawn(command)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return p
+}
+
+// restartPause is systemd's, by K3s' unit.
+const restartPause = 5 * time.Second
+
+func (m *machine) spawn(command []string) (*process, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.starts++
 	p := &process{log: filepath.Join(m.dir, fmt.Sprintf("%s-%d.log", m.name, m.starts)), done: make(chan struct{})}
 	log, err := os.Create(p.log)
 	if err != nil {
-		m.t.Fatal(err)
+		return nil, err
 	}
 	defer log.Close()
 	p.cmd = m.inside(context.Background(), append([]string{m.k3s}, command...)...)
@@ -97,14 +117,32 @@ func (m *machine) launch(command ...string) *process {
 	p.cmd.Env = append(os.Environ(), m.env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
-		m.t.Fatal(err)
+		return nil, err
 	}
 	m.running = p
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.done)
+		if !m.again || p.told.Load() {
+			return
+		}
+		m.mu.Lock()
+		m.ends = append(m.ends, p)
+		m.mu.Unlock()
+		time.AfterFunc(restartPause, func() {
+			if !p.told.Load() {
+				_, _ = m.spawn(command)
+			}
+		})
 	}()
-	return p
+	return p, nil
+}
+
+// current is K3s' last run.
+func (m *machine) current() *process {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.running
 }
 
 // up starts a server and waits until it would tell systemd that it is.
@@ -116,54 +154,67 @@ func (m *machine) up() {
 
 // kill ends K3s as a power cut does.
 func (m *machine) kill() {
-	_ = m.running.cmd.Process.Kill()
-	<-m.running.done
+	p := m.current()
+	p.told.Store(true)
+	_ = p.cmd.Process.Kill()
+	<-p.done
 }
 
 // stop ends K3s as systemd does, and gives its exit status; -1 where it did not end.
 func (m *machine) stop() int {
-	_ = m.running.cmd.Process.Signal(syscall.SIGTERM)
-	return m.ended(stopLimit)
+	p := m.current()
+	p.told.Store(true)
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	return p.ended(stopLimit)
 }
 
-// ended waits for the end of K3s and gives its exit status; -1 where a signal ended it, or it did not end in time.
-func (m *machine) ended(limit time.Duration) int {
+// ended waits for the end and gives the exit status; -1 where a signal ended it, or it did not end in time.
+func (p *process) ended(limit time.Duration) int {
 	select {
-	case <-m.running.done:
-		return m.running.cmd.ProcessState.ExitCode()
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(limit):
 		return -1
 	}
 }
 
-func (m *machine) alive() bool {
-	if m.running == nil {
-		return false
-	}
+func (m *machine) ended(limit time.Duration) int { return m.current().ended(limit) }
+
+func (p *process) alive() bool {
 	select {
-	case <-m.running.done:
+	case <-p.done:
 		return false
 	default:
 		return true
 	}
 }
 
+func (m *machine) alive() bool {
+	p := m.current()
+	return p != nil && p.alive()
+}
+
 // close ends what still runs when the test is over.
 func (m *machine) close() {
+	if p := m.current(); p != nil {
+		p.told.Store(true)
+	}
 	if m.alive() {
 		if m.stop() < 0 {
 			m.kill()
 			m.t.Errorf("%s did not stop within %s of SIGTERM", m.name, stopLimit)
 		}
 	}
-	if m.t.Failed() && m.running != nil {
+	if m.t.Failed() && m.current() != nil {
 		m.t.Logf("the end of the last log of %s:\n%s", m.name, tail(m.log(), 3000))
 	}
 }
 
 // log is what K3s has written since its last start.
-func (m *machine) log() string {
-	data, _ := os.ReadFile(m.running.log)
+func (m *machine) log() string { return m.current().text() }
+
+func (p *process) text() string {
+	data, _ := os.ReadFile(p.log)
 	return string(data)
 }
 
@@ -253,8 +304,8 @@ func (m *machine) get(url string) (int, string) {
 func (m *machine) await(what string, limit time.Duration, ok func() bool) {
 	m.t.Helper()
 	for end := time.Now().Add(limit); !ok(); time.Sleep(100 * time.Millisecond) {
-		if !m.alive() {
-			m.t.Fatalf("%s ended (%v) before: %s", m.name, m.running.err, what)
+		if !m.alive() && !m.again {
+			m.t.Fatalf("%s ended (%v) before: %s", m.name, m.current().err, what)
 		}
 		if time.Now().After(end) {
 			m.t.Fatalf("%s: not within %v: %s", m.name, limit, what)

@@ -116,7 +116,7 @@ func (m *machine) tryKill(k kill, secrets int) outcome {
 	if code := m.ended(2 * time.Minute); code != -1 || m.alive() {
 		m.t.Fatalf("not killed (status %d): %s\n%s", code, out, tail(m.log(), 1000))
 	}
-	if signal := m.running.cmd.ProcessState.Sys().(syscall.WaitStatus).Signal(); signal != syscall.SIGKILL || !strings.Contains(m.read(hitsFile), line) {
+	if signal := m.current().cmd.ProcessState.Sys().(syscall.WaitStatus).Signal(); signal != syscall.SIGKILL || !strings.Contains(m.read(hitsFile), line) {
 		m.t.Fatalf("ended by %v, not by the fault: %q", signal, m.read(hitsFile))
 	}
 	m.write(faultsFile, "")
