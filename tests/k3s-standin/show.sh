@@ -65,9 +65,9 @@ until_true() {
 chapter() { printf '\n==> %s (%d s so far)\n' "$1" "$SECONDS"; }
 
 nodes() { on "$1" "kubectl get nodes -o jsonpath='{range .items[*]}{.metadata.name}{\" \"}{.status.conditions[?(@.type==\"$2\")].status}{\"\\n\"}{end}'" | sort; }
-# voters SERVERS: waits until so many members vote, as node 1 sees it.
+# voters SERVERS: waits until etcd has that many members, and no learner among them.
 voters() {
-  until_true 90 "$1 members vote" 1 "[ \"\$(kubectl get nodes -o json | tr -d ' \n' | grep -o '{[^{}]*\"type\":\"EtcdIsVoter\"[^{}]*}' | grep -c '\"status\":\"True\"')\" = $1 ]"
+  until_true 90 "$1 members vote" 1 "info=\$(curl -sk https://127.0.0.1:6443/db/info) && [ \"\$(grep -o peerURLs <<<\"\$info\" | wc -l)\" = $1 ] && ! grep -q isLearner <<<\"\$info\""
 }
 status_field() { on "$1" "k3s secrets-encrypt status -o json" | sed -n "s/^\t\"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p"; }
 

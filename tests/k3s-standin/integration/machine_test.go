@@ -172,10 +172,12 @@ func (m *machine) stop() int {
 func (p *process) ended(limit time.Duration) int {
 	select {
 	case <-p.done:
-		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(limit):
-		return -1
+		if p.alive() {
+			return -1
+		}
 	}
+	return p.cmd.ProcessState.ExitCode()
 }
 
 func (m *machine) ended(limit time.Duration) int { return m.current().ended(limit) }
