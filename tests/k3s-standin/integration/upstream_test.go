@@ -12,8 +12,8 @@ import (
 // refused are the objects that a real apiserver refuses too: as shipped, the ServiceAccounts of these bindings have no
 // namespace.
 var refused = []string{
-	`The ClusterRoleBinding "system-upgrade" is invalid: subjects[0].namespace: Required value`,
-	`The ClusterRoleBinding "system-upgrade-drainer" is invalid: subjects[0].namespace: Required value`,
+	`Error from server (Invalid): ClusterRoleBinding.rbac.authorization.k8s.io "system-upgrade" is invalid: subjects[0].namespace: Required value`,
+	`Error from server (Invalid): ClusterRoleBinding.rbac.authorization.k8s.io "system-upgrade-drainer" is invalid: subjects[0].namespace: Required value`,
 }
 
 // TestUpstreamManifestsApply applies the manifests of real projects (HMCO_MIRROR names their folder) by plain kubectl:

@@ -56,6 +56,7 @@ type Store struct {
 	name   string
 	etcd   *embed.Etcd
 	client *clientv3.Client
+	own    local
 	once   sync.Once
 }
 
@@ -105,6 +106,11 @@ func Start(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	if s.client, err = dial(o.Paths, []string{s.clientURL()}); err != nil {
+		s.etcd.Close()
+		return nil, err
+	}
+	if s.own, err = dialLocal(o.Paths, s.clientURL()); err != nil {
+		_ = s.client.Close()
 		s.etcd.Close()
 		return nil, err
 	}
@@ -159,7 +165,7 @@ const closeLimit = 300 * time.Millisecond
 // member before. Watches of clients that are still there are cut.
 func (s *Store) Stop() {
 	s.once.Do(func() {
-		_ = s.client.Close()
+		_, _ = s.client.Close(), s.own.conn.Close()
 		s.etcd.Server.Stop()
 		done := make(chan struct{})
 		go func() { s.etcd.Close(); close(done) }()
@@ -202,11 +208,20 @@ func (s *Store) Test(ctx context.Context) error {
 
 // Learner says whether the local member is a learner still.
 func (s *Store) Learner(ctx context.Context) (bool, error) {
-	st, err := s.client.Status(ctx, s.clientURL())
+	st, err := s.own.status(ctx)
 	if err != nil {
 		return false, err
 	}
 	return st.IsLearner, nil
+}
+
+// HasLeader is nil when the local member answers and knows a leader.
+func (s *Store) HasLeader(ctx context.Context) error {
+	st, err := s.own.status(ctx)
+	if err == nil && st.Leader == 0 {
+		err = errors.New("etcdserver: no leader")
+	}
+	return err
 }
 
 // Leader says whether the local member leads the cluster.
@@ -217,12 +232,12 @@ func (s *Store) Leaderless() bool { return s.etcd.Server.Leader() == 0 }
 
 // Members lists the members as `/db/info` shows them.
 func (s *Store) Members(ctx context.Context) ([]Member, error) {
-	got, err := s.client.MemberList(ctx)
+	got, err := s.own.members(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Member, 0, len(got.Members))
-	for _, m := range got.Members {
+	out := make([]Member, 0, len(got))
+	for _, m := range got {
 		out = append(out, Member{ID: m.ID, Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, Learner: m.IsLearner})
 	}
 	return out, nil
@@ -291,10 +306,6 @@ func (s *Store) learnerStatus(ctx context.Context) (bool, error) {
 	return s.Learner(ctx)
 }
 
-// unaryRetries is how often a call is tried again at once. With etcd's own 100 a call without a quorum would always end by
-// its time, not by what is wrong: that nobody answers the TLS handshake, as K3s says from 20 s after its start on.
-const unaryRetries = 4
-
 func dial(p paths.Data, endpoints []string) (*clientv3.Client, error) {
 	tlsConfig, err := clientTLS(p)
 	if err != nil {
@@ -302,7 +313,7 @@ func dial(p paths.Data, endpoints []string) (*clientv3.Client, error) {
 	}
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: endpoints, TLS: tlsConfig, DialTimeout: 5 * time.Second, DialKeepAliveTime: 30 * time.Second,
-		DialKeepAliveTimeout: 10 * time.Second, PermitWithoutStream: true, MaxUnaryRetries: unaryRetries, Logger: zap.NewNop(),
+		DialKeepAliveTimeout: 10 * time.Second, PermitWithoutStream: true, Logger: zap.NewNop(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("failed to create etcd client: %w", err)

@@ -86,7 +86,7 @@ func (l luck) holds(got Got) bool {
 
 var (
 	removed = regexp.MustCompile(`Removing local snapshot`)
-	busy    = regexp.MustCompile(`took too long|slow fdatasync|failed to send out heartbeat`)
+	busy    = regexp.MustCompile(`took too long|request stats|slow fdatasync|failed to send out heartbeat`)
 	learner = regexp.MustCompile(`Failed to check local etcd status for learner management`)
 )
 
