@@ -39,6 +39,7 @@ func TestJoinsAreRefusedAsLongAsAskedFor(t *testing.T) {
 
 // TestCertificatesOfTheAdministratorExpire: the control plane goes on, kubectl does not; a restart renews.
 func TestCertificatesOfTheAdministratorExpire(t *testing.T) {
+	torture(t, "1 minute")
 	const life = 40 * time.Second
 	m := newNetwork(t).machine("n1")
 	m.config("cluster-init: true\ntoken: integration\n" + fewer)

@@ -32,6 +32,7 @@ func TestEveryStageIsPassed(t *testing.T) {
 	m.config("cluster-init: true\ntoken: integration\nsecrets-encryption: true\n" + fewer)
 	m.up()
 	m.must("etcd-snapshot", "save", "--name", "stages")
+	m.makeSecrets(60) // progress is told every 50
 	m.status()
 	m.awaitPhase()
 	m.must("secrets-encrypt", "rotate-keys")
