@@ -8,6 +8,7 @@
 )]
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::print_stderr,
     reason = "a test may stop at the first surprise, starts processes, and looks at files"
