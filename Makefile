@@ -12,7 +12,7 @@ help:
 	@echo 'make demo        nodes on this machine become a cluster, twice (in target/demo); DEMO_SERVERS=3 K3S=PATH'
 	@echo 'make bench       measurements, beside OpenSSH, pyinfra, Ansible and mitogen'
 	@echo 'make torture     all that can go wrong on rehearsal nodes, and the random tests for longer'
-	@echo 'make conformance the K3s stand-in against all recordings of the real K3s; K3S=PATH for another K3s'
+	@echo 'make conformance the K3s stand-in against all recordings of the real K3s, and its proofs; K3S=PATH, CASES'
 	@echo 'make cross       the release for aarch64, tried under emulation'
 	@echo 'make demo-clean  remove the demo and its nodes'
 

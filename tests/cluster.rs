@@ -376,3 +376,22 @@ async fn the_value_of_a_secret_is_in_no_difference_and_in_no_fact() {
     );
     assert!(!diff.contains("7Q2x"), "{diff}");
 }
+
+#[tokio::test]
+async fn a_job_that_ended_before_the_api_went_away_is_known_by_its_end() {
+    let world = World::new();
+    let job = |id: &str| Job {
+        id: JobId::new(id),
+        label: "step@cluster".into(),
+        actions: Vec::new(),
+        timeout: TimeSpan(Duration::from_secs(60)),
+        fence: None,
+    };
+    world.host.apply(&job("one"), &[], &|_| {}).await.unwrap();
+    let attach = async |id: &str| {
+        let id = JobId::new(id);
+        world.host.attach(&id, false, &|_| {}).await.unwrap().status
+    };
+    assert_eq!(attach("one").await, JobStatus::Succeeded);
+    assert_eq!(attach("of-an-earlier-process").await, JobStatus::Lost);
+}

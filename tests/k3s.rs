@@ -16,6 +16,8 @@
 
 #[path = "k3s/adopted.rs"]
 mod adopted;
+#[path = "k3s/causes.rs"]
+mod causes;
 #[path = "k3s/cluster.rs"]
 mod cluster;
 #[path = "k3s/ops.rs"]
@@ -24,3 +26,5 @@ mod ops;
 mod rig;
 #[path = "support/secrets.rs"]
 mod secrets;
+#[path = "k3s/stops.rs"]
+mod stops;

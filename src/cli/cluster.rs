@@ -17,8 +17,9 @@ use crate::config::load::DiskFiles;
 use crate::config::shipped;
 use crate::journal::state_dir::StateDir;
 use crate::model::id::Target;
-use crate::model::inventory::Inventory;
+use crate::model::inventory::{Inventory, Node};
 use crate::model::outcome::Failure;
+use crate::plan::Plan;
 use crate::transport::Hosts;
 use crate::transport::machines::Machines;
 
@@ -30,26 +31,27 @@ pub struct Api {
     cluster: Arc<KubeCluster>,
 }
 
-/// The targets that a command reaches for these: the cluster is reached through its servers.
-pub fn reached(inventory: &Inventory, targets: &[Target]) -> Vec<Target> {
-    let mut all = targets.to_vec();
-    if targets.contains(&Target::Cluster) && inventory.cluster.kubeconfig.is_none() {
-        let servers = servers(inventory);
-        all.extend(
-            servers
-                .into_iter()
-                .filter(|server| !targets.contains(server)),
-        );
-    }
-    all
+/// The targets that a plan reaches: the cluster is reached through its servers, and some steps ask nodes that are out of the
+/// limit.
+pub fn reached(inventory: &Inventory, plan: &Plan) -> Vec<Target> {
+    let targets = &plan.targets;
+    let through_servers =
+        targets.contains(&Target::Cluster) && inventory.cluster.kubeconfig.is_none();
+    let others = match plan.pairs.iter().any(|pair| pair.kind.asks_others) {
+        true => nodes(inventory, |_| true),
+        false => nodes(inventory, |node| through_servers && is_server(node)),
+    };
+    let others = others.into_iter().filter(|node| !targets.contains(node));
+    targets.iter().cloned().chain(others).collect()
 }
 
-fn servers(inventory: &Inventory) -> Vec<Target> {
-    let nodes = inventory.nodes.iter();
-    nodes
-        .filter(|node| node.roles.iter().any(|role| role == SERVER))
-        .map(|node| Target::Node(node.name.clone()))
-        .collect()
+fn is_server(node: &Node) -> bool {
+    node.roles.iter().any(|role| role == SERVER)
+}
+
+fn nodes(inventory: &Inventory, chosen: impl Fn(&Node) -> bool) -> Vec<Target> {
+    let nodes = inventory.nodes.iter().filter(|node| chosen(node));
+    nodes.map(|node| Target::Node(node.name.clone())).collect()
 }
 
 /// Machines and the cluster, as one. Nothing is connected to yet.
@@ -80,7 +82,7 @@ pub fn hosts(
             Connector::kubeconfig(path.clone(), text, redactor, pin)
         }
         None => Connector::through_servers(
-            servers(inventory),
+            nodes(inventory, is_server),
             machines.clone(),
             machines.clone(),
             inventory.cluster.api_address.clone(),
@@ -143,4 +145,91 @@ fn files(root: &Path) -> Arc<ProjectFiles> {
             Err(error) => Err(Failure::new(format!("playbooks/{path}: {error}"))),
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::fingerprint::Fingerprinter;
+    use crate::model::id::NodeName;
+    use crate::model::inventory::{self, Connection};
+    use crate::model::units::TimeSpan;
+    use crate::model::value::{FileId, Span};
+    use crate::plan::chain::{self, Link};
+    use crate::steps::command::Command;
+    use crate::steps::registry::{self, KindInfo};
+
+    const SPAN: Span = Span {
+        file: FileId(0),
+        start: 0,
+        end: 0,
+    };
+
+    fn node(name: &str, role: &str) -> Node {
+        Node {
+            name: NodeName::new(name),
+            span: SPAN,
+            connection: Connection::Local { root: None },
+            roles: vec![role.to_owned()],
+            arch: None,
+            labels: BTreeMap::new(),
+            vars: BTreeMap::new(),
+        }
+    }
+
+    fn inventory() -> Inventory {
+        Inventory {
+            file: "inventory/test.toml".to_owned(),
+            cluster: inventory::Cluster {
+                name: "test".to_owned(),
+                domain: None,
+                api_address: None,
+                ca_sha256: None,
+                kubeconfig: None,
+            },
+            nodes: vec![
+                node("s1", "server"),
+                node("a1", "agent"),
+                node("s2", "server"),
+            ],
+            groups: Vec::new(),
+            bastions: Vec::new(),
+            vars: BTreeMap::new(),
+        }
+    }
+
+    /// What a plan of one step on one target reaches.
+    fn reached_by(kind: &'static KindInfo, target: Target) -> Vec<String> {
+        let command: Command = serde_json::from_value(json!({ "argv": ["true"] })).unwrap();
+        let link = Link {
+            step: "step",
+            target,
+            kind,
+            wish: Arc::new(command),
+            timeout: TimeSpan(Duration::from_secs(1)),
+            after: Vec::new(),
+        };
+        let plan = chain::plan("test", "Test", &[link], &Fingerprinter::new([0; 32]));
+        let reached = reached(&inventory(), &plan);
+        reached.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_plan_reaches_also_whom_its_steps_ask() {
+        let agent = || Target::Node(NodeName::new("a1"));
+        let kind = |name| registry::kind(name).unwrap();
+        assert_eq!(reached_by(kind("command"), agent()), ["a1"]);
+        assert_eq!(
+            reached_by(kind("command"), Target::Cluster),
+            ["cluster", "s1", "s2"]
+        );
+        // Beyond `--limit`, too: nobody may count as silent because he was not let in.
+        assert_eq!(reached_by(kind("k3s_agent"), agent()), ["a1", "s1", "s2"]);
+        assert_eq!(reached_by(kind("preflight"), agent()), ["a1", "s1", "s2"]);
+    }
 }

@@ -151,7 +151,7 @@ impl Planner<'_> {
             }
             Err(refused) => return Err(refused),
         };
-        let reached = cluster::reached(self.inventory, &draft.targets);
+        let reached = cluster::reached(self.inventory, &draft);
         let passwords = how.secrets(self.inventory, &reached);
         reach::expect(&self.vault, &passwords).map_err(Refused::Words)?;
         if names.is_empty() {

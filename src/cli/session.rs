@@ -126,7 +126,7 @@ impl Session {
         let (state, fingerprinter) = records(context, &inventory)?;
         let plan = plan(&inventory, &fingerprinter)?;
         let mut vault = Vault::of(&root, &how.identity, context);
-        let reached = cluster::reached(&inventory, &plan.targets);
+        let reached = cluster::reached(&inventory, &plan);
         if how.secrets(&inventory, &reached).is_empty() {
             vault.ask_nobody();
         }
@@ -173,7 +173,7 @@ impl Session {
         how: &BecomeArgs,
         context: &mut Context<'_>,
     ) -> Result<Arc<Machines>, CliError> {
-        let targets = &cluster::reached(&self.inventory, &self.plan.targets);
+        let targets = &cluster::reached(&self.inventory, &self.plan);
         let roads = match self.roads.take() {
             Some(roads) => roads,
             None => Roads::of(&self.inventory, &self.root, targets, context)?,

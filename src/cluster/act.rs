@@ -11,25 +11,20 @@ use tokio::time::{Instant, sleep};
 use super::host::ClusterHost;
 use super::read::{AT_ONCE, hidden};
 use super::retry::{CHANGING, Patience, retrying};
+use super::wait::wait;
 use super::{ApiError, ApiErrorKind, Apply, Cluster, Place};
 use crate::model::action::{Action, Job, JobEnd, JobStatus};
-use crate::model::kube::ready::{Expected, pod_reason, readiness};
-use crate::model::kube::{
-    ApiResource, Awaited, Discovery, KubeAction, KubeObject, ObjectKey, Readiness, key,
-};
+use crate::model::kube::ready::Expected;
+use crate::model::kube::{ApiResource, Awaited, Discovery, KubeAction, KubeObject, ObjectKey};
 use crate::model::sensitive::Text;
 use crate::transport::OutputSink;
 
 /// How long a kind may stay unknown after its definition is established.
 const KINDS: Duration = Duration::from_secs(20);
-/// Pauses between two looks at what is awaited.
-const FIRST_LOOK: Duration = Duration::from_millis(150);
-const LAST_LOOK: Duration = Duration::from_secs(2);
-
 /// What went wrong with an action: lines for people, and whether another try may help.
-struct Trouble {
-    lines: Vec<String>,
-    may_pass: bool,
+pub(super) struct Trouble {
+    pub lines: Vec<String>,
+    pub may_pass: bool,
 }
 
 /// Carries a job out.
@@ -119,7 +114,10 @@ async fn resource(host: &ClusterHost, key: &ObjectKey) -> Result<ApiResource, Ap
     }
 }
 
-async fn known_or_asked(host: &ClusterHost, key: &ObjectKey) -> Result<Arc<Discovery>, ApiError> {
+pub(super) async fn known_or_asked(
+    host: &ClusterHost,
+    key: &ObjectKey,
+) -> Result<Arc<Discovery>, ApiError> {
     let mut known = host.served.lock().await;
     if let Some(served) = known.as_ref()
         && served.get(&key.api_version, &key.kind).is_some()
@@ -192,7 +190,7 @@ async fn apply_one(
     }
 }
 
-fn place<'a>(resource: &'a ApiResource, key: &'a ObjectKey) -> Place<'a> {
+pub(super) fn place<'a>(resource: &'a ApiResource, key: &'a ObjectKey) -> Place<'a> {
     Place {
         resource,
         namespace: key.namespace.as_deref().filter(|_| resource.namespaced),
@@ -285,120 +283,4 @@ async fn patch(
         .await
         .map_err(one)?;
     Ok(())
-}
-
-/// Looks until all is as expected. What will not come by waiting ends it at once.
-async fn wait(
-    host: &ClusterHost,
-    objects: &[Awaited],
-    limit: Duration,
-    output: OutputSink<'_>,
-) -> Result<(), Trouble> {
-    let began = Instant::now();
-    let mut pause = FIRST_LOOK;
-    let mut said = String::new();
-    let mut open: Vec<&Awaited> = objects.iter().collect();
-    loop {
-        let mut waiting = Vec::new();
-        let mut missing = Vec::new();
-        for awaited in open {
-            match look(host, awaited).await {
-                Ok(Readiness::Ready) => {}
-                Ok(Readiness::Waiting(words)) => {
-                    missing.push(format!("{}: {words}", awaited.key));
-                    waiting.push(awaited);
-                }
-                Ok(Readiness::Failed(words)) => {
-                    return Err(
-                        given_up(host, awaited, vec![format!("{}: {words}", awaited.key)]).await,
-                    );
-                }
-                Err(error) if error.may_pass() => {
-                    missing.push(format!("{}: {error}", awaited.key));
-                    waiting.push(awaited);
-                }
-                Err(error) => {
-                    return Err(Trouble {
-                        lines: vec![format!("{}: {error}", awaited.key)],
-                        may_pass: false,
-                    });
-                }
-            }
-        }
-        let Some(first) = waiting.first().copied() else {
-            return Ok(());
-        };
-        if began.elapsed() + pause > limit {
-            let mut lines = vec![format!("not so within {}s:", limit.as_secs())];
-            lines.append(&mut missing);
-            return Err(given_up(host, first, lines).await);
-        }
-        let news = missing.join("\n");
-        if news != said {
-            output(&format!("waiting: {news}\n"));
-            said = news;
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(LAST_LOOK);
-        open = waiting;
-    }
-}
-
-async fn look(host: &ClusterHost, awaited: &Awaited) -> Result<Readiness, ApiError> {
-    let served = known_or_asked(host, &awaited.key).await?;
-    let Some(resource) = served.get(&awaited.key.api_version, &awaited.key.kind) else {
-        return Ok(match awaited.what {
-            Expected::Absent => Readiness::Ready,
-            _ => Readiness::Waiting(format!("the API serves no {} yet", awaited.key.kind)),
-        });
-    };
-    let object = match host.cluster.get(place(resource, &awaited.key)).await {
-        Ok(object) => object,
-        // Its kind is gone since it was asked for.
-        Err(error) if error.kind == ApiErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    Ok(awaited.what.of(object.as_ref()))
-}
-
-/// With why its pods do not come up, where it has pods.
-async fn given_up(host: &ClusterHost, awaited: &Awaited, mut lines: Vec<String>) -> Trouble {
-    lines.extend(pods(host, &awaited.key).await.unwrap_or_default());
-    Trouble {
-        lines,
-        may_pass: false,
-    }
-}
-
-async fn pods(host: &ClusterHost, owner: &ObjectKey) -> Option<Vec<String>> {
-    let namespace = owner.namespace.as_deref()?;
-    let name = ObjectKey {
-        api_version: "v1".to_owned(),
-        kind: "Pod".to_owned(),
-        namespace: owner.namespace.clone(),
-        name: String::new(),
-    };
-    let served = known_or_asked(host, owner).await.ok()?;
-    let resource = served.get(&owner.api_version, &owner.kind)?;
-    let object = host.cluster.get(place(resource, owner)).await.ok()??;
-    let labels = object
-        .pointer("/spec/selector/matchLabels")?
-        .as_object()?
-        .clone();
-    let pods = served.get(&name.api_version, &name.kind)?;
-    let all = host.cluster.list(pods, Some(namespace)).await.ok()?;
-    let chosen = all.iter().filter(|pod| {
-        labels.iter().all(|(label, value)| {
-            pod.pointer("/metadata/labels").and_then(|l| l.get(label)) == Some(value)
-        })
-    });
-    let mut lines = Vec::new();
-    for pod in chosen
-        .filter(|pod| readiness(pod) != Readiness::Ready)
-        .take(5)
-    {
-        let pod_name = key::meta(pod, "name").unwrap_or_default();
-        lines.push(format!("Pod {namespace}/{pod_name}: {}", pod_reason(pod)));
-    }
-    Some(lines)
 }

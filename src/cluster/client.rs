@@ -31,6 +31,9 @@ pub struct KubeCluster {
     connector: Connector,
 }
 
+/// How requests are told from those of others, in the API server's audit log too.
+const AGENT: &str = concat!("hmco-boot/", env!("CARGO_PKG_VERSION"));
+
 /// One request.
 struct Asked<'a> {
     method: Method,
@@ -273,7 +276,8 @@ async fn send(client: &kube::Client, asked: &Asked<'_>) -> Result<Answered, Stri
     let mut request = Request::builder()
         .method(asked.method.clone())
         .uri(&asked.path)
-        .header("accept", asked.accept);
+        .header("accept", asked.accept)
+        .header("user-agent", AGENT);
     let body = match &asked.body {
         Some((kind, body)) => {
             request = request.header("content-type", *kind);

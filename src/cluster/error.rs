@@ -41,6 +41,8 @@ pub enum ApiErrorKind {
     Server,
     /// No answer: the connection could not be made, or was lost. What was asked may have been done.
     Unreachable,
+    /// No connection could be made, and trying again would meet the same until somebody does something about it.
+    NoWay,
 }
 
 impl ApiError {

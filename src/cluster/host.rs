@@ -1,14 +1,14 @@
 //! The cluster as a target: a [`Host`] on top of any [`Cluster`]. Facts are read in parallel, one request per kind and
 //! namespace; a job's actions go one after the other.
 //!
-//! Nothing runs there by itself: a job ends with whoever carries it out, so there is none to attach to, and every action
-//! may be done again. There is no lock either: the one of this machine and those of the nodes keep other runs away.
+//! Nothing runs there by itself: a job ends with whoever carries it out, and every action may be done again. Attaching to one
+//! that ended before the connection was lost tells how it ended; of any other nothing is known. There is no lock either: the one of this machine and those of the nodes keep other runs away.
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::{ApiError, ApiErrorKind, Cluster, act, read};
+use super::{ApiError, Cluster, act, read};
 use crate::artifact::Artifacts;
 use crate::facts::fact::{Answer, Fact};
 use crate::model::action::{Job, JobEnd, JobStatus};
@@ -28,6 +28,8 @@ pub struct ClusterHost {
     pub(super) artifacts: Option<Arc<dyn Artifacts>>,
     /// What the API served when it was asked last.
     pub(super) served: Mutex<Option<Arc<Discovery>>>,
+    /// How the last job ended.
+    ended: Mutex<Option<(JobId, JobEnd)>>,
 }
 
 impl ClusterHost {
@@ -38,6 +40,7 @@ impl ClusterHost {
             files,
             artifacts: None,
             served: Mutex::new(None),
+            ended: Mutex::new(None),
         }
     }
 
@@ -65,6 +68,7 @@ impl ClusterHost {
             },
         };
         // The job is done, whatever becomes of these: they are answers of their own.
+        *self.ended.lock().await = Some((job.id.clone(), end.clone()));
         let answers = match read::read(self, facts).await {
             Ok(answers) => answers,
             Err(error) => {
@@ -82,7 +86,7 @@ impl ClusterHost {
 pub(super) fn unreachable(error: &ApiError) -> HostError {
     HostError {
         kind: HostErrorKind::Unreachable {
-            transient: error.kind != ApiErrorKind::Denied,
+            transient: error.may_pass(),
         },
         failure: failure(error),
     }
@@ -116,17 +120,22 @@ impl Host for ClusterHost {
 
     fn attach<'a>(
         &'a self,
-        _job: &'a JobId,
+        job: &'a JobId,
         _end: bool,
         _output: OutputSink<'a>,
     ) -> BoxFuture<'a, Result<JobEnd, HostError>> {
-        Box::pin(async {
-            Ok(JobEnd {
-                status: JobStatus::Lost,
-                stdout: String::new(),
-                stderr: String::new(),
-                dropped: 0,
-            })
+        Box::pin(async move {
+            let ended = self.ended.lock().await;
+            let known = ended.as_ref().filter(|(ended, _)| ended == job);
+            Ok(known.map_or_else(
+                || JobEnd {
+                    status: JobStatus::Lost,
+                    stdout: String::new(),
+                    stderr: String::new(),
+                    dropped: 0,
+                },
+                |(_, end)| end.clone(),
+            ))
         })
     }
 

@@ -5,16 +5,22 @@
 //! answers facts and carries jobs out like a machine. What objects are, and when one is as wished, is `model::kube`.
 
 mod act;
+mod certificate;
 pub mod client;
 pub mod connect;
 mod drain;
 pub mod error;
 #[doc(hidden)]
 pub mod fake;
+mod greeting;
 pub mod host;
 pub mod hosts;
+mod pin;
 mod read;
 mod retry;
+mod wait;
+mod way;
+mod wire;
 
 use serde_json::Value;
 

@@ -73,7 +73,9 @@ pub(super) async fn read(host: &ClusterHost, facts: &[Fact]) -> Result<Vec<Answe
         let answer = match told {
             Some(Ok(value)) => Ok(value),
             Some(Err(Trouble::Fact(error))) => Err(error),
-            Some(Err(Trouble::Api(error))) if error.kind == ApiErrorKind::Unreachable => {
+            Some(Err(Trouble::Api(error)))
+                if matches!(error.kind, ApiErrorKind::Unreachable | ApiErrorKind::NoWay) =>
+            {
                 return Err(unreachable(&error));
             }
             Some(Err(Trouble::Api(error))) => Err(fact_error(&error)),
@@ -183,7 +185,7 @@ async fn dry_run(
             ApiErrorKind::Rejected | ApiErrorKind::Denied | ApiErrorKind::NotFound => {
                 DryRun::Rejected(hidden(&object, error.message))
             }
-            ApiErrorKind::Unreachable => return Err(Trouble::Api(error)),
+            ApiErrorKind::Unreachable | ApiErrorKind::NoWay => return Err(Trouble::Api(error)),
             ApiErrorKind::Stale
             | ApiErrorKind::Busy
             | ApiErrorKind::Webhook

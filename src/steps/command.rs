@@ -329,6 +329,7 @@ impl Kind for Command {
             kernel: touches.kernel,
             k3s: false,
             cluster: false,
+            objects: Vec::new(),
             everything: touches.everything,
         }
     }

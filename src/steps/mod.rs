@@ -149,6 +149,8 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
 
     /// Works on nodes only: what it does to the controller would end the run itself.
     const NODES_ONLY: bool = false;
+    /// Whether it asks other nodes than its target, which may be out of `--limit`.
+    const ASKS_OTHERS: bool = false;
 
     /// What is wrong with the wish that its types cannot say, as (path of the key, message) pairs.
     fn validate(&self) -> Vec<(&'static str, String)> {

@@ -329,6 +329,7 @@ impl Kind for Preflight {
     const NAME: &'static str = "preflight";
     const SUMMARY: &'static str = "Whether a node can carry K3s: values, limits and cures.";
     const CLASS: Class = Class::Action;
+    const ASKS_OTHERS: bool = true;
 
     fn validate(&self) -> Vec<(&'static str, String)> {
         wish::mistakes(self)

@@ -28,6 +28,8 @@ pub struct KindInfo {
     pub serial: Option<u32>,
     /// Whether the controller is no target for it.
     pub nodes_only: bool,
+    /// Whether it asks other nodes than its target.
+    pub asks_others: bool,
     /// JSON schema of its table.
     pub schema: fn() -> schemars::Schema,
     /// Decodes a rendered table.
@@ -86,6 +88,7 @@ pub(crate) const fn info<K: Kind>() -> KindInfo {
         disruptive: K::DISRUPTIVE,
         serial: K::SERIAL,
         nodes_only: K::NODES_ONLY,
+        asks_others: K::ASKS_OTHERS,
         schema: schema::<K>,
         decode: decode::<K>,
         decode_rendered: decode_rendered::<K>,

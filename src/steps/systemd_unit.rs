@@ -356,6 +356,7 @@ impl Kind for SystemdUnit {
             kernel: more.kernel,
             k3s: false,
             cluster: false,
+            objects: Vec::new(),
             everything: more.everything,
         }
     }

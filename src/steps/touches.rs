@@ -1,6 +1,8 @@
 //! What an apply may have changed, and which facts that makes doubtful.
 
 use crate::facts::fact::Fact;
+use crate::model::action::Action;
+use crate::model::kube::{KubeAction, ObjectKey, reach};
 use crate::model::path::AbsPath;
 
 /// What an apply may have changed: facts that intersect it are read again.
@@ -21,6 +23,8 @@ pub struct Touches {
     pub k3s: bool,
     /// What the Kubernetes API holds.
     pub cluster: bool,
+    /// Of what the Kubernetes API holds, these objects and what follows from them: see [`Touches::by`].
+    pub objects: Vec<ObjectKey>,
     /// Anything.
     pub everything: bool,
 }
@@ -47,6 +51,38 @@ impl Touches {
         Self {
             everything: true,
             ..Self::default()
+        }
+    }
+
+    /// What these very actions would change: of what the Kubernetes API holds only their objects, where they are actions on
+    /// it. For forecasts; a run reads everything again.
+    #[must_use]
+    pub fn by(self, actions: &[Action]) -> Self {
+        let mut objects = Vec::new();
+        for action in actions {
+            let Action::Kube(action) = action else {
+                return self;
+            };
+            match &**action {
+                KubeAction::Apply { objects: new, .. } => {
+                    objects.extend(new.iter().map(|object| object.key.clone()));
+                }
+                KubeAction::Delete { objects: old, .. } => objects.extend(old.iter().cloned()),
+                KubeAction::Patch { key, .. } => objects.push(key.clone()),
+                // Pods move to other nodes, and what counts them follows.
+                KubeAction::Drain { .. } => return self,
+                // What is awaited becomes what it is by itself.
+                KubeAction::Await {
+                    objects: awaited, ..
+                } => {
+                    objects.extend(awaited.iter().map(|awaited| awaited.key.clone()));
+                }
+            }
+        }
+        Self {
+            cluster: false,
+            objects,
+            ..self
         }
     }
 
@@ -141,7 +177,7 @@ impl Touches {
             Fact::Login => false,
             // A cluster that comes up is another one than none.
             Fact::KubeDiscovery | Fact::KubeList { .. } | Fact::KubeDryRun { .. } => {
-                self.cluster || self.k3s
+                self.cluster || self.k3s || self.objects.iter().any(|key| reaches(key, fact))
             }
             // Files of the project, and pinned ones.
             Fact::KubeManifest(_) => false,
@@ -183,6 +219,23 @@ impl Touches {
             self.all_paths()
                 .any(|path| path.is_below(&prefix) || prefix.is_below(path))
         })
+    }
+}
+
+/// Whether a change of an object makes doubtful what is known of the cluster.
+fn reaches(changed: &ObjectKey, fact: &Fact) -> bool {
+    match fact {
+        Fact::KubeDiscovery => reach::of_discovery(changed),
+        Fact::KubeList {
+            api_version,
+            kind,
+            namespace,
+        } => reach::of_list(changed, api_version, kind, namespace.as_deref()),
+        Fact::KubeDryRun { object, .. } => serde_json::from_str(object.expose())
+            .ok()
+            .and_then(|object| ObjectKey::of(&object))
+            .is_none_or(|tried| reach::of_attempt(changed, &tried)),
+        _ => true,
     }
 }
 

@@ -8,9 +8,25 @@ use crate::secrets;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hmco-boot");
 
+/// The archive of images that a real K3s is given, as `$K3S_IMAGES` names it: nodes of a lab reach no registry.
+fn images() -> Option<PathBuf> {
+    std::env::var_os("K3S_IMAGES").map(PathBuf::from)
+}
+
+/// Whether the binary is the stand-in, which says so on its Nodes.
+fn is_simulated(k3s: &std::path::Path) -> bool {
+    Command::new("grep")
+        .args(["-q", "-F", "hmco-boot/simulated"])
+        .arg(k3s)
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
 /// A lab, its project, and the home of who runs hmco-boot. Taken down with it.
 pub struct World {
     name: String,
+    /// Whether pods can run on it.
+    pods: bool,
     folder: tempfile::TempDir,
 }
 
@@ -56,6 +72,7 @@ impl World {
         };
         let world = Self {
             name: format!("k{}{}", std::process::id() % 10_000, &test[..1]),
+            pods: images().is_some() || is_simulated(&k3s),
             folder: tempfile::tempdir().unwrap(),
         };
         std::fs::create_dir_all(world.project().join("inventory")).unwrap();
@@ -65,13 +82,40 @@ impl World {
             &world.home(),
             &[("app/other", "not-of-k3s")],
         );
+        let nodes = servers + agents;
         let (servers, agents) = (servers.to_string(), agents.to_string());
         let args = ["up", "--servers", &servers, "--agents", &agents, "--k3s"];
         let mut up = world.lab();
         up.args(args).arg(k3s);
         let up = up.output().unwrap();
         assert!(up.status.success(), "{}", told(&up));
+        if let Some(images) = images() {
+            world.give_images(&images, nodes);
+        }
         Some(world)
+    }
+
+    /// Puts the archive where K3s looks for images before it pulls any.
+    fn give_images(&self, images: &std::path::Path, nodes: usize) {
+        let folder = "/var/lib/rancher/k3s/agent/images";
+        for number in 1..=nodes {
+            let name = images.file_name().unwrap().to_string_lossy();
+            let text = format!("sudo sh -c 'mkdir -p {folder} && cat >{folder}/{name}'");
+            let mut ssh = self.lab();
+            ssh.args(["ssh", &self.node(number), "--", &text])
+                .stdin(std::fs::File::open(images).unwrap());
+            let done = ssh.output().unwrap();
+            assert!(done.status.success(), "{}", told(&done));
+        }
+    }
+
+    /// The playbook that makes a cluster, with all that needs no pods at least.
+    pub fn bootstrap(&self) -> &'static str {
+        if self.pods {
+            return "bootstrap-all";
+        }
+        eprintln!("SKIPPED: what needs pods: name an archive of images by $K3S_IMAGES");
+        "k3s"
     }
 
     pub fn project(&self) -> PathBuf {
@@ -140,15 +184,19 @@ impl World {
         told
     }
 
-    /// Starts it, with its events as JSON lines, and reads on until one has all these words.
-    pub fn start_until(&self, args: &[&str], words: &[&str]) -> Child {
-        let mut child = self
-            .command(args)
+    /// Starts it, with its events as JSON lines.
+    fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args)
             .args(["--output", "json"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Starts it, and reads on until an event has all these words.
+    pub fn start_until(&self, args: &[&str], words: &[&str]) -> Child {
+        let mut child = self.spawn(args);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut seen = String::new();
         let found = lines.by_ref().any(|line| {
@@ -159,6 +207,18 @@ impl World {
         });
         assert!(found, "no line with {words:?} came: {seen}");
         // Nobody may block on a full pipe.
+        std::thread::spawn(move || lines.by_ref().count());
+        child
+    }
+
+    /// Starts it, and reads on until it said so many events or ended.
+    pub fn start_after(&self, args: &[&str], events: usize) -> Child {
+        let mut child = self.spawn(args);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        lines
+            .by_ref()
+            .take(events)
+            .for_each(|line| drop(line.unwrap()));
         std::thread::spawn(move || lines.by_ref().count());
         child
     }

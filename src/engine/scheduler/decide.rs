@@ -123,8 +123,8 @@ impl Scheduler {
                 None => self.end_step(info.id, Outcome::Failed(check_failed(&diff))),
                 Some(every) => self.would_wait(info, every, &diff),
             },
-            Ok(Decision::Drift { diff, .. }) if self.options.mode == Mode::Preview => {
-                self.would_touch(info, wish);
+            Ok(Decision::Drift { diff, drift }) if self.options.mode == Mode::Preview => {
+                self.would_touch(info, wish, &drift);
                 self.previews.insert(info.id, Preview::Drift(diff));
                 self.end_step(info.id, Outcome::Changed)
             }
@@ -133,8 +133,11 @@ impl Scheduler {
     }
 
     /// In a preview, remembers what a drifting step would change: on its target, and where K3s is in it, of the cluster.
-    fn would_touch(&mut self, info: &Pair, wish: &dyn Wish) {
-        let touches = wish.touches();
+    fn would_touch(&mut self, info: &Pair, wish: &dyn Wish, actions: &[Action]) {
+        let touches = match info.target {
+            Target::Cluster => wish.touches().by(actions),
+            _ => wish.touches(),
+        };
         let own = self.index_of(&info.target);
         let cluster = self.target_index.get(&Target::Cluster).copied();
         let cluster = cluster.filter(|index| touches.k3s && *index != own);

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 
 /// Whether `live` is what an apply of `wish` by `manager` would leave as it is, for certain.
 pub fn is_as_wished(wish: &Value, live: &Value, manager: &str) -> bool {
-    owned(live, manager).is_some_and(|owned| covers_object(wish, live, owned))
+    // A manager that has applied nothing but a name has no entry.
+    let nothing = Map::new();
+    covers_object(wish, live, owned(live, manager).unwrap_or(&nothing))
 }
 
 /// What a manager owns by server-side apply: its `fieldsV1`.
@@ -30,24 +32,29 @@ fn covers_object(wish: &Value, live: &Value, owned: &Map<String, Value>) -> bool
     let (Some(wish), Some(live)) = (wish.as_object(), live.as_object()) else {
         return false;
     };
-    let mut wished = wish.clone();
-    for key in ["apiVersion", "kind"] {
-        if wished.remove(key).as_ref() != live.get(key) {
-            return false;
-        }
+    if ["apiVersion", "kind"]
+        .iter()
+        .any(|key| wish.get(*key) != live.get(*key))
+    {
+        return false;
     }
-    if let Some(metadata) = wished.get_mut("metadata").and_then(Value::as_object_mut) {
+    let mut metadata = wish.get("metadata").cloned().unwrap_or_default();
+    if let Some(metadata) = metadata.as_object_mut() {
         for key in ["name", "namespace"] {
             let of_live = live.get("metadata").and_then(|metadata| metadata.get(key));
             if metadata.remove(key).as_ref() != of_live {
                 return false;
             }
         }
-        if metadata.is_empty() {
-            wished.remove("metadata");
-        }
+        metadata.retain(|_, value| !value.is_null());
     }
-    map_covered(&wished, live, owned)
+    let has_more = metadata.as_object().is_some_and(|map| !map.is_empty());
+    let others = wish
+        .iter()
+        .map(|(key, value)| (key.as_str(), value))
+        .filter(|(key, _)| !["apiVersion", "kind", "metadata"].contains(key));
+    let metadata = has_more.then_some(("metadata", &metadata));
+    covered_entries(others.chain(metadata), live, owned)
 }
 
 fn map_covered(
@@ -55,11 +62,19 @@ fn map_covered(
     live: &Map<String, Value>,
     owned: &Map<String, Value>,
 ) -> bool {
+    let entries = wish.iter().map(|(key, value)| (key.as_str(), value));
+    covered_entries(entries, live, owned)
+}
+
+fn covered_entries<'a>(
+    wish: impl Iterator<Item = (&'a str, &'a Value)>,
+    live: &Map<String, Value>,
+    owned: &Map<String, Value>,
+) -> bool {
     let fields = owned.keys().filter(|key| key.starts_with("f:")).count();
     let others = owned.keys().any(|key| !key.starts_with("f:") && key != ".");
     // A key with null is a key that is not there.
-    let wished: Vec<(&String, &Value)> =
-        wish.iter().filter(|(_, value)| !value.is_null()).collect();
+    let wished: Vec<(&str, &Value)> = wish.filter(|(_, value)| !value.is_null()).collect();
     !others
         && fields == wished.len()
         && wished.into_iter().all(|(key, wish)| {
@@ -74,12 +89,44 @@ fn map_covered(
 fn covered(wish: &Value, live: &Value, owned: &Map<String, Value>) -> bool {
     if owned.is_empty() {
         // Owned as a whole: a scalar, or what is replaced as one.
-        return wish == live;
+        return is_same(wish, live);
     }
     match (wish, live) {
         (Value::Object(wish), Value::Object(live)) => map_covered(wish, live, owned),
         (Value::Array(wish), Value::Array(live)) => list_covered(wish, live, owned),
         _ => false,
+    }
+}
+
+/// What a server adds to objects that are replaced as a whole, by the keys that such an object has: part of an object of
+/// pods, of roles' bindings, of network policies (defaults of Kubernetes' API reference).
+const DEFAULTS: &[(&str, &str, &str)] = &[
+    ("fieldPath", "apiVersion", "v1"),
+    ("resource", "divisor", "0"),
+    ("port", "protocol", "TCP"),
+];
+
+/// Whether a value is the wished one, defaults of the server included.
+fn is_same(wish: &Value, live: &Value) -> bool {
+    match (wish, live) {
+        (Value::Object(wish), Value::Object(live)) => {
+            let is_default = |key: &str, value: &Value| {
+                DEFAULTS.iter().any(|(beside, name, default)| {
+                    *name == key && value == default && wish.contains_key(*beside)
+                })
+            };
+            let wished = |key: &str| wish.get(key).filter(|value| !value.is_null());
+            wish.iter()
+                .filter(|(_, value)| !value.is_null())
+                .all(|(key, wish)| live.get(key).is_some_and(|live| is_same(wish, live)))
+                && live
+                    .iter()
+                    .all(|(key, value)| wished(key).is_some() || is_default(key, value))
+        }
+        (Value::Array(wish), Value::Array(live)) => {
+            wish.len() == live.len() && wish.iter().zip(live).all(|(a, b)| is_same(a, b))
+        }
+        _ => wish == live,
     }
 }
 
@@ -253,6 +300,44 @@ mod tests {
         let mut elsewhere = wish();
         elsewhere["metadata"]["namespace"] = json!("m");
         assert!(!is_as_wished(&elsewhere, &live, "hmco-boot"));
+    }
+
+    #[test]
+    fn what_is_replaced_as_a_whole_may_have_the_servers_defaults_and_nothing_else() {
+        let live = |source: Value| {
+            json!({
+                "apiVersion": "v1", "kind": "X",
+                "metadata": { "name": "x", "managedFields": [{
+                    "manager": "hmco-boot", "operation": "Apply", "fieldsV1": { "f:spec": { "f:source": {} } }
+                }] },
+                "spec": { "source": source }
+            })
+        };
+        let wish = json!({
+            "apiVersion": "v1", "kind": "X", "metadata": { "name": "x" }, "spec": { "source": { "fieldPath": "a" } }
+        });
+        let is = |source: Value| is_as_wished(&wish, &live(source), "hmco-boot");
+        assert!(is(json!({ "fieldPath": "a" })));
+        assert!(is(json!({ "fieldPath": "a", "apiVersion": "v1" })));
+        assert!(!is(json!({ "fieldPath": "a", "apiVersion": "v2" })));
+        assert!(!is(json!({ "fieldPath": "a", "other": "v1" })));
+        assert!(!is(json!({ "fieldPath": "b", "apiVersion": "v1" })));
+    }
+
+    #[test]
+    fn an_object_that_is_only_a_name_is_as_wished_when_it_is_there() {
+        let wish =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "web" } });
+        let mut live = wish.clone();
+        live["status"] = json!({ "phase": "Active" });
+        assert!(is_as_wished(&wish, &live, "hmco-boot"));
+        live["metadata"]["managedFields"] = json!([{
+            "manager": "hmco-boot", "operation": "Apply", "fieldsV1": { "f:metadata": { "f:labels": { "f:a": {} } } }
+        }]);
+        assert!(
+            !is_as_wished(&wish, &live, "hmco-boot"),
+            "a label of ours is not wished any more"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod fields;
 pub mod key;
 pub mod order;
 pub mod patch;
+pub mod reach;
 pub mod ready;
 pub mod secret;
 pub mod show;

@@ -104,6 +104,7 @@ impl Kind for K3sAgent {
     const CLASS: Class = Class::State;
     const DISRUPTIVE: bool = true;
     const NODES_ONLY: bool = true;
+    const ASKS_OTHERS: bool = true;
 
     fn validate(&self) -> Vec<(&'static str, String)> {
         let mut found = mistakes(&self.config, &self.env, &self.token, self.start_timeout);

@@ -198,6 +198,7 @@ impl Kind for K3sServer {
     const DISRUPTIVE: bool = true;
     const SERIAL: Option<u32> = Some(1);
     const NODES_ONLY: bool = true;
+    const ASKS_OTHERS: bool = true;
 
     fn validate(&self) -> Vec<(&'static str, String)> {
         let mut found = mistakes(&self.config, &self.env, &self.token, self.start_timeout);

@@ -255,6 +255,14 @@ impl Install<'_> {
                 .push(DiffLine::new("restart: what it reads changes"));
             found.verbs.push(Verb::Restart);
         }
+        // What it waits for in vain it may have read when it started, as the host's name. Nothing is lost by another start: it
+        // is no member of the cluster yet, or an agent.
+        let hangs = unit.active == "activating" && (self.role == Role::Agent || !part.has_data);
+        if hangs && !found.verbs.iter().any(starts) {
+            let line = format!("restart: it has not come up so far ({})", unit.sub);
+            changes.diff.push(DiffLine::new(line));
+            found.verbs.push(Verb::Restart);
+        }
         let begins = found.verbs.iter().any(starts);
         let running = self.running(part.etcd, known)?;
         if begins {

@@ -6,7 +6,9 @@ use super::{How, Wished, is_leaving, is_unsure, live};
 use crate::facts::known::{Known, Unreadable};
 use crate::model::event::DiffLine;
 use crate::model::kube::ready::{has_rule, readiness};
-use crate::model::kube::{DryRun, KubeObject, MANAGER, ObjectKey, Readiness, fields, order, show};
+use crate::model::kube::{
+    DryRun, FieldConflict, KubeObject, MANAGER, ObjectKey, Readiness, fields, order, show,
+};
 use crate::model::outcome::Failure;
 use crate::steps::Decision;
 use crate::steps::shared::diff;
@@ -136,9 +138,7 @@ pub(super) fn present(
     };
     match (answer, live) {
         (DryRun::Conflict(conflicts), _) => found.refused.push(conflict(&wished.key, conflicts)),
-        (DryRun::Rejected(why), _) => found.refused.push(
-            Failure::new(format!("{} is refused by the API", wished.key)).evidence(why.clone()),
-        ),
+        (DryRun::Rejected(why), _) => found.refused.push(refused(&wished.key, why)),
         (DryRun::NoAnswer(why), _) => found.unknown.push(
             Failure::new(format!("nobody can tell what would become of {}", wished.key))
                 .evidence(why.clone())
@@ -243,7 +243,43 @@ fn leaving(key: &ObjectKey, live: &Value) -> Failure {
     }
 }
 
-fn conflict(key: &ObjectKey, conflicts: &[crate::model::kube::FieldConflict]) -> Failure {
+/// What an API says when it refuses, with what to do about it.
+const CURES: &[(&str, &str)] = &[
+    (
+        "exceeded quota",
+        "ask for less, or raise the ResourceQuota of the namespace (`kubectl describe resourcequota -n NAMESPACE`)",
+    ),
+    (
+        "subjects[0].namespace: Required value",
+        "name the `namespace` of this step: it is given to ServiceAccounts in role bindings that name none",
+    ),
+    (
+        "violates PodSecurity",
+        "change what it names, or give the namespace a label `pod-security.kubernetes.io/enforce` that allows it",
+    ),
+    (
+        "field is immutable",
+        "it can only be made anew: delete it first, if what it holds may go",
+    ),
+];
+
+fn refused(key: &ObjectKey, why: &str) -> Failure {
+    let failure = Failure::new(format!("{key} is refused by the API")).evidence(why);
+    match CURES.iter().find(|(said, _)| why.contains(said)) {
+        Some((_, cure)) => failure.hint(*cure),
+        None => failure,
+    }
+}
+
+/// Field managers of K3s itself: what it applies from its own manifests, and what it makes when it starts.
+fn is_k3s(manager: &str) -> bool {
+    let name = manager.trim_start_matches('"');
+    ["deploy@", "k3s", "helm-controller"]
+        .iter()
+        .any(|own| name.starts_with(own))
+}
+
+fn conflict(key: &ObjectKey, conflicts: &[FieldConflict]) -> Failure {
     let mut failure = Failure::new(format!("others own fields of {key} that this step sets"));
     for conflict in conflicts.iter().take(NAMED) {
         failure = failure.evidence(format!(
@@ -254,8 +290,14 @@ fn conflict(key: &ObjectKey, conflicts: &[crate::model::kube::FieldConflict]) ->
     if conflicts.len() > NAMED {
         failure = failure.evidence(format!("... and {} more", conflicts.len() - NAMED));
     }
-    failure.hint(
-        "leave the field out of this step, or take it over once with `force_conflicts = true`: two that set one field undo \
-         each other's work",
-    )
+    match conflicts.iter().any(|conflict| is_k3s(&conflict.manager)) {
+        true => failure.hint(
+            "K3s brings this object itself, and sets it again when it starts: leave it out of this step, or name K3s' \
+             own in `disable` of K3s' configuration first",
+        ),
+        false => failure.hint(
+            "leave the field out of this step, or take it over once with `force_conflicts = true`: two that set one field \
+             undo each other's work",
+        ),
+    }
 }

@@ -5,6 +5,8 @@
 mod actions;
 mod compare;
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::facts::fact::Fact;
@@ -58,10 +60,13 @@ impl Wished {
     }
 
     /// The object as it is compared with what is read: without values of a Secret.
-    fn comparable(&self) -> Value {
+    fn comparable(&self) -> Cow<'_, Value> {
+        if !secret::is_secret(&self.object) {
+            return Cow::Borrowed(&self.object);
+        }
         let mut object = self.object.clone();
         secret::scrub(&mut object);
-        object
+        Cow::Owned(object)
     }
 
     /// The object as text, to be applied.

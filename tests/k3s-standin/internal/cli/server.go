@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 
 	"hmco-boot/k3s-standin/internal/bootstrap"
 	"hmco-boot/k3s-standin/internal/components"
@@ -94,6 +95,7 @@ func tuneMemory() {
 
 func untilSignal() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
+	klog.OsExit = exitUnlessEnding(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
@@ -104,6 +106,18 @@ func untilSignal() (context.Context, context.CancelFunc) {
 		os.Exit(1)
 	}()
 	return ctx, cancel
+}
+
+// exitUnlessEnding is how Kubernetes' parts end the process. A controller manager that has just taken over from a server
+// that was stopped, and is stopped itself while it starts, would do so with status 1; the end is under way then, and the
+// part has nothing more to do.
+func exitUnlessEnding(ctx context.Context) func(code int) {
+	return func(code int) {
+		if ctx.Err() != nil {
+			select {}
+		}
+		os.Exit(code)
+	}
 }
 
 func (s *server) makeDeps() {

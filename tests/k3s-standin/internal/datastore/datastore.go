@@ -56,6 +56,7 @@ type Store struct {
 	name   string
 	etcd   *embed.Etcd
 	client *clientv3.Client
+	own    local
 	once   sync.Once
 }
 
@@ -105,6 +106,11 @@ func Start(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	if s.client, err = dial(o.Paths, []string{s.clientURL()}); err != nil {
+		s.etcd.Close()
+		return nil, err
+	}
+	if s.own, err = dialLocal(o.Paths, s.clientURL()); err != nil {
+		_ = s.client.Close()
 		s.etcd.Close()
 		return nil, err
 	}
@@ -159,7 +165,7 @@ const closeLimit = 300 * time.Millisecond
 // member before. Watches of clients that are still there are cut.
 func (s *Store) Stop() {
 	s.once.Do(func() {
-		_ = s.client.Close()
+		_, _ = s.client.Close(), s.own.conn.Close()
 		s.etcd.Server.Stop()
 		done := make(chan struct{})
 		go func() { s.etcd.Close(); close(done) }()
@@ -202,11 +208,20 @@ func (s *Store) Test(ctx context.Context) error {
 
 // Learner says whether the local member is a learner still.
 func (s *Store) Learner(ctx context.Context) (bool, error) {
-	st, err := s.client.Status(ctx, s.clientURL())
+	st, err := s.own.status(ctx)
 	if err != nil {
 		return false, err
 	}
 	return st.IsLearner, nil
+}
+
+// HasLeader is nil when the local member answers and knows a leader.
+func (s *Store) HasLeader(ctx context.Context) error {
+	st, err := s.own.status(ctx)
+	if err == nil && st.Leader == 0 {
+		err = errors.New("etcdserver: no leader")
+	}
+	return err
 }
 
 // Leader says whether the local member leads the cluster.
@@ -217,12 +232,12 @@ func (s *Store) Leaderless() bool { return s.etcd.Server.Leader() == 0 }
 
 // Members lists the members as `/db/info` shows them.
 func (s *Store) Members(ctx context.Context) ([]Member, error) {
-	got, err := s.client.MemberList(ctx)
+	got, err := s.own.members(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Member, 0, len(got.Members))
-	for _, m := range got.Members {
+	out := make([]Member, 0, len(got))
+	for _, m := range got {
 		out = append(out, Member{ID: m.ID, Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, Learner: m.IsLearner})
 	}
 	return out, nil

@@ -179,7 +179,9 @@ func (f *fault) carryOut(ctx context.Context, stage string) error {
 		case "exit":
 			os.Exit(1)
 		case "panic":
-			panic("crash on demand at stage " + stage)
+			// In a goroutine of its own: nobody recovers from it there, as a server of HTTP calls would.
+			go func() { panic("crash on demand at stage " + stage) }()
+			select {}
 		}
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // the signal is on its way

@@ -2,7 +2,9 @@ package faults
 
 import (
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 )
 
 // stages are the names that At knows, and when they are passed. A fault at a
@@ -11,6 +13,7 @@ var stages = map[string]string{
 	"agent.connect": "an agent asks its server for the CA; failing: tried again every 2 s",
 	"agent.config":  "an agent asks for its configuration; failing: tried again every 5 to 10 s",
 	"join.agent":    "a server answers an agent's call for its configuration; failing: 503",
+	"join.server":   "a server answers another one's call for the files that they share; failing: 503",
 
 	"server.start":    "a server has read its configuration and touched nothing",
 	"server.prepared": "shared files are from the cluster or the own database; certificates are not made yet",
@@ -35,6 +38,9 @@ var stages = map[string]string{
 	"webhook.answer":         "a webhook of simulated pods is about to be answered; failing: it answers 500",
 	"helm.chart":             "a HelmChart's job is about to be made; failing: the install fails",
 }
+
+// Stages are the names of all stages, in order.
+func Stages() []string { return slices.Sorted(maps.Keys(stages)) }
 
 // knownStage says what is wrong with a stage's name or pattern.
 func knownStage(pattern string) error {

@@ -10,8 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
+	"hmco-boot/k3s-standin/internal/datastore"
 	"hmco-boot/k3s-standin/internal/faults"
 	"hmco-boot/k3s-standin/internal/logx"
 )
@@ -177,19 +176,11 @@ func prune(dir, node, prefix string, retention int) ([]string, error) {
 }
 
 // checkEtcd asks the local member for its status. Without a leader there is no snapshot.
-func checkEtcd(ctx context.Context, client *clientv3.Client) error {
+func checkEtcd(ctx context.Context, store *datastore.Store) error {
 	limited, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
-	endpoints := client.Endpoints()
-	if len(endpoints) == 0 {
-		return errors.New("failed to check etcd status for snapshot: no endpoints")
-	}
-	status, err := client.Status(limited, endpoints[0])
-	switch {
-	case err != nil:
+	if err := store.HasLeader(limited); err != nil {
 		return fmt.Errorf("failed to check etcd status for snapshot: %w", err)
-	case status.Leader == 0:
-		return errors.New("failed to check etcd status for snapshot: etcdserver: no leader")
 	}
 	return nil
 }

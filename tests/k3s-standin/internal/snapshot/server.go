@@ -143,7 +143,7 @@ func (m *manager) take(ctx context.Context, asked, base string, compress bool) (
 	if store == nil {
 		return File{}, "", fmt.Errorf("etcd database not found in %s", m.d.Paths.Etcd())
 	}
-	if err := checkEtcd(ctx, store.Client()); err != nil {
+	if err := checkEtcd(ctx, store); err != nil {
 		return File{}, "", err
 	}
 	dir, err := m.dir(asked)

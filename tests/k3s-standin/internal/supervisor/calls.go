@@ -12,6 +12,7 @@ import (
 
 	"hmco-boot/k3s-standin/internal/bootstrap"
 	"hmco-boot/k3s-standin/internal/config"
+	"hmco-boot/k3s-standin/internal/faults"
 )
 
 // errNotReady is the answer of calls that need the apiserver, until it is ready.
@@ -35,12 +36,19 @@ func (s *Supervisor) Base(d Deps) {
 	s.Handle("/cacerts", Anyone, file(d.Paths.TLS("server-ca.crt")))
 	s.Handle("/db/info", LocalOrServer, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { dbInfo(d, w, r) }))
 	s.Handle("/v1-k3s/server-config", ServerToken, jsonOf(func() any { return d.Config.Critical() }))
-	s.Handle("/v1-k3s/server-bootstrap", ServerToken, text(func() ([]byte, error) {
+	shared := text(func() ([]byte, error) {
 		r, err := bootstrap.Collect(d.Paths)
 		if err != nil {
 			return nil, err
 		}
 		return r.Encode()
+	})
+	s.Handle("/v1-k3s/server-bootstrap", ServerToken, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := faults.AtContext(r.Context(), "join.server"); err != nil {
+			SendError(err, w, r, http.StatusServiceUnavailable)
+			return
+		}
+		shared.ServeHTTP(w, r)
 	}))
 	s.Handle("/v1-k3s/readyz", NodeToken, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !closed(d.Ready) {

@@ -121,3 +121,40 @@ func TestShapesOfJSONAreComparedByKeysTypesAndValues(t *testing.T) {
 		}
 	}
 }
+
+func TestALuckyListMayComeFromTheCacheOrFailButShowsNothingElse(t *testing.T) {
+	c := caseNamed(t, "03-ha-enable-on-existing/30")
+	got := asRecorded(c)
+	if found := Case(c, got, Recorded, NewIdentities()); len(found) > 0 {
+		t.Errorf("as recorded: %v", found)
+	}
+	got.Stdout = strings.Replace(got.Stdout, "via3     Opaque", "via2     Opaque", 1)
+	expectDifference(t, c, got, NewIdentities(), "stdout")
+	listed := c.Stdout[strings.Index(c.Stdout, "NAME "):]
+	got = asRecorded(c)
+	got.Stdout = strings.Replace(c.Stdout, listed, "rc=1\n", 1)
+	expectDifference(t, c, got, NewIdentities(), "stdout") // no list, and nothing said
+	got.Stderr += `Error from server (InternalError): Internal error occurred: unable to transform key "/registry/secrets/default/via2": invalid padding on input` + "\n"
+	if found := Case(c, got, Recorded, NewIdentities()); len(found) > 0 {
+		t.Errorf("the list failed: %v", found)
+	}
+	got.Stdout += "via2   Opaque   1   9s\n"
+	expectDifference(t, c, got, NewIdentities(), "stdout")
+
+	c = caseNamed(t, "03-ha-enable-on-existing/7")
+	got = asRecorded(c)
+	got.Stdout = "rc=1\nNAMESPACE   NAME     TYPE     DATA   AGE\ndefault     canary   Opaque   1      59s\nrc=0\n"
+	got.Stderr = c.Stderr[:strings.Index(c.Stderr, "\n")+1]
+	if found := Case(c, got, Recorded, NewIdentities()); len(found) > 0 {
+		t.Errorf("listed from the cache: %v", found)
+	}
+	got.Stdout = strings.Replace(got.Stdout, "canary ", "vian2 ", 1)
+	expectDifference(t, c, got, NewIdentities(), "stdout")
+}
+
+func TestAnAnswerThatCameCountsWhereItMayBeMissing(t *testing.T) {
+	c := caseNamed(t, "02-secrets-encryption-kill/11")
+	got := asRecorded(c)
+	got.Stdout = strings.Replace(got.Stdout, "Current Rotation Stage: reencrypt_finished", "Current Rotation Stage: start", 1)
+	expectDifference(t, c, got, NewIdentities(), "stdout")
+}

@@ -17,7 +17,10 @@ func firstStart(s *suite.Session) {
 	// The bundled manifests are applied in the first half minute.
 	_, _ = s.Try("n1", `for i in $(seq 1 60); do kubectl get cm -n kube-system coredns kube-root-ca.crt && break; sleep 0.5; done`)
 	s.Rest()
-	s.Until("n1", "kubectl get node n1 -o json | grep -q EtcdIsVoter", time.Minute) // comes some seconds after the start
+	// Come some seconds after the start.
+	for _, late := range []string{"EtcdIsVoter", "local-snapshots-timestamp"} {
+		s.Until("n1", "kubectl get node n1 -o json | grep -q "+late, time.Minute)
+	}
 	s.Shape("01-nodes.json", "n1", "kubectl get nodes -o json")
 	s.Shape("01-addons.json", "n1", "kubectl get addons -n kube-system -o json")
 }

@@ -1,0 +1,89 @@
+//! A bootstrap that is killed again and again, and goes on every time.
+
+use std::process::Stdio;
+
+use crate::rig::{World, end};
+
+/// Kills of one bootstrap.
+const KILLS: u64 = 5;
+
+/// The seed of the moments: `HMCO_TORTURE_SEED`.
+fn seed() -> u64 {
+    std::env::var("HMCO_TORTURE_SEED").map_or(20_261_122, |seed| seed.parse().unwrap())
+}
+
+/// Knuth's MMIX constants.
+const fn next(state: u64) -> u64 {
+    state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407)
+}
+
+/// The cluster's make-up: what a run must not do twice or leave out.
+fn looks(world: &World, servers: usize) {
+    let cas: Vec<String> = (1..=servers)
+        .map(|node| {
+            world.on(
+                node,
+                "sha256sum </var/lib/rancher/k3s/server/tls/server-ca.crt",
+            )
+        })
+        .collect();
+    assert!(cas.iter().all(|ca| *ca == cas[0]), "one cluster: {cas:?}");
+    let nodes = world.kubectl(1, "get nodes --no-headers");
+    assert!(
+        nodes.lines().count() == servers + 1 && !nodes.contains("NotReady"),
+        "{nodes}"
+    );
+    for node in 1..=servers {
+        let restarts = world.on(node, "systemctl show -p NRestarts --value k3s");
+        assert_eq!(restarts.trim(), "0");
+    }
+    let leftover = world.on(1, "ls -A /run/hmco-boot/jobs 2>/dev/null; true");
+    assert_eq!(leftover, "", "no job is left");
+}
+
+/// One bootstrap from bare nodes, killed `KILLS` times.
+fn bootstrap_with_kills(name: &str, servers: usize, mut state: u64) -> Option<u64> {
+    let world = World::up(name, servers, 1)?;
+    let mut verb: &[&str] = &["run", world.bootstrap(), "--yes"];
+    for kill in 0..KILLS {
+        state = next(state);
+        let after = usize::try_from((state >> 33) % 60).unwrap();
+        eprintln!("kill {kill}: after {after} events");
+        let mut child = world.start_after(verb, after);
+        child.kill().unwrap();
+        let (code, said) = end(child);
+        // Either killed, or ended as it should just before.
+        assert!(matches!(code, None | Some(0)), "{code:?}: {said}");
+        if code == Some(0) {
+            break;
+        }
+        verb = &["resume", "--yes"];
+    }
+    let output = world.command(verb).stdin(Stdio::null()).output().unwrap();
+    let shown = crate::rig::told(&output);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    looks(&world, servers);
+    world.expect(0, &["plan", world.bootstrap(), "--exit-code"]);
+    Some(state)
+}
+
+#[test]
+fn a_bootstrap_killed_at_seeded_moments_is_resumed_to_a_whole_cluster() {
+    let mut state = seed();
+    let rounds = if std::env::var_os("HMCO_TORTURE").is_some() {
+        10
+    } else {
+        1
+    };
+    for round in 0..rounds {
+        eprintln!("seed {}, round {round}", seed());
+        // Every second one has three servers, of those that `make torture` does.
+        let servers = if round % 2 == 0 { 1 } else { 3 };
+        let Some(later) = bootstrap_with_kills("stops", servers, state) else {
+            return;
+        };
+        state = later;
+    }
+}
