@@ -11,6 +11,8 @@ pub enum Machine {
     Here,
     /// It is gone for good, as the caller says.
     Dead,
+    /// The same, and another one has its name already, whose K3s may wait to be let in.
+    Replaced,
 }
 
 /// How the node leaves.
@@ -56,7 +58,8 @@ pub fn decide(status: &Status, name: &str, machine: Machine) -> Result<Leave, Re
     answers(status)?;
     match machine {
         Machine::Here => here(node)?,
-        Machine::Dead => dead(node)?,
+        Machine::Replaced if node.waits_to_join() => {}
+        Machine::Dead | Machine::Replaced => dead(node)?,
     }
     only_server(status, node)?;
     let mut leave = Leave {
@@ -409,6 +412,26 @@ mod tests {
         let words = refused(&status, "s3", Machine::Dead);
         assert!(words.contains("is not dead"), "{words}");
         assert!(refused(&status, "nobody", Machine::Here).contains("there is no node nobody"));
+    }
+
+    #[test]
+    fn a_new_machine_may_wait_already_to_take_the_place() {
+        let mut status = cluster(&[UP, UP, UP]);
+        let agent = status.nodes.last_mut().unwrap();
+        agent.k3s = Some(crate::k3s::status::K3sStatus {
+            version: String::new(),
+            unit: Some("k3s-agent.service".into()),
+            active: "activating".into(),
+            sub: "start".into(),
+            enabled: false,
+            restarts: 0,
+            active_seconds: None,
+        });
+        decide(&status, "a1", Machine::Replaced).unwrap();
+        assert!(refused(&status, "a1", Machine::Dead).contains("is not dead"));
+        // With a datastore it is a member that waits for the others.
+        status.nodes.last_mut().unwrap().has_datastore = Some(true);
+        assert!(refused(&status, "a1", Machine::Replaced).contains("is not dead"));
     }
 
     #[test]

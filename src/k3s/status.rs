@@ -286,6 +286,15 @@ impl NodeStatus {
         })
     }
 
+    /// Its K3s has begun, and is no part of any cluster so far.
+    pub fn waits_to_join(&self) -> bool {
+        let begins = self
+            .k3s
+            .as_ref()
+            .is_some_and(|k3s| k3s.active == "activating");
+        begins && self.has_datastore != Some(true) && !self.is_ready()
+    }
+
     /// Kubernetes has heard of it lately.
     pub fn is_ready(&self) -> bool {
         self.node.as_ref().is_some_and(|node| node.ready == "True")

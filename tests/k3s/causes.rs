@@ -47,4 +47,16 @@ fn what_keeps_an_agent_from_joining_is_named_with_its_cure() {
     world.expect(0, &["run", "agents", "--yes"]);
     let nodes = world.kubectl(1, "get nodes --no-headers");
     assert_eq!(nodes.lines().count(), 3, "{nodes}");
+
+    // Installed anew, a machine has another node password than its former self.
+    world.on(
+        3,
+        "systemctl stop k3s-agent; rm -rf /etc/rancher/node /var/lib/rancher/k3s/agent",
+    );
+    let gone = format!("wait --for=condition=Ready=Unknown node/{twin} --timeout=120s");
+    world.kubectl(1, &gone);
+    let said = world.expect(1, &["run", "agents", "--yes"]);
+    assert!(said.contains("hmco-boot k3s node replace NAME"), "{said}");
+    world.expect(0, &["k3s", "node", "replace", &twin, "--yes"]);
+    world.expect(0, &["run", "agents", "--yes"]);
 }

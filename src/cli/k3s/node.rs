@@ -270,7 +270,7 @@ async fn replace(args: &ReplaceArgs, context: &mut Context<'_>) -> Result<ExitCo
             args.name
         )));
     }
-    let leave = leave::decide(status, &args.name, Machine::Dead).map_err(|r| refused(&r))?;
+    let leave = leave::decide(status, &args.name, Machine::Replaced).map_err(|r| refused(&r))?;
     let stages = stages::of_replacement(&looked, &leave);
     let heading = format!("A new machine takes the place of {}:", args.name);
     stages.show(&heading, context)?;

@@ -55,14 +55,14 @@ const CAUSES: [Cause; 23] = [
         signs: &["Node password rejected, duplicate hostname"],
         nature: Nature::Lasting,
         what: "a node of this name has joined before with another node password: two nodes have one name, or this one was installed anew",
-        cure: "two nodes: give one another name (kind `hostname`). The same node, anew: on a server `k3s kubectl -n kube-system delete secret NAME.node-password.k3s`",
+        cure: "two nodes: give one another name (kind `hostname`). The same node, anew: `hmco-boot k3s node replace NAME`",
     },
     Cause {
         // pkg/etcd of K3s.
         signs: &["duplicate node name found, please use a unique name for this node"],
         nature: Nature::Fatal,
         what: "etcd has a member of this name already",
-        cure: "two nodes have one name: give one another (kind `hostname`); where it is a former life of this node, remove that member first",
+        cure: "two nodes have one name: give one another (kind `hostname`); where it is a former life of this node: `hmco-boot k3s node replace NAME`",
     },
     Cause {
         signs: &[

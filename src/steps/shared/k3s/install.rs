@@ -331,7 +331,7 @@ impl Install<'_> {
                 Failure::new(format!(
                     "{other} runs here: a node is server or agent, not both"
                 ))
-                .hint("correct its `roles`, or reset the node before it becomes something else"),
+                .hint("correct its `roles`, or before it becomes something else: `hmco-boot k3s reset --node NAME`"),
             ));
         }
         for at in foreign(known) {
