@@ -46,13 +46,24 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
     }
     found.extend(strangers(status));
     if let Some(why) = status.api_error.as_ref().filter(|_| found.is_empty()) {
-        let what = format!("the Kubernetes API told nothing of its Nodes: {why}");
-        found.push(cluster(
-            what,
-            "look again in a moment; -v says how it was tried",
-        ));
+        found.push(no_answer(why));
     }
     found
+}
+
+/// Servers that are ready, and an API that tells nothing: the reason is in the words of whoever tried, as is the cure.
+fn no_answer(why: &str) -> Problem {
+    let hint = why.lines().find_map(|line| line.strip_prefix("hint: "));
+    let reasons = why
+        .lines()
+        .filter(|line| !line.starts_with(' ') && !line.starts_with("hint: "));
+    // The first line only says that it did not work, where more follow.
+    let reason = reasons.clone().nth(1).or_else(|| reasons.clone().next());
+    let reason = reason.unwrap_or_default();
+    cluster(
+        format!("the Kubernetes API told nothing of its Nodes: {reason}"),
+        hint.unwrap_or("look again in a moment; -v says how it was tried"),
+    )
 }
 
 fn silent(name: &str, silence: &Silence) -> Problem {

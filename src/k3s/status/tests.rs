@@ -293,3 +293,18 @@ fn a_server_that_was_taken_out_while_it_was_away_has_to_be_reset() {
     );
     assert!(status.problems[0].hint.contains("k3s reset --node n3"));
 }
+
+#[test]
+fn why_the_api_told_nothing_is_said_with_its_own_cure() {
+    let why = "the Kubernetes API cannot be reached\nn1: the cluster has another CA than the one that is pinned\n  pinned: aa\nhint: find out whose it is";
+    let status = Status::of("c", &all(), Err(why.into()));
+    assert_eq!(
+        problems(&status),
+        [
+            "the Kubernetes API told nothing of its Nodes: n1: the cluster has another CA than the one that is pinned"
+        ]
+    );
+    assert_eq!(status.problems[0].hint, "find out whose it is");
+    let status = Status::of("c", &all(), Err("no answer within 30s".into()));
+    assert!(status.problems[0].what.ends_with("no answer within 30s"));
+}
