@@ -22,9 +22,10 @@ const fn of(name: &'static str, more: &'static str, always: bool) -> Component {
 /// In an order in which what others need comes first.
 const COMPONENTS: &[Component] = &[
     of("local-path-provisioner", "", true),
-    // Pods of some want Secrets that their own controllers make, which are not real here.
+    // Pods of some want Secrets that their own controllers make, which are not real here; those of others take half a minute
+    // to be called ready.
     of("metallb", "ready = false", true),
-    of("sealed-secrets", "", true),
+    of("sealed-secrets", "ready = false", true),
     of("cert-manager", "", false),
     of(
         "argo-cd",
@@ -50,7 +51,7 @@ const COMPONENTS: &[Component] = &[
     of("trivy-operator", "", false),
     of(
         "system-upgrade-controller",
-        "namespace = \"system-upgrade\"",
+        "namespace = \"system-upgrade\"\nready = false",
         true,
     ),
     of("longhorn", "", false),

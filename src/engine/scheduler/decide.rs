@@ -1,6 +1,7 @@
 //! One pair that is ready: its conditions, its facts, its decision.
 
 use super::poll::words;
+use super::target::MAX_ROUNDS;
 use super::{Consent, Lock, Mode, Phase, Preview, Scheduler};
 use crate::facts::fact::{NAMED, named_json};
 use crate::facts::known::{FactRef, Known, Store, Unreadable};
@@ -325,17 +326,34 @@ impl Scheduler {
         Conditions::Hold
     }
 
+    /// All that a wish asks for, round by round, as far as the answers are known.
+    fn all_facts(&self, info: &Pair, wish: &dyn Wish) -> Vec<FactRef> {
+        let mut told = Store::default();
+        let mut all = Vec::new();
+        for _ in 0..=MAX_ROUNDS {
+            let Want::More(more) = wish.facts(&told.view(&info.target)) else {
+                break;
+            };
+            let mut known = true;
+            for fact in &more {
+                let target = fact.target.as_ref().unwrap_or(&info.target);
+                match self.store.get(target, &fact.fact) {
+                    Some(answer) => told.insert(target, [(fact.fact.clone(), answer.clone())]),
+                    None => known = false,
+                }
+            }
+            all.extend(more);
+            if !known {
+                break;
+            }
+        }
+        all
+    }
+
     /// In a preview: why a pair cannot be decided before a drifting step has been applied.
     fn undecidable(&self, info: &Pair, wish: &dyn Wish) -> Option<String> {
-        let empty = Store::default();
-        let view = empty.view(&info.target);
         let mut facts = self.condition_facts(info);
-        if let Want::More(more) = wish.facts(&view) {
-            facts.extend(more);
-        }
-        if let Want::More(more) = wish.facts(&self.store.view(&info.target)) {
-            facts.extend(more);
-        }
+        facts.extend(self.all_facts(info, wish));
         facts.iter().find_map(|fact| {
             let target = fact.target.as_ref().unwrap_or(&info.target);
             let state = self.targets.get(*self.target_index.get(target)?)?;

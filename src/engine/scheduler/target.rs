@@ -17,7 +17,7 @@ use crate::transport::HostError;
 pub(super) const LOOK_AHEAD: usize = 256;
 
 /// Rounds of facts a pair may ask for before it must decide.
-const MAX_ROUNDS: u32 = 3;
+pub(super) const MAX_ROUNDS: u32 = 3;
 
 impl Scheduler {
     /// Does the next thing on a target that is not busy: finishes what can be decided, then applies, reads, or waits.

@@ -3,7 +3,7 @@
 //! Scalars are read as `kubectl` would where YAML 1.1 and 1.2 agree. Where they do not, `0644` is octal, as in every
 //! `defaultMode` there is; a bare `yes` or `on` is text, and so is the bare `=` of prometheus-operator's enums.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::key::{ObjectKey, meta};
 
@@ -135,10 +135,18 @@ pub fn strip(object: &mut Value) {
         }
     }
     super::secret::plain_data(object);
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        // An empty template of a pod has it too.
-        metadata.retain(|_, value| !value.is_null());
+    for pointer in ["/metadata", "/spec/template/metadata"] {
+        let metadata = object.pointer_mut(pointer).and_then(Value::as_object_mut);
+        if let Some(metadata) = metadata {
+            metadata.retain(|key, value| !value.is_null() && !is_nothing(key, value));
+        }
     }
+}
+
+/// Labels and annotations of which there are none: a server does not store that somebody owns them, so whoever declares
+/// them finds it missing again and again.
+fn is_nothing(key: &str, value: &Value) -> bool {
+    matches!(key, "annotations" | "labels") && value.as_object().is_some_and(Map::is_empty)
 }
 
 #[cfg(test)]
@@ -198,6 +206,25 @@ mod tests {
         let text =
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: v}\ndata: {k: w}\n";
         assert!(matches!(parse(text), Err(DocumentError::Yaml(_))));
+    }
+
+    #[test]
+    fn that_there_are_no_annotations_is_not_declared() {
+        let mut object = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a", "annotations": {} },
+            "spec": { "template": { "metadata": { "labels": { "a": "b" }, "annotations": {} }, "spec": { "volumes": [
+                { "name": "v", "emptyDir": {} }
+            ] } } }
+        });
+        strip(&mut object);
+        assert_eq!(object["metadata"], json!({ "name": "a" }));
+        let template = &object["spec"]["template"];
+        assert_eq!(template["metadata"], json!({ "labels": { "a": "b" } }));
+        assert_eq!(
+            template["spec"]["volumes"][0]["emptyDir"],
+            json!({}),
+            "this means something"
+        );
     }
 
     #[test]
