@@ -22,6 +22,17 @@ pub fn io_failure(what: &str, path: &Path, error: &io::Error) -> Failure {
     }
 }
 
+/// inotify instances that processes of this machine have open.
+pub fn inotify_instances() -> usize {
+    let folders = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+    let processes = folders(Path::new("/proc"));
+    let open = processes.flat_map(|process| folders(&process.path().join("fd")));
+    // A process may end meanwhile.
+    open.filter_map(|file| fs::read_link(file.path()).ok())
+        .filter(|target| target.as_os_str() == "anon_inode:inotify")
+        .count()
+}
+
 /// Makes a folder, and those above it, that others may not look into.
 pub fn private_folder(path: &Path) -> Result<(), Failure> {
     DirBuilder::new()

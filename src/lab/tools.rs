@@ -67,13 +67,15 @@ pub fn expect_tools() -> Result<(), LabError> {
     Ok(())
 }
 
-/// A warning where this machine lets so many nodes watch too few files; they would start and then fail oddly.
+/// Words for where this machine lets so many nodes more watch too few files; they would start and then fail oddly, without an
+/// SSH server.
 pub fn few_watches(nodes: usize) -> Option<String> {
     let path = "/proc/sys/fs/inotify/max_user_instances";
     let limit: usize = files::read_if_any(Path::new(path)).trim().parse().ok()?;
-    (limit < nodes * WATCHES_PER_NODE).then(|| {
+    let used = files::inotify_instances();
+    (limit < used + nodes * WATCHES_PER_NODE).then(|| {
         format!(
-            "warning: fs.inotify.max_user_instances is {limit}, which may be too little for {nodes} nodes; raise it: sysctl -w fs.inotify.max_user_instances=8192"
+            "fs.inotify.max_user_instances is {limit}, of which {used} are in use: that may be too little for {nodes} more nodes; raise it: sysctl -w fs.inotify.max_user_instances=8192"
         )
     })
 }

@@ -75,7 +75,7 @@ pub fn up(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, LabE
         planned => planned?,
     };
     if let Some(words) = tools::few_watches(record.nodes.len()) {
-        say(&words);
+        say(&format!("warning: {words}"));
     }
     let all = nodes(place, &record, &hierarchies);
     bring(place, &record, &all, &request.program, say)?;
@@ -378,7 +378,8 @@ fn evidence(node: &Node, what: String) -> Failure {
             failure = failure.evidence(format!("journal: {line}"));
         }
     }
-    failure.hint(format!("its console: {}", node.console().display()))
+    let console = || format!("its console: {}", node.console().display());
+    failure.hint(tools::few_watches(1).unwrap_or_else(console))
 }
 
 /// Reads the host keys that the nodes made and writes known_hosts.
