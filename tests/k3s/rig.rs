@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::secrets;
 
@@ -28,6 +29,12 @@ pub struct World {
     /// Whether pods can run on it.
     pods: bool,
     folder: tempfile::TempDir,
+}
+
+/// Another letter each time: labs of one test program are told apart by it.
+fn letter() -> char {
+    static USED: AtomicU8 = AtomicU8::new(0);
+    char::from(b'a' + USED.fetch_add(1, Ordering::Relaxed) % 26)
 }
 
 /// The K3s to try with.
@@ -71,7 +78,7 @@ impl World {
             return None;
         };
         let world = Self {
-            name: format!("k{}{}", std::process::id() % 10_000, &test[..1]),
+            name: format!("k{}{}", std::process::id() % 10_000, letter()),
             pods: images().is_some() || is_simulated(&k3s),
             folder: tempfile::tempdir().unwrap(),
         };
