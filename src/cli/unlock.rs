@@ -1,7 +1,6 @@
 //! `hmco-boot runs unlock`: clears away the locks of dead runs, on this machine and on the nodes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -17,7 +16,6 @@ use crate::model::event::RunArguments;
 use crate::model::id::Target;
 use crate::model::lock::{LockAnswer, LockClaim};
 use crate::model::outcome::{ExitCode, Failure};
-use crate::model::units::TimeSpan;
 use crate::plan::adhoc::Adhoc;
 use crate::transport::{HostError, Hosts};
 
@@ -52,14 +50,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let look = |inventory: &crate::model::inventory::Inventory, fingerprinter: &_| {
         let nodes = inventory.nodes.iter().filter(|_| !args.local);
         let targets = nodes.map(|node| Target::Node(node.name.clone())).collect();
-        let adhoc = Adhoc {
-            argv: vec!["true".to_owned()],
-            stdin: None,
-            timeout: TimeSpan(Duration::from_secs(10)),
-            serial: None,
-            read_only: true,
-        };
-        Ok(adhoc.plan(targets, fingerprinter))
+        Ok(Adhoc::nothing().plan(targets, fingerprinter))
     };
     let label = "runs unlock".to_owned();
     let (how, arguments) = (&args.become_root, RunArguments::default());

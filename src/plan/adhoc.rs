@@ -1,6 +1,7 @@
 //! A plan without a playbook: one command on some targets, as `exec` runs it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use petgraph::graph::DiGraph;
 use serde::Serialize;
@@ -47,6 +48,17 @@ static READS: KindInfo = KindInfo {
 static CHANGES: KindInfo = registry::info::<Command>();
 
 impl Adhoc {
+    /// Nothing: for a command that only needs a plan to say which machines it looks at.
+    pub fn nothing() -> Self {
+        Self {
+            argv: vec!["true".to_owned()],
+            stdin: None,
+            timeout: TimeSpan(Duration::from_secs(10)),
+            serial: None,
+            read_only: true,
+        }
+    }
+
     /// The question that a read-only command is.
     pub fn fact(&self) -> Fact {
         Fact::Exec {

@@ -37,7 +37,8 @@ n=$(sed -n "s/^etcd-snapshot-dir: *[\"']\{0,1\}\([^\"']*[^\"' ]\)[\"']\{0,1\} *\
 done
 one() {
 [ -f "$2" ] || return 0
-h=$(sha256sum <"$2") && printf '%s %s %s %s\n' "$1" "${h%% *}" "$(wc -c <"$2" | tr -d ' ')" "$2"
+h=$(sha256sum <"$2") && b=$(wc -c <"$2") || { printf 'cannot read %s\n' "$2" >&2; exit 1; }
+printf '%s %s %s %s\n' "$1" "${h%% *}" "$((b))" "$2"
 }
 one token "$d/token"
 [ -L "$d/agent-token" ] || one agent-token "$d/agent-token"
@@ -329,6 +330,29 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!(found[1].path, "/srv/my snapshots/x");
         assert_eq!(found[1].size, 2_097_184);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "runs the script as it is")]
+    fn the_script_lists_token_and_snapshots_with_size_and_checksum() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().to_str().unwrap();
+        let made = format!(
+            "mkdir -p {at}/db/snapshots; printf abc >{at}/token; printf 12 >\"{at}/db/snapshots/a b\""
+        );
+        let text = LIST
+            .replace("/var/lib/rancher/k3s/server", at)
+            .replace("/etc/rancher", at);
+        let said = std::process::Command::new("sh")
+            .args(["-c", &format!("{made}\n{text}")])
+            .output()
+            .unwrap();
+        assert!(said.status.success(), "{said:?}");
+        let found = parse(&String::from_utf8(said.stdout).unwrap());
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].kind.as_str(), found[0].size), ("token", 3));
+        assert_eq!(found[0].sha256, hex(&Sha256::digest("abc")));
+        assert_eq!(found[1].path, format!("{at}/db/snapshots/a b"));
     }
 
     #[test]

@@ -20,7 +20,6 @@ use crate::model::event::RunArguments;
 use crate::model::id::Target;
 use crate::model::inventory::Node;
 use crate::model::kube::ApiResource;
-use crate::model::units::TimeSpan;
 use crate::plan::adhoc::Adhoc;
 use crate::steps::preflight::Role;
 use crate::transport::Hosts;
@@ -56,14 +55,7 @@ pub fn session(
     let plan = |inventory: &crate::model::inventory::Inventory, fingerprinter: &_| {
         let nodes = inventory.nodes.iter();
         let targets = nodes.map(|node| Target::Node(node.name.clone())).collect();
-        let adhoc = Adhoc {
-            argv: vec!["true".to_owned()],
-            stdin: None,
-            timeout: TimeSpan(Duration::from_secs(10)),
-            serial: None,
-            read_only: true,
-        };
-        Ok(adhoc.plan(targets, fingerprinter))
+        Ok(Adhoc::nothing().plan(targets, fingerprinter))
     };
     Session::without_playbook(
         context,
