@@ -120,6 +120,9 @@ func (c *container) adopt(s *v1.ContainerStatus, now time.Time, t Timings, reboo
 		if strings.HasSuffix(c.reason, "BackOff") {
 			c.next = now.Add(t.BackOff)
 		}
+		if c.reason == "ErrImagePull" || c.reason == "ImagePullBackOff" {
+			c.pulls = 1 // at least: nothing tells how many there were
+		}
 	}
 }
 

@@ -169,6 +169,19 @@ func TestAnImageThatCannotBePulledBacksOff(t *testing.T) {
 	}
 }
 
+func TestAPullThatFailedInAnEarlierProcessIsGoneOnWith(t *testing.T) {
+	for reason, after := range map[string]time.Duration{"ErrImagePull": 300 * time.Millisecond, "ImagePullBackOff": 2 * time.Second} {
+		c := start(t, podOf(v1.RestartPolicyAlways, "pull-fails", v1.Container{Name: "a", Image: "reg/x:1"}))
+		c.run(after)
+		c.want("Pending " + reason)
+		c.pod = newPod(c.pod.api, c.now, DefaultTimings(), noImages, false)
+		c.run(2 * time.Second)
+		c.want("Pending ImagePullBackOff")
+		c.run(time.Minute)
+		c.want("Pending ImagePullBackOff")
+	}
+}
+
 func TestACrashingContainerBacksOffLongerAndLonger(t *testing.T) {
 	c := start(t, podOf(v1.RestartPolicyAlways, "crash", v1.Container{Name: "a", Image: "a"}))
 	c.run(5 * time.Second)
