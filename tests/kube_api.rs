@@ -17,6 +17,8 @@ mod api;
 mod audit;
 #[path = "kube_api/converged.rs"]
 mod converged;
+#[path = "support/mirror.rs"]
+mod mirror;
 #[path = "kube_api/outages.rs"]
 mod outages;
 #[path = "kube_api/refusals.rs"]

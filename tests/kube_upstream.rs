@@ -1,5 +1,5 @@
-//! The manifests of real releases through parser and order: all files of `HMCO_MIRROR`, which holds those that
-//! `shared/upstream` has. Without it this says that it is skipped.
+//! The manifests of real releases through parser and order: all files of `HMCO_MIRROR`. Without it this says that it is
+//! skipped.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -7,25 +7,14 @@
     reason = "a test"
 )]
 
+#[path = "support/mirror.rs"]
+mod mirror;
+
 use std::path::{Path, PathBuf};
 
 use hmco_boot::model::kube::adjust::{self, Places};
 use hmco_boot::model::kube::{Discovery, ObjectKey, discovery, document, key, order};
 use serde_json::Value;
-
-/// The folder of the manifests; beside the project, where the project's own workplace keeps it.
-fn folder() -> Option<PathBuf> {
-    let named = std::env::var_os("HMCO_MIRROR").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/upstream");
-    let found = named
-        .into_iter()
-        .chain([beside])
-        .find(|path| path.join("SOURCES.toml").is_file());
-    if found.is_none() {
-        eprintln!("skipped: no HMCO_MIRROR names a folder with the manifests of releases");
-    }
-    found
-}
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -53,7 +42,9 @@ fn panic_at(path: &Path, what: &str) -> Vec<Value> {
 
 #[test]
 fn all_manifests_of_the_mirror_are_read_as_the_objects_they_are() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = mirror::folder() else {
+        return;
+    };
     let mut found = Vec::new();
     files(&folder, &mut found);
     let mut count = 0;
@@ -76,7 +67,9 @@ fn all_manifests_of_the_mirror_are_read_as_the_objects_they_are() {
 
 #[test]
 fn in_the_order_of_installing_nothing_comes_before_what_it_needs() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = mirror::folder() else {
+        return;
+    };
     let mut found = Vec::new();
     files(&folder, &mut found);
     for path in found {

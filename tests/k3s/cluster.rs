@@ -64,6 +64,7 @@ fn a_cluster_is_made_once_grows_and_is_left_alone_when_it_is_as_wished() {
     world.do_lab(&["start", &first]);
 
     // The first server dies while the second one joins.
+    // It has its binary since it was refused.
     let joining = world.start_until(&["run", "k3s", "--yes"], &["step_started"]);
     world.do_lab(&["kill", &first]);
     let (code, said) = end(joining);

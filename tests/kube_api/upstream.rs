@@ -1,11 +1,11 @@
 //! The manifests of real releases, component by component, several versions of one component one after another; each a
-//! second time without a change. `HMCO_MIRROR` names the folder that `shared/upstream` is; without it this says that it is
-//! skipped. Here a small choice, with `HMCO_TORTURE=1` all of them.
+//! second time without a change. Without `HMCO_MIRROR` this says that it is skipped. Here a small choice, with `HMCO_TORTURE=1` all of them.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::api::{Api, torture};
+use crate::mirror;
 
 /// A component: its folder, and what its step says besides the files.
 struct Component {
@@ -62,19 +62,6 @@ const COMPONENTS: &[Component] = &[
     ),
 ];
 
-fn mirror() -> Option<PathBuf> {
-    let named = std::env::var_os("HMCO_MIRROR").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/upstream");
-    let found = named
-        .into_iter()
-        .chain([beside])
-        .find(|path| path.join("SOURCES.toml").is_file());
-    if found.is_none() {
-        eprintln!("skipped: no HMCO_MIRROR names a folder with the manifests of releases");
-    }
-    found
-}
-
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -122,7 +109,9 @@ fn playbook(api: &Api, name: &str, files: &[PathBuf], more: &str) {
 
 #[test]
 fn manifests_of_releases_are_applied_component_by_component_and_left_alone_when_they_are() {
-    let Some(mirror) = mirror() else { return };
+    let Some(mirror) = mirror::folder() else {
+        return;
+    };
     let Some(api) = Api::turn() else { return };
     let mut files = 0;
     for component in COMPONENTS
@@ -157,7 +146,9 @@ fn manifests_of_releases_are_applied_component_by_component_and_left_alone_when_
 
 #[test]
 fn definitions_that_k3s_brings_itself_are_refused_with_that_reason() {
-    let Some(mirror) = mirror() else { return };
+    let Some(mirror) = mirror::folder() else {
+        return;
+    };
     let Some(api) = Api::turn() else { return };
     let stages = stages(&mirror, "helm-controller");
     playbook(&api, "helm-controller", &stages[0], "");
@@ -173,7 +164,9 @@ fn definitions_that_k3s_brings_itself_are_refused_with_that_reason() {
 
 #[test]
 fn bindings_that_a_release_ships_without_a_namespace_are_refused_until_the_step_names_one() {
-    let Some(mirror) = mirror() else { return };
+    let Some(mirror) = mirror::folder() else {
+        return;
+    };
     let Some(api) = Api::turn() else { return };
     let stages = stages(&mirror, "system-upgrade-controller");
     playbook(&api, "as-shipped", &stages[0], "");

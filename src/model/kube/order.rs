@@ -1,11 +1,23 @@
 //! The order to install objects in. That of the documents in a file is none: releases put a Deployment before the
-//! CustomResourceDefinition, the ServiceAccount or the Namespace it needs (shared/facts/components.md 2.1).
+//! CustomResourceDefinition, the ServiceAccount or the Namespace it needs.
 
 use super::key::ObjectKey;
 
 /// What has to be there first has the smaller number; objects of one rank do not need each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Rank(u8);
+
+/// Kinds that make pods.
+pub const WORKLOADS: &[&str] = &[
+    "Deployment",
+    "DaemonSet",
+    "StatefulSet",
+    "ReplicaSet",
+    "ReplicationController",
+    "Job",
+    "CronJob",
+    "Pod",
+];
 
 /// Ranks, first to last. LimitRanges come before quotas: a quota on requests rejects every pod that says none and gets
 /// none by default.
@@ -26,16 +38,7 @@ const RANKS: &[&[&str]] = &[
     ],
     &["Service", "PersistentVolumeClaim"],
     &["ResourceQuota"],
-    &[
-        "Deployment",
-        "DaemonSet",
-        "StatefulSet",
-        "ReplicaSet",
-        "ReplicationController",
-        "Job",
-        "CronJob",
-        "Pod",
-    ],
+    WORKLOADS,
     &[
         "NetworkPolicy",
         "PodDisruptionBudget",
@@ -48,6 +51,8 @@ const RANKS: &[&[&str]] = &[
         "MutatingWebhookConfiguration",
         "ValidatingAdmissionPolicy",
         "ValidatingAdmissionPolicyBinding",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
     ],
 ];
 

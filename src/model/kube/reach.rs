@@ -2,6 +2,7 @@
 //! reads everything again after every change.
 
 use super::key::{ObjectKey, group_of};
+use super::order::WORKLOADS;
 
 /// Kinds that controllers make of others, or change as others change.
 const MADE: &[&str] = &[
@@ -14,18 +15,6 @@ const MADE: &[&str] = &[
     "PersistentVolume",
     "PersistentVolumeClaim",
     "Event",
-];
-
-/// Kinds that make pods.
-const WORKLOADS: &[&str] = &[
-    "Deployment",
-    "DaemonSet",
-    "StatefulSet",
-    "ReplicaSet",
-    "ReplicationController",
-    "Job",
-    "CronJob",
-    "Pod",
 ];
 
 /// Kinds by which the API takes or makes other objects otherwise than before.
