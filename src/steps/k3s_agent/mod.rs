@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::preflight::{Peer, Role};
 use super::shared::k3s::cluster::url;
-use super::shared::k3s::install::{Install, Part, Steps, data};
+use super::shared::k3s::install::{Install, Part, Steps};
+use super::shared::k3s::live;
 use super::shared::k3s::ready::How;
 use super::shared::k3s::{
     Setting, Settings, causes, default_artifact, default_start_timeout, mistakes,
@@ -134,7 +135,7 @@ impl Kind for K3sAgent {
     }
 
     fn facts(&self, known: &Known<'_>) -> Want {
-        let part = match data(known) {
+        let part = match live::data(known) {
             Ok(Some(data)) => self.url().map(|url| self.part(url, data.agent)),
             _ => None,
         };
@@ -153,7 +154,7 @@ impl Kind for K3sAgent {
                 .hint("`nodes = \"{{ nodes }}\"`, with a server that has an address");
             return Ok(Decision::Refused(failure));
         };
-        let Some(found) = data(known)? else {
+        let Some(found) = live::data(known)? else {
             return Err(known.odd_answer(&Fact::K3sData));
         };
         if found.etcd || found.sqlite {

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::preflight::{Peer, Role};
 use super::shared::k3s::cluster::{self, Servers};
 use super::shared::k3s::files::{self, SERVER_TOKEN};
-use super::shared::k3s::install::{Install, Part, Steps, live_encrypts, live_how};
+use super::shared::k3s::install::{Install, Part, Steps};
 use super::shared::k3s::ready::{self, How, Running};
 use super::shared::k3s::{
-    Setting, Settings, causes, default_artifact, default_start_timeout, mistakes, password,
+    Setting, Settings, causes, default_artifact, default_start_timeout, live, mistakes, password,
 };
 use super::shared::list::OneOrMany;
 use super::shared::yes;
@@ -245,7 +245,7 @@ impl Kind for K3sServer {
             Ok(servers) => servers,
             Err(failure) => return Ok(Decision::Refused(*failure)),
         };
-        let part = match self.part(&servers, live_how(known)?.as_ref(), live_encrypts(known)?) {
+        let part = match self.part(&servers, live::how(known)?.as_ref(), live::encrypts(known)?) {
             Ok(part) => part,
             Err(failure) => return Ok(Decision::Refused(failure)),
         };
@@ -296,7 +296,7 @@ impl K3sServer {
         let Ok(servers) = Servers::of(&self.nodes, known)? else {
             return Ok(None);
         };
-        let (live, encrypts) = (live_how(known)?, live_encrypts(known)?);
+        let (live, encrypts) = (live::how(known)?, live::encrypts(known)?);
         Ok(self.part(&servers, live.as_ref(), encrypts).ok())
     }
 

@@ -4,15 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::files::{self, BASE, BINARY, DROP_INS, LINKS, OWN, path, unit_name};
+use super::files::{self, BASE, BINARY, DROP_INS, LINKS, path, unit_name};
 use super::ready::{How, Running};
-use super::{Setting, Settings, flags, scripts};
-use crate::facts::fact::{Content, Fact, FactValue, K3sData, K3sInstall, Unit};
+use super::{Setting, Settings, live, scripts};
+use crate::facts::fact::{Fact, Unit};
 use crate::facts::known::{FactRef, Known, Unreadable};
 use crate::model::action::{Action, Ownership};
 use crate::model::artifact::{ArtifactRef, Fetch};
 use crate::model::event::DiffLine;
-use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
 use crate::model::sensitive::Text;
 use crate::model::units::{Mode, TimeSpan};
@@ -26,18 +25,6 @@ use crate::steps::{Decision, Kind, Touches, Want};
 
 /// A stop in the first seconds of a start takes K3s until systemd kills it after 90 s, and a restart is a stop first.
 const STOP: Duration = Duration::from_secs(120);
-
-/// Keys that decide which cluster a server belongs to: nobody else may set them.
-const JOINING: [&str; 5] = [
-    "cluster-init",
-    "server",
-    "token-file",
-    "cluster-reset",
-    "data-dir",
-];
-
-/// Configuration files are read up to this size.
-const CAP: u64 = 64 << 10;
 
 /// What both kinds wish for.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +111,7 @@ impl Install<'_> {
     }
 
     /// The version that is wished, where the machine's architecture has one.
-    fn version(&self, known: &Known<'_>) -> Result<String, Unreadable> {
+    pub(super) fn version(&self, known: &Known<'_>) -> Result<String, Unreadable> {
         let arch = known.os()?.map_or("", |os| os.arch.as_str());
         let pin = self
             .artifact
@@ -162,7 +149,7 @@ impl Install<'_> {
         let other = Fact::Unit {
             name: files::other_unit(self.role).to_owned(),
         };
-        let rest = [Fact::K3sInstall, Fact::K3sData, live_base(), other];
+        let rest = [Fact::K3sInstall, Fact::K3sData, live::base(), other];
         more(Want::all(known, stats.chain(rest)));
         more(Kind::facts(&self.binary(), known));
         for file in scripts::files(self.role) {
@@ -177,9 +164,9 @@ impl Install<'_> {
             Some(_) => more(Kind::facts(&base, known)),
             None => more(Want::all(known, [stat(&base.path), digest(&base.path)])),
         }
-        let foreign = foreign(known);
+        let foreign = live::foreign(known);
         more(Kind::facts(&self.unit(&foreign), known));
-        more(Want::all(known, foreign.iter().map(content)));
+        more(Want::all(known, foreign.iter().map(live::content)));
         if let (Some(part), Ok(Some(unit))) = (part, known.unit(unit_name(self.role)))
             && unit.active == "active"
             && let Ok(running) = self.running(part.etcd, known)
@@ -235,7 +222,7 @@ impl Install<'_> {
         mut changes: Changes,
         known: &Known<'_>,
     ) -> Result<Decision<Steps>, Unreadable> {
-        let wish = self.unit(&foreign(known));
+        let wish = self.unit(&live::foreign(known));
         let mut found = match Kind::decide(&wish, known)? {
             Decision::Unchanged => crate::steps::systemd_unit::Changes::default(),
             Decision::Refused(failure) => return Ok(Decision::Refused(failure)),
@@ -320,108 +307,6 @@ impl Install<'_> {
         Ok(late)
     }
 
-    /// Why K3s here cannot be brought to the wish by this kind.
-    fn objection(&self, part: &Part, known: &Known<'_>) -> Result<Option<Failure>, Unreadable> {
-        if let Some(failure) = self.other_version(part.has_data, known)? {
-            return Ok(Some(failure));
-        }
-        let other = files::other_unit(self.role);
-        if known.unit(other)?.is_some_and(super::cluster::is_alive) {
-            return Ok(Some(
-                Failure::new(format!(
-                    "{other} runs here: a node is server or agent, not both"
-                ))
-                .hint("correct its `roles`, or before it becomes something else: `hmco-boot k3s reset --node NAME`"),
-            ));
-        }
-        for at in foreign(known) {
-            if OWN.contains(&at.as_str()) || !is_config(&at) {
-                continue;
-            }
-            if let Some(failure) = self.set_twice(&at, part, known)? {
-                return Ok(Some(failure));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Keys that somebody's file sets otherwise than this step. Where it says the same, as on a node that was installed in
-    /// another way, it does no harm.
-    fn set_twice(
-        &self,
-        at: &AbsPath,
-        part: &Part,
-        known: &Known<'_>,
-    ) -> Result<Option<Failure>, Unreadable> {
-        let Some(Content {
-            bytes: Some(bytes), ..
-        }) = known.content(&content(at))?
-        else {
-            return Ok(None);
-        };
-        let text = String::from_utf8_lossy(bytes);
-        let theirs = match flags::of_file(&text) {
-            Ok(theirs) => theirs,
-            Err(_) => {
-                let failure = Failure::new(format!("{at} is not understood: is it a file of flags?"))
-                    .hint("K3s would read it beside what this step writes; take what is needed of it into the step's `config`, and move it away");
-                return Ok(Some(failure));
-            }
-        };
-        let token = Setting::text(self.token.expose());
-        let ours = |key: &str| match key {
-            "token" => Some(&token),
-            key => part.settings.get(key),
-        };
-        let other = |(key, value): &(&String, &Setting)| {
-            ours(key).is_some_and(|ours| !flags::same(ours, value))
-                || (JOINING.contains(&key.as_str()) && ours(key).is_none())
-        };
-        let keys: Vec<&str> = theirs
-            .iter()
-            .filter(other)
-            .map(|(key, _)| key.as_str())
-            .collect();
-        Ok((!keys.is_empty()).then(|| {
-            Failure::new(format!(
-                "{at} sets otherwise what this step decides: {}",
-                keys.join(", ")
-            ))
-            .evidence("of two files that set a key, K3s takes the last one by name")
-            .hint(format!(
-                "take these keys out of {at}; the step's `config` is their place"
-            ))
-        }))
-    }
-
-    /// Another version on a node of a cluster is another procedure.
-    fn other_version(
-        &self,
-        has_data: bool,
-        known: &Known<'_>,
-    ) -> Result<Option<Failure>, Unreadable> {
-        let Some(install) = installed(known)?.filter(|_| has_data) else {
-            return Ok(None);
-        };
-        let wished = self.version(known)?;
-        // `NAME version VERSION (COMMIT)`; the name is the file's.
-        let live = install
-            .version
-            .split_whitespace()
-            .nth(2)
-            .unwrap_or_default();
-        if live.is_empty() || wished.is_empty() || live == wished {
-            return Ok(None);
-        }
-        Ok(Some(
-            Failure::new(format!(
-                "K3s is {live} here, and {wished} is pinned: a version is not changed in passing"
-            ))
-            .evidence("the order of the nodes, drains and a snapshot before belong to it")
-            .hint("pin the version that runs: changing it, one server after the other, comes with a later version of hmco-boot"),
-        ))
-    }
-
     /// What an apply may change.
     pub fn touches(&self) -> Touches {
         let paths = [
@@ -461,104 +346,6 @@ fn digest(at: &AbsPath) -> Fact {
         path: at.clone(),
         uncached: false,
     }
-}
-
-/// The bytes of somebody's configuration file, which may hold a token.
-fn content(at: &AbsPath) -> Fact {
-    Fact::Content {
-        path: at.clone(),
-        unless_sha256: None,
-        cap: CAP,
-        sensitive: true,
-    }
-}
-
-/// What [`BASE`] says now. It holds no secret.
-fn live_base() -> Fact {
-    Fact::Content {
-        path: path(BASE),
-        unless_sha256: None,
-        cap: CAP,
-        sensitive: false,
-    }
-}
-
-/// How a server's configuration says that it starts; `None` where it does not say. That of this tool, else that of whoever
-/// installed it.
-pub fn live_how(known: &Known<'_>) -> Result<Option<How>, Unreadable> {
-    if let Some(Content {
-        bytes: Some(bytes), ..
-    }) = known.content(&live_base())?
-    {
-        let text = String::from_utf8_lossy(bytes);
-        if files::value(&text, "cluster-init") == Some("true") {
-            return Ok(Some(How::Init));
-        }
-        return Ok(files::value(&text, "server").map(|url| How::Join(url.to_owned())));
-    }
-    let theirs = foreign(known).into_iter().filter(is_config);
-    let theirs = theirs.filter_map(|at| {
-        let bytes = known.content(&content(&at)).ok()??.bytes.as_ref()?;
-        flags::of_file(&String::from_utf8_lossy(bytes)).ok()
-    });
-    let mut how = None;
-    for settings in theirs {
-        how = match (settings.get("server"), settings.get("cluster-init")) {
-            (Some(Setting::Text(url)), _) => Some(How::Join(url.clone())),
-            (_, Some(Setting::Switch(true))) => Some(How::Init),
-            _ => how,
-        };
-    }
-    Ok(how)
-}
-
-/// Whether its configuration says that Secrets are encrypted: then it stays so, whatever else is there.
-pub fn live_encrypts(known: &Known<'_>) -> Result<bool, Unreadable> {
-    let Some(Content {
-        bytes: Some(bytes), ..
-    }) = known.content(&live_base())?
-    else {
-        return Ok(false);
-    };
-    let text = String::from_utf8_lossy(bytes);
-    Ok(files::value(&text, "secrets-encryption") == Some("true"))
-}
-
-fn installed<'a>(known: &Known<'a>) -> Result<Option<&'a K3sInstall>, Unreadable> {
-    match known.value(&Fact::K3sInstall)? {
-        Some(FactValue::K3sInstall(install)) => Ok(Some(install)),
-        Some(_) => Err(known.odd_answer(&Fact::K3sInstall)),
-        None => Ok(None),
-    }
-}
-
-/// [`Fact::K3sData`] of the machine itself.
-pub fn data<'a>(known: &Known<'a>) -> Result<Option<&'a K3sData>, Unreadable> {
-    match known.value(&Fact::K3sData)? {
-        Some(FactValue::K3sData(data)) => Ok(Some(data)),
-        Some(_) => Err(known.odd_answer(&Fact::K3sData)),
-        None => Ok(None),
-    }
-}
-
-/// Configuration files that are there and that this kind does not write.
-fn foreign(known: &Known<'_>) -> Vec<AbsPath> {
-    let Ok(Some(install)) = installed(known) else {
-        return Vec::new();
-    };
-    let own = [BASE, files::TOKEN];
-    install
-        .config_files
-        .iter()
-        .filter(|file| !own.contains(&file.as_str()))
-        .filter(|file| !file.ends_with(".service.env"))
-        .filter_map(|file| AbsPath::new(file).ok())
-        .collect()
-}
-
-/// Whether K3s reads it as its configuration.
-fn is_config(at: &AbsPath) -> bool {
-    at.as_str() == "/etc/rancher/k3s/config.yaml" || at.as_str().starts_with(DROP_INS)
 }
 
 /// `kubectl`, `crictl`, `ctr`, each where nothing of that name is there: somebody's own stays.

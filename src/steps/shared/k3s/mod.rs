@@ -7,6 +7,8 @@ pub mod cluster;
 pub mod files;
 pub mod flags;
 pub mod install;
+pub mod live;
+mod objection;
 pub mod ready;
 pub mod scripts;
 pub mod setting;

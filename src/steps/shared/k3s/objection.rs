@@ -1,0 +1,126 @@
+//! What keeps a K3s from being brought to the wish in passing.
+
+use super::files::{self, OWN};
+use super::install::{Install, Part};
+use super::{Setting, cluster, flags, live};
+use crate::facts::fact::Content;
+use crate::facts::known::{Known, Unreadable};
+use crate::model::outcome::Failure;
+use crate::model::path::AbsPath;
+
+/// Keys that decide which cluster a server belongs to: nobody else may set them.
+const JOINING: [&str; 5] = [
+    "cluster-init",
+    "server",
+    "token-file",
+    "cluster-reset",
+    "data-dir",
+];
+
+impl Install<'_> {
+    /// Why K3s here cannot be brought to the wish by this kind.
+    pub(super) fn objection(
+        &self,
+        part: &Part,
+        known: &Known<'_>,
+    ) -> Result<Option<Failure>, Unreadable> {
+        if let Some(failure) = self.other_version(part.has_data, known)? {
+            return Ok(Some(failure));
+        }
+        let other = files::other_unit(self.role);
+        if known.unit(other)?.is_some_and(cluster::is_alive) {
+            return Ok(Some(
+                Failure::new(format!(
+                    "{other} runs here: a node is server or agent, not both"
+                ))
+                .hint("correct its `roles`, or before it becomes something else: `hmco-boot k3s reset --node NAME`"),
+            ));
+        }
+        for at in live::foreign(known) {
+            if OWN.contains(&at.as_str()) || !live::is_config(&at) {
+                continue;
+            }
+            if let Some(failure) = self.set_twice(&at, part, known)? {
+                return Ok(Some(failure));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keys that somebody's file sets otherwise than this step. Where it says the same, as on a node that was installed in
+    /// another way, it does no harm.
+    fn set_twice(
+        &self,
+        at: &AbsPath,
+        part: &Part,
+        known: &Known<'_>,
+    ) -> Result<Option<Failure>, Unreadable> {
+        let Some(Content {
+            bytes: Some(bytes), ..
+        }) = known.content(&live::content(at))?
+        else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(bytes);
+        let theirs = match flags::of_file(&text) {
+            Ok(theirs) => theirs,
+            Err(_) => {
+                let failure = Failure::new(format!("{at} is not understood: is it a file of flags?"))
+                    .hint("K3s would read it beside what this step writes; take what is needed of it into the step's `config`, and move it away");
+                return Ok(Some(failure));
+            }
+        };
+        let token = Setting::text(self.token.expose());
+        let ours = |key: &str| match key {
+            "token" => Some(&token),
+            key => part.settings.get(key),
+        };
+        let other = |(key, value): &(&String, &Setting)| {
+            ours(key).is_some_and(|ours| !flags::same(ours, value))
+                || (JOINING.contains(&key.as_str()) && ours(key).is_none())
+        };
+        let keys: Vec<&str> = theirs
+            .iter()
+            .filter(other)
+            .map(|(key, _)| key.as_str())
+            .collect();
+        Ok((!keys.is_empty()).then(|| {
+            Failure::new(format!(
+                "{at} sets otherwise what this step decides: {}",
+                keys.join(", ")
+            ))
+            .evidence("of two files that set a key, K3s takes the last one by name")
+            .hint(format!(
+                "take these keys out of {at}; the step's `config` is their place"
+            ))
+        }))
+    }
+
+    /// Another version on a node of a cluster is another procedure.
+    fn other_version(
+        &self,
+        has_data: bool,
+        known: &Known<'_>,
+    ) -> Result<Option<Failure>, Unreadable> {
+        let Some(install) = live::installed(known)?.filter(|_| has_data) else {
+            return Ok(None);
+        };
+        let wished = self.version(known)?;
+        // `NAME version VERSION (COMMIT)`; the name is the file's.
+        let live = install
+            .version
+            .split_whitespace()
+            .nth(2)
+            .unwrap_or_default();
+        if live.is_empty() || wished.is_empty() || live == wished {
+            return Ok(None);
+        }
+        Ok(Some(
+            Failure::new(format!(
+                "K3s is {live} here, and {wished} is pinned: a version is not changed in passing"
+            ))
+            .evidence("the order of the nodes, drains and a snapshot before belong to it")
+            .hint("pin the version that runs: changing it, one server after the other, comes with a later version of hmco-boot"),
+        ))
+    }
+}
