@@ -230,6 +230,22 @@ async fn what_a_quota_rejects_is_refused_with_its_reason_before_anything_is_chan
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_misspelt_field_is_refused_at_once_with_the_words_of_the_api() {
+    let world = World::new();
+    let body = json!({ "kind": "Status", "status": "Failure", "code": 500, "reason": "", "message":
+        "failed to create typed patch object (default/c0; /v1, Kind=ConfigMap): .dat: field not declared in schema" });
+    let misspelt = ApiError::of_answer(500, body.to_string().as_bytes(), None);
+    world.api.trouble("ConfigMap", Some(misspelt));
+    let began = tokio::time::Instant::now();
+    let failure = refused(world.look(&many(1)).await);
+    assert!(
+        failure.evidence[0].contains(".dat: field not declared in schema"),
+        "{failure:?}"
+    );
+    assert!(began.elapsed().is_zero(), "nothing is tried again");
+}
+
 const POOLS: &str = "
 apiVersion: example.org/v1
 kind: Pool

@@ -43,6 +43,9 @@ pub enum ApiErrorKind {
     Unreachable,
     /// No connection could be made, and trying again would meet the same until somebody does something about it.
     NoWay,
+    /// It does not fit the schema of its kind: a field that is not declared, a value of another type. Final, but for an apply
+    /// right after its definition changed: servers learn a new schema a moment later.
+    Schema,
 }
 
 impl ApiError {
@@ -99,6 +102,8 @@ fn kind_of(status: u16, message: &str, conflicts: bool) -> ApiErrorKind {
         || message.contains("conversion webhook for");
     match status {
         _ if webhook => ApiErrorKind::Webhook,
+        // Server-side apply says 500 of what is the wish's fault (kubernetes/kubernetes#122480).
+        500 if message.contains("failed to create typed patch object") => ApiErrorKind::Schema,
         404 | 410 => ApiErrorKind::NotFound,
         409 if conflicts => ApiErrorKind::Conflict,
         409 => ApiErrorKind::Stale,
@@ -189,6 +194,13 @@ mod tests {
             ApiErrorKind::Stale
         );
         assert_eq!(kind(422, "spec.x: Invalid value"), ApiErrorKind::Rejected);
+        assert_eq!(
+            kind(
+                500,
+                "failed to create typed patch object (default/x; apps/v1, Kind=Deployment): .spec.replica: field not declared in schema"
+            ),
+            ApiErrorKind::Schema
+        );
     }
 
     #[test]

@@ -182,9 +182,10 @@ async fn dry_run(
         }
         Err(error) => match error.kind {
             ApiErrorKind::Conflict => DryRun::Conflict(error.conflicts),
-            ApiErrorKind::Rejected | ApiErrorKind::Denied | ApiErrorKind::NotFound => {
-                DryRun::Rejected(hidden(&object, error.message))
-            }
+            ApiErrorKind::Rejected
+            | ApiErrorKind::Schema
+            | ApiErrorKind::Denied
+            | ApiErrorKind::NotFound => DryRun::Rejected(hidden(&object, error.message)),
             ApiErrorKind::Unreachable | ApiErrorKind::NoWay => return Err(Trouble::Api(error)),
             ApiErrorKind::Stale
             | ApiErrorKind::Busy

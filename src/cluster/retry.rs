@@ -17,18 +17,35 @@ pub(super) struct Patience {
     pub api: Duration,
     /// A webhook does not answer.
     pub webhook: Duration,
+    /// What is asked does not fit the schema that the server knows.
+    pub schema: Duration,
+}
+
+impl Patience {
+    /// How long to try again after an error; zero = not at all.
+    fn after(&self, error: &ApiError) -> Duration {
+        match error.kind {
+            ApiErrorKind::Webhook => self.webhook,
+            ApiErrorKind::Schema => self.schema,
+            _ if error.may_pass() => self.api,
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 /// For looking: an answer is wanted soon, also if it is that there is none.
 pub(super) const LOOKING: Patience = Patience {
     api: Duration::from_secs(30),
     webhook: Duration::from_secs(3),
+    schema: Duration::ZERO,
 };
 
-/// For changing: an API server that restarts, and a webhook whose pods are just starting, are waited for.
+/// For changing: an API server that restarts, a webhook whose pods are just starting, and a definition that was changed just
+/// now, are waited for.
 pub(super) const CHANGING: Patience = Patience {
     api: Duration::from_secs(90),
     webhook: Duration::from_secs(60),
+    schema: Duration::from_secs(5),
 };
 
 /// Asks until there is an answer, or an error that stays, or the time is over.
@@ -46,12 +63,8 @@ where
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        let limit = match error.kind {
-            ApiErrorKind::Webhook => patience.webhook,
-            _ => patience.api,
-        };
         let wait = error.retry_after.unwrap_or(pause).min(LONGEST);
-        if !error.may_pass() || began.elapsed() + wait > limit {
+        if began.elapsed() + wait >= patience.after(&error) {
             return Err(error);
         }
         tracing::debug!(%error, "trying again");
@@ -102,5 +115,21 @@ mod tests {
         );
         assert!(began.elapsed() <= LOOKING.webhook);
         assert!(asked.get() > 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_fit_a_schema_is_final_for_who_looks_and_tried_for_seconds_by_who_changes()
+     {
+        let asked = Cell::new(0);
+        let answer = || {
+            asked.set(asked.get() + 1);
+            async { Err::<(), _>(ApiError::new(ApiErrorKind::Schema, "x")) }
+        };
+        assert!(retrying(LOOKING, answer).await.is_err());
+        assert_eq!(asked.get(), 1);
+        let began = Instant::now();
+        assert!(retrying(CHANGING, answer).await.is_err());
+        assert!(began.elapsed() <= CHANGING.schema);
+        assert!(asked.get() > 4);
     }
 }
