@@ -246,6 +246,33 @@ async fn a_misspelt_field_is_refused_at_once_with_the_words_of_the_api() {
     assert!(began.elapsed().is_zero(), "nothing is tried again");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_new_namespace_does_not_have_yet_is_waited_for_and_named_where_it_never_comes() {
+    let world = World::new();
+    let none_yet = || {
+        let body = br#"{"message":"configmaps \"c0\" is forbidden: status unknown for quota: q, resources: count"}"#;
+        Some(ApiError::of_answer(403, body, None))
+    };
+    let Decision::Drift { drift, .. } = world.look(&many(1)).await else {
+        panic!("it is new");
+    };
+    world.api.trouble("ConfigMap", none_yet());
+    let counted = async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        world.api.trouble("ConfigMap", None);
+    };
+    let (end, ()) = tokio::join!(world.carry_out(drift), counted);
+    assert_eq!(end.status, JobStatus::Succeeded, "{}", end.stderr);
+
+    world.api.remove("configmaps", "default", "c0");
+    world.api.trouble("ConfigMap", none_yet());
+    let failure = refused(world.look(&many(1)).await);
+    assert!(
+        failure.evidence[0].contains("status unknown for quota: q"),
+        "{failure:?}"
+    );
+}
+
 const POOLS: &str = "
 apiVersion: example.org/v1
 kind: Pool

@@ -46,6 +46,9 @@ pub enum ApiErrorKind {
     /// It does not fit the schema of its kind: a field that is not declared, a value of another type. Final, but for an apply
     /// right after its definition changed: servers learn a new schema a moment later.
     Schema,
+    /// It is refused as long as controllers have not done their part, which they do within seconds: a new namespace has no
+    /// service account yet, a new quota was not counted.
+    Unsettled,
 }
 
 impl ApiError {
@@ -91,6 +94,7 @@ impl ApiError {
                 | ApiErrorKind::Webhook
                 | ApiErrorKind::Server
                 | ApiErrorKind::Unreachable
+                | ApiErrorKind::Unsettled
         )
     }
 }
@@ -114,6 +118,12 @@ fn kind_of(status: u16, message: &str, conflicts: bool) -> ApiErrorKind {
         }
         // A namespace that is going away refuses all new objects with 403.
         403 if message.contains("is being terminated") => ApiErrorKind::Stale,
+        // The words of the admission plugins ServiceAccount and ResourceQuota.
+        403 if message.contains("error looking up service account")
+            || message.contains("status unknown for quota") =>
+        {
+            ApiErrorKind::Unsettled
+        }
         429 => ApiErrorKind::Busy,
         500..=599 => ApiErrorKind::Server,
         _ => ApiErrorKind::Rejected,
@@ -193,6 +203,12 @@ mod tests {
             kind(409, "the object has been modified"),
             ApiErrorKind::Stale
         );
+        for passing in [
+            "pods \"x\" is forbidden: error looking up service account n/default: serviceaccount \"default\" not found",
+            "pods \"x\" is forbidden: status unknown for quota: q, resources: pods",
+        ] {
+            assert_eq!(kind(403, passing), ApiErrorKind::Unsettled);
+        }
         assert_eq!(kind(422, "spec.x: Invalid value"), ApiErrorKind::Rejected);
         assert_eq!(
             kind(

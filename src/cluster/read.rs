@@ -184,6 +184,7 @@ async fn dry_run(
             ApiErrorKind::Conflict => DryRun::Conflict(error.conflicts),
             ApiErrorKind::Rejected
             | ApiErrorKind::Schema
+            | ApiErrorKind::Unsettled
             | ApiErrorKind::Denied
             | ApiErrorKind::NotFound => DryRun::Rejected(hidden(&object, error.message)),
             ApiErrorKind::Unreachable | ApiErrorKind::NoWay => return Err(Trouble::Api(error)),

@@ -19,6 +19,8 @@ pub(super) struct Patience {
     pub webhook: Duration,
     /// What is asked does not fit the schema that the server knows.
     pub schema: Duration,
+    /// Controllers have not done their part yet.
+    pub unsettled: Duration,
 }
 
 impl Patience {
@@ -27,6 +29,7 @@ impl Patience {
         match error.kind {
             ApiErrorKind::Webhook => self.webhook,
             ApiErrorKind::Schema => self.schema,
+            ApiErrorKind::Unsettled => self.unsettled,
             _ if error.may_pass() => self.api,
             _ => Duration::ZERO,
         }
@@ -38,6 +41,7 @@ pub(super) const LOOKING: Patience = Patience {
     api: Duration::from_secs(30),
     webhook: Duration::from_secs(3),
     schema: Duration::ZERO,
+    unsettled: Duration::from_secs(5),
 };
 
 /// For changing: an API server that restarts, a webhook whose pods are just starting, and a definition that was changed just
@@ -46,6 +50,7 @@ pub(super) const CHANGING: Patience = Patience {
     api: Duration::from_secs(90),
     webhook: Duration::from_secs(60),
     schema: Duration::from_secs(5),
+    unsettled: Duration::from_secs(15),
 };
 
 /// Asks until there is an answer, or an error that stays, or the time is over.
@@ -131,5 +136,21 @@ mod tests {
         assert!(retrying(CHANGING, answer).await.is_err());
         assert!(began.elapsed() <= CHANGING.schema);
         assert!(asked.get() > 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_controllers_have_not_done_yet_is_waited_for_a_few_seconds() {
+        let began = Instant::now();
+        let answer = || async {
+            match began.elapsed() < Duration::from_secs(2) {
+                true => Err(ApiError::new(ApiErrorKind::Unsettled, "x")),
+                false => Ok(()),
+            }
+        };
+        assert_eq!(retrying(LOOKING, answer).await, Ok(()));
+        let began = Instant::now();
+        let never = || async { Err::<(), _>(ApiError::new(ApiErrorKind::Unsettled, "x")) };
+        assert!(retrying(CHANGING, never).await.is_err());
+        assert!(began.elapsed() <= CHANGING.unsettled);
     }
 }
