@@ -24,7 +24,13 @@ fn real() -> Option<KubeCluster> {
         return None;
     };
     let text = std::fs::read_to_string(path).unwrap();
-    let connector = Connector::kubeconfig("test".into(), text, Redactor::default(), Pin::default());
+    let connector = Connector::kubeconfig(
+        "test".into(),
+        text,
+        "/".into(),
+        Redactor::default(),
+        Pin::default(),
+    );
     Some(KubeCluster::new(connector))
 }
 

@@ -64,22 +64,14 @@ pub fn hosts(
     context: &Context<'_>,
 ) -> Result<(Arc<dyn Hosts>, Api), CliError> {
     let redactor = context.output.redactor().clone();
-    let pin = match &inventory.cluster.ca_sha256 {
-        Some(known) => Pin::new(
-            Some(known.clone()),
-            format!("`ca_sha256` in {}", inventory.file),
-        ),
-        None => {
-            let known = state.cluster_ca();
-            let known = known.map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
-            Pin::new(known, state.cluster_ca_path().display().to_string())
-        }
-    };
+    let pin = pin(inventory, Some(state))?;
     let connector = match &inventory.cluster.kubeconfig {
         Some(path) => {
-            let text = kubeconfig(&root.join(path))
+            let file = root.join(path);
+            let text = kubeconfig(&file)
                 .map_err(|failure| CliError::from_failure(Kind::Usage, &failure))?;
-            Connector::kubeconfig(path.clone(), text, redactor, pin)
+            let folder = file.parent().unwrap_or(root).to_owned();
+            Connector::kubeconfig(path.clone(), text, folder, redactor, pin)
         }
         None => Connector::through_servers(
             nodes(inventory, is_server),
@@ -94,6 +86,25 @@ pub fn hosts(
     let host = ClusterHost::new(cluster.clone(), files(root)).with_artifacts(artifacts);
     let hosts = WithCluster::new(machines, Arc::new(host));
     Ok((Arc::new(hosts), Api { cluster }))
+}
+
+/// Who the cluster must prove to be: by its inventory, else by what was seen at the first contact.
+pub fn pin(inventory: &Inventory, state: Option<&StateDir>) -> Result<Pin, CliError> {
+    match (&inventory.cluster.ca_sha256, state) {
+        (Some(known), _) => Ok(Pin::new(
+            Some(known.clone()),
+            format!("`ca_sha256` in {}", inventory.file),
+        )),
+        (None, Some(state)) => {
+            let known = state.cluster_ca();
+            let known = known.map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
+            Ok(Pin::new(
+                known,
+                state.cluster_ca_path().display().to_string(),
+            ))
+        }
+        (None, None) => Ok(Pin::default()),
+    }
 }
 
 impl Api {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::error::{CliError, Kind};
 use super::files;
 use super::reach::BecomeArgs;
-use super::{Context, hosts};
+use super::{Context, cluster, hosts, paths};
 use crate::cluster::connect;
 use crate::model::id::Target;
 use crate::model::inventory::{Connection, Inventory, Node};
@@ -36,13 +36,19 @@ pub struct Args {
 /// Fetches and writes it.
 pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, CliError> {
     let chosen = hosts::choose(Some("role:server"), context)?;
+    let state = paths::existing_state_dir(context, &chosen.inventory.cluster.name)?;
+    let pin = cluster::pin(&chosen.inventory, state.as_ref())?;
     let machines = hosts::machines(&chosen, &args.become_root, context).await?;
     let redactor = context.output.redactor().clone();
     let mut troubles: Vec<Failure> = Vec::new();
     for node in &chosen.nodes {
         let target = Target::Node(node.name.clone());
         match connect::k3s_kubeconfig(machines.as_ref(), &target, &redactor).await {
-            Ok(text) => return write(args, &text, node, &chosen.inventory, context),
+            Ok(text) => {
+                let held = connect::held(&text, &pin).await;
+                held.map_err(|failure| CliError::from_failure(Kind::Failed, &failure))?;
+                return write(args, &text, node, &chosen.inventory, context);
+            }
             Err(mut failure) => {
                 failure.message = format!("{}: {}", node.name, failure.message);
                 troubles.push(failure);

@@ -1,6 +1,7 @@
 //! Connections to the API: through the servers of the cluster, one after the other until one is healthy, or as a
 //! kubeconfig says. The cluster's CA is held to its pin before anything is said to it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +17,7 @@ use crate::model::redact::Redactor;
 use crate::transport::{Hosts, Tunnels};
 
 pub use super::pin::Pin;
-pub use super::way::{K3S_KUBECONFIG, k3s_kubeconfig};
+pub use super::way::{K3S_KUBECONFIG, held, k3s_kubeconfig};
 
 /// A connection that was made, to the server of this number.
 #[derive(Clone)]
@@ -69,11 +70,18 @@ impl Connector {
         Self::of(servers.into_iter().map(way).collect(), pin)
     }
 
-    /// As a kubeconfig says. `name` is for messages.
-    pub fn kubeconfig(name: String, text: String, redactor: Redactor, pin: Pin) -> Self {
+    /// As a kubeconfig says. `name` is for messages; paths in it begin at `folder`.
+    pub fn kubeconfig(
+        name: String,
+        text: String,
+        folder: PathBuf,
+        redactor: Redactor,
+        pin: Pin,
+    ) -> Self {
         let way = KubeconfigWay {
             name,
             text,
+            folder,
             redactor,
         };
         Self::of(vec![Arc::new(way)], pin)
@@ -153,9 +161,8 @@ impl Connector {
 
     async fn try_way(&self, way: &dyn Way, at: usize) -> Result<Connection, NoWay> {
         let opened = way.open().await?;
-        if let Some(ca) = &opened.ca {
-            self.pin.check(ca).map_err(NoWay::lasting)?;
-        }
+        let held = self.pin.check(opened.ca.as_deref(), &opened.config);
+        held.map_err(NoWay::lasting)?;
         let client = client(&opened).map_err(|why| NoWay::lasting(Failure::new(why)))?;
         ready(&client, &opened).await?;
         Ok(Connection {
@@ -268,6 +275,63 @@ mod tests {
             "and it is tried anew"
         );
         assert!(way.tried.load(Ordering::Relaxed) >= 2);
+    }
+
+    /// What a kubeconfig leads to where another CA than its own, or its own, is pinned, and whether anything was sent.
+    async fn pinned(cluster: &str, folder: &std::path::Path, ca: &[u8]) -> (ApiError, bool) {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap().to_string();
+        let text = format!(
+            "current-context: a\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n\
+             users: [{{name: a, user: {{token: t}}}}]\nclusters: [{{name: a, cluster: {{{}}}}}]\n",
+            cluster.replace("ADDRESS", &address)
+        );
+        let asked = tokio::spawn(async move { drop(server.accept().await) });
+        let digest = crate::cluster::pin::digest(ca);
+        let connector = Connector::kubeconfig(
+            "a.yaml".to_owned(),
+            text,
+            folder.to_owned(),
+            Redactor::default(),
+            Pin::new(Some(digest), "`ca_sha256` in inventory/a.toml"),
+        );
+        let error = connector.connection().await.err().unwrap();
+        asked.abort();
+        (error, asked.await.is_ok())
+    }
+
+    #[tokio::test]
+    async fn where_a_pin_is_known_nothing_is_sent_but_to_who_is_held_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let ca = rcgen::CertificateParams::default().self_signed(&key);
+        let ca = ca.unwrap().pem();
+        tokio::fs::write(folder.path().join("ca.crt"), &ca)
+            .await
+            .unwrap();
+        let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &ca);
+        let other = b"another".as_slice();
+        let by_file = "server: 'https://ADDRESS', certificate-authority: ca.crt";
+        let insecure = format!(
+            "server: 'https://ADDRESS', insecure-skip-tls-verify: true, certificate-authority-data: {data}"
+        );
+        let plain = format!("server: 'http://ADDRESS', certificate-authority-data: {data}");
+        for (cluster, pin, why) in [
+            (by_file, other, "another CA than the one that is pinned"),
+            ("server: 'https://ADDRESS'", ca.as_bytes(), "names no CA"),
+            (&insecure, ca.as_bytes(), "insecure-skip-tls-verify"),
+            (&plain, ca.as_bytes(), "without TLS"),
+        ] {
+            let (error, asked) = pinned(cluster, folder.path(), pin).await;
+            assert_eq!(error.kind, ApiErrorKind::NoWay, "{error}");
+            assert!(error.message.contains(why), "{error}");
+            assert!(error.message.contains("ca_sha256"), "{error}");
+            assert!(error.message.contains("hint: "), "{error}");
+            assert!(!asked, "nobody is asked: {error}");
+        }
+        // The right one is read from its file; this server just has no TLS to offer.
+        let (error, asked) = pinned(by_file, folder.path(), ca.as_bytes()).await;
+        assert!(asked && error.kind == ApiErrorKind::Unreachable, "{error}");
     }
 
     #[tokio::test(start_paused = true)]

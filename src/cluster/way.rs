@@ -1,16 +1,19 @@
 //! Ways to the API: through a server of the cluster with what K3s wrote there, or as a kubeconfig says. A way gives
 //! credentials and what makes streams; whether the API is well is asked by whoever opened it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 use jiff::Timestamp;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{Cluster, KubeConfigOptions, Kubeconfig};
 
 use super::BoxFuture;
 use super::certificate::valid_until;
 use super::client::chain;
+use super::pin::Pin;
 use crate::facts::fact::{Fact, FactError, FactValue};
 use crate::model::id::Target;
 use crate::model::outcome::Failure;
@@ -87,14 +90,18 @@ struct Credentials {
     until: Option<Timestamp>,
 }
 
-async fn credentials(text: &str) -> Result<Credentials, Failure> {
+/// `folder`: where the paths in it begin; `None` where no file that it names is on this machine.
+async fn credentials(text: &str, folder: Option<&Path>) -> Result<Credentials, Failure> {
     let bad = |why: String| {
         Failure::new("the kubeconfig cannot be used")
             .evidence(why)
             .hint("try it with `kubectl --kubeconfig FILE get --raw /readyz`")
     };
-    let parsed = Kubeconfig::from_yaml(text).map_err(|error| bad(chain(&error)))?;
-    let ca = ca_of(&parsed);
+    let mut parsed = Kubeconfig::from_yaml(text).map_err(|error| bad(chain(&error)))?;
+    if let Some(folder) = folder {
+        begin_at(folder, &mut parsed);
+    }
+    let ca = ca_of(&mut parsed).await.map_err(bad)?;
     let options = KubeConfigOptions::default();
     let config = kube::Config::from_custom_kubeconfig(parsed, &options);
     let config = config.await.map_err(|error| bad(chain(&error)))?;
@@ -103,31 +110,62 @@ async fn credentials(text: &str) -> Result<Credentials, Failure> {
     Ok(Credentials { config, ca, until })
 }
 
-/// The CA of the context that is chosen.
-fn ca_of(parsed: &Kubeconfig) -> Option<Vec<u8>> {
+/// Refuses credentials that are not for the cluster whose CA is pinned.
+pub async fn held(text: &str, pin: &Pin) -> Result<(), Failure> {
+    let found = credentials(text, None).await?;
+    pin.check(found.ca.as_deref(), &found.config)
+}
+
+/// Relative paths in a kubeconfig begin at its folder, as `kubectl` has it.
+fn begin_at(folder: &Path, parsed: &mut Kubeconfig) {
+    let clusters = parsed.clusters.iter_mut();
+    let clusters = clusters.filter_map(|named| named.cluster.as_mut());
+    let users = parsed.auth_infos.iter_mut();
+    let users = users.filter_map(|named| named.auth_info.as_mut());
+    let of_users = users.flat_map(|user| {
+        [
+            &mut user.client_certificate,
+            &mut user.client_key,
+            &mut user.token_file,
+        ]
+    });
+    let paths = clusters.map(|cluster| &mut cluster.certificate_authority);
+    for path in paths.chain(of_users).flatten() {
+        *path = folder.join(&*path).to_string_lossy().into_owned();
+    }
+}
+
+/// The CA of the context that is chosen. That of a file is put into the text's place, so that what is held to a pin is what
+/// is trusted then.
+async fn ca_of(parsed: &mut Kubeconfig) -> Result<Option<Vec<u8>>, String> {
+    let Some(cluster) = chosen(parsed) else {
+        return Ok(None);
+    };
+    if let Some(data) = &cluster.certificate_authority_data {
+        return Ok(decoded(data));
+    }
+    let Some(path) = cluster.certificate_authority.take() else {
+        return Ok(None);
+    };
+    let bytes = tokio::fs::read(&path).await;
+    let bytes = bytes.map_err(|error| format!("cannot read its CA {path}: {error}"))?;
+    cluster.certificate_authority_data = Some(STANDARD.encode(&bytes));
+    Ok(Some(bytes))
+}
+
+/// The cluster of the context that is chosen.
+fn chosen(parsed: &mut Kubeconfig) -> Option<&mut Cluster> {
     let chosen = parsed.current_context.as_ref()?;
-    let context = parsed
-        .contexts
-        .iter()
-        .find(|context| context.name == *chosen)?;
+    let mut contexts = parsed.contexts.iter();
+    let context = contexts.find(|context| context.name == *chosen)?;
     let wanted = &context.context.as_ref()?.cluster;
-    let cluster = parsed
-        .clusters
-        .iter()
-        .find(|cluster| cluster.name == *wanted)?;
-    decoded(
-        cluster
-            .cluster
-            .as_ref()?
-            .certificate_authority_data
-            .as_ref()?,
-    )
+    let mut clusters = parsed.clusters.iter_mut();
+    let cluster = clusters.find(|cluster| cluster.name == *wanted)?;
+    cluster.cluster.as_mut()
 }
 
 fn decoded(data: &str) -> Option<Vec<u8>> {
-    base64::engine::general_purpose::STANDARD
-        .decode(data.trim())
-        .ok()
+    STANDARD.decode(data.trim()).ok()
 }
 
 /// Host and port of a server's URL.
@@ -238,7 +276,7 @@ impl Way for ServerWay {
     fn open(&self) -> BoxFuture<'_, Result<Opened, NoWay>> {
         Box::pin(async move {
             let text = fetched(&*self.hosts, &self.target, &self.redactor).await?;
-            let found = credentials(&text).await.map_err(NoWay::lasting)?;
+            let found = credentials(&text, None).await.map_err(NoWay::lasting)?;
             let (host, port) = address(&found.config.cluster_url);
             let dial = self.dial(host, port).await?;
             Ok(Opened {
@@ -259,6 +297,8 @@ impl Way for ServerWay {
 pub(super) struct KubeconfigWay {
     pub name: String,
     pub text: String,
+    /// Where it is: relative paths in it begin there.
+    pub folder: PathBuf,
     pub redactor: Redactor,
 }
 
@@ -270,7 +310,8 @@ impl Way for KubeconfigWay {
     fn open(&self) -> BoxFuture<'_, Result<Opened, NoWay>> {
         Box::pin(async move {
             self.redactor.register_file(self.text.as_bytes());
-            let found = credentials(&self.text).await.map_err(NoWay::lasting)?;
+            let found = credentials(&self.text, Some(&self.folder)).await;
+            let found = found.map_err(NoWay::lasting)?;
             let (host, port) = address(&found.config.cluster_url);
             let dial = straight(host, port);
             Ok(Opened {
