@@ -6,6 +6,9 @@
     reason = "a test"
 )]
 
+#[path = "cluster/troubles.rs"]
+mod troubles;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,11 +66,16 @@ impl World {
     }
 
     async fn carry_out(&self, actions: Vec<Action>) -> JobEnd {
+        self.carry_out_within(Duration::from_secs(60), actions)
+            .await
+    }
+
+    async fn carry_out_within(&self, limit: Duration, actions: Vec<Action>) -> JobEnd {
         let job = Job {
             id: JobId::new("job"),
             label: "step@cluster".into(),
             actions,
-            timeout: TimeSpan(Duration::from_secs(60)),
+            timeout: TimeSpan(limit),
             fence: None,
         };
         self.host.apply(&job, &[], &|_| {}).await.unwrap().end
@@ -159,120 +167,6 @@ async fn an_object_that_differs_is_asked_about_by_itself_and_shown() {
     assert!(text.contains("New   key: other"), "{text}");
 }
 
-#[tokio::test]
-async fn a_webhook_that_does_not_answer_makes_an_object_unknown_and_never_unchanged() {
-    let world = World::new();
-    world.converge(&many(2)).await;
-    let down = ApiError::new(ApiErrorKind::Rejected, "x");
-    world.api.trouble(
-        "ConfigMap",
-        Some(ApiError {
-            kind: ApiErrorKind::Server,
-            ..down
-        }),
-    );
-    assert_eq!(
-        world.look(&many(2)).await,
-        Decision::Unchanged,
-        "nothing has to be asked"
-    );
-    tokio::time::pause();
-    let webhook = ApiError::of_answer(
-        500,
-        br#"{"message":"failed calling webhook \"w.example.org\""}"#,
-        None,
-    );
-    world.api.trouble("ConfigMap", Some(webhook));
-    match world.look(&many(3)).await {
-        Decision::Unknown(failure) => {
-            assert!(
-                failure
-                    .evidence
-                    .iter()
-                    .any(|line| line.contains("w.example.org")),
-                "{failure:?}"
-            );
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn a_conflict_is_refused_with_the_names_of_field_and_owner_until_it_is_meant() {
-    let world = World::new();
-    world.api.put(
-        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c0", "namespace": "default" }, "data": { "key": "x" } }),
-        "kubectl",
-    );
-    let failure = refused(world.look(&many(1)).await);
-    assert!(
-        failure.evidence[0].contains(".data.key") && failure.evidence[0].contains("kubectl"),
-        "{failure:?}"
-    );
-    let mut wish = many(1);
-    wish.force_conflicts = true;
-    world.converge(&wish).await;
-}
-
-#[tokio::test]
-async fn what_a_quota_rejects_is_refused_with_its_reason_before_anything_is_changed() {
-    let world = World::new();
-    let over = ApiError::of_answer(
-        403,
-        br#"{"message":"configmaps \"c0\" is forbidden: exceeded quota: q, requested: count=1"}"#,
-        None,
-    );
-    world.api.trouble("ConfigMap", Some(over));
-    let failure = refused(world.look(&many(1)).await);
-    assert!(
-        failure.evidence[0].contains("exceeded quota: q"),
-        "{failure:?}"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_misspelt_field_is_refused_at_once_with_the_words_of_the_api() {
-    let world = World::new();
-    let body = json!({ "kind": "Status", "status": "Failure", "code": 500, "reason": "", "message":
-        "failed to create typed patch object (default/c0; /v1, Kind=ConfigMap): .dat: field not declared in schema" });
-    let misspelt = ApiError::of_answer(500, body.to_string().as_bytes(), None);
-    world.api.trouble("ConfigMap", Some(misspelt));
-    let began = tokio::time::Instant::now();
-    let failure = refused(world.look(&many(1)).await);
-    assert!(
-        failure.evidence[0].contains(".dat: field not declared in schema"),
-        "{failure:?}"
-    );
-    assert!(began.elapsed().is_zero(), "nothing is tried again");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_new_namespace_does_not_have_yet_is_waited_for_and_named_where_it_never_comes() {
-    let world = World::new();
-    let none_yet = || {
-        let body = br#"{"message":"configmaps \"c0\" is forbidden: status unknown for quota: q, resources: count"}"#;
-        Some(ApiError::of_answer(403, body, None))
-    };
-    let Decision::Drift { drift, .. } = world.look(&many(1)).await else {
-        panic!("it is new");
-    };
-    world.api.trouble("ConfigMap", none_yet());
-    let counted = async {
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        world.api.trouble("ConfigMap", None);
-    };
-    let (end, ()) = tokio::join!(world.carry_out(drift), counted);
-    assert_eq!(end.status, JobStatus::Succeeded, "{}", end.stderr);
-
-    world.api.remove("configmaps", "default", "c0");
-    world.api.trouble("ConfigMap", none_yet());
-    let failure = refused(world.look(&many(1)).await);
-    assert!(
-        failure.evidence[0].contains("status unknown for quota: q"),
-        "{failure:?}"
-    );
-}
-
 const POOLS: &str = "
 apiVersion: example.org/v1
 kind: Pool
@@ -336,32 +230,6 @@ async fn a_kind_that_nobody_serves_is_refused_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_workload_that_does_not_come_up_fails_with_why_and_is_never_unchanged() {
-    let world = World::with_file(POOLS);
-    world.api.stick(true);
-    let mut wish = manifest(json!({ "files": ["x"], "ready_timeout": "1s" }));
-    let Decision::Drift { drift, .. } = world.look(&wish).await else {
-        panic!("it is new");
-    };
-    let end = world.carry_out(drift).await;
-    assert!(matches!(end.status, JobStatus::Failed { .. }), "{end:?}");
-    assert!(
-        end.stderr.contains("0 of 1 pods are available"),
-        "{}",
-        end.stderr
-    );
-    // Another run looks again: everything is applied but the resource, and the workload is not ready.
-    match world.look(&wish).await {
-        Decision::Drift { diff, .. } => {
-            assert!(told(&diff).contains("is not ready"), "{}", told(&diff))
-        }
-        other => panic!("{other:?}"),
-    }
-    wish.ready = false;
-    world.converge(&wish).await;
-}
-
-#[tokio::test]
 async fn what_a_set_holds_no_more_is_deleted_from_any_machine() {
     let world = World::new();
     let with = |names: &[&str]| {
@@ -418,23 +286,4 @@ async fn the_value_of_a_secret_is_in_no_difference_and_in_no_fact() {
         "{diff}"
     );
     assert!(!diff.contains("7Q2x"), "{diff}");
-}
-
-#[tokio::test]
-async fn a_job_that_ended_before_the_api_went_away_is_known_by_its_end() {
-    let world = World::new();
-    let job = |id: &str| Job {
-        id: JobId::new(id),
-        label: "step@cluster".into(),
-        actions: Vec::new(),
-        timeout: TimeSpan(Duration::from_secs(60)),
-        fence: None,
-    };
-    world.host.apply(&job("one"), &[], &|_| {}).await.unwrap();
-    let attach = async |id: &str| {
-        let id = JobId::new(id);
-        world.host.attach(&id, false, &|_| {}).await.unwrap().status
-    };
-    assert_eq!(attach("one").await, JobStatus::Succeeded);
-    assert_eq!(attach("of-an-earlier-process").await, JobStatus::Lost);
 }

@@ -4,7 +4,7 @@
 //! Nothing runs there by itself: a job ends with whoever carries it out, and every action may be done again. Attaching to one
 //! that ended before the connection was lost tells how it ended; of any other nothing is known. There is no lock either: the one of this machine and those of the nodes keep other runs away.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::Mutex;
 
@@ -57,12 +57,18 @@ impl ClusterHost {
         facts: &[Fact],
         output: OutputSink<'_>,
     ) -> Result<Applied, HostError> {
-        let end = match tokio::time::timeout(job.timeout.0, act::carry_out(self, job, output)).await
-        {
+        let last = std::sync::Mutex::new(String::new());
+        let noted = |text: &str| {
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = text.to_owned();
+            output(text);
+        };
+        let work = act::carry_out(self, job, &noted);
+        let end = match tokio::time::timeout(job.timeout.0, work).await {
             Ok(end) => end,
             Err(_) => JobEnd {
                 status: JobStatus::TimedOut,
-                stdout: String::new(),
+                // What it came to last: while something is awaited, what is not so and why.
+                stdout: last.into_inner().unwrap_or_else(PoisonError::into_inner),
                 stderr: String::new(),
                 dropped: 0,
             },

@@ -233,7 +233,8 @@ pub struct Step {
     pub serial: Option<NonZeroU32>,
     /// Further tries after errors that can pass.
     pub retry: Option<Retry>,
-    /// Limit of one apply.
+    /// Limit of one apply, also of one that by its own keys (`ready_timeout`) may wait for longer. By default ten minutes, or
+    /// as long as its own keys say and five minutes more.
     pub timeout: Option<TimeSpan>,
 }
 

@@ -1,6 +1,8 @@
 //! What an apply may do to a target: a closed list, so that a dry run cannot reach it by accident, a fake can carry it
 //! out in memory, and only one place turns it into shell.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::artifact::{Member, Pin};
@@ -132,6 +134,19 @@ pub struct Program {
 }
 
 impl Action {
+    /// How long it may wait for something by its own limit; zero where it has none.
+    pub fn waits(&self) -> Duration {
+        match self {
+            Self::Kube(action) => match action.as_ref() {
+                KubeAction::Delete { timeout, .. }
+                | KubeAction::Await { timeout, .. }
+                | KubeAction::Drain { timeout, .. } => timeout.0,
+                KubeAction::Apply { .. } | KubeAction::Patch { .. } => Duration::ZERO,
+            },
+            _ => Duration::ZERO,
+        }
+    }
+
     /// What it is for, as it goes on after "could not"; `None` where nobody said.
     pub fn purpose(&self) -> Option<String> {
         Some(match self {

@@ -89,7 +89,8 @@ pub struct Policy {
     pub serial: Option<u32>,
     /// For errors that can pass.
     pub retry: Option<Retry>,
-    /// Limit of one apply.
+    /// Limit of one apply, also of one that by its own keys (`ready_timeout`) may wait for longer. Where there is none, an
+    /// apply has ten minutes, or as long as its own keys say and five minutes more.
     pub timeout: Option<TimeSpan>,
     /// Must hold on a target after the step before the next target starts and before those that wait go on.
     pub gate: Option<Gate>,

@@ -87,7 +87,7 @@ impl Adhoc {
                 whens: Vec::new(),
                 serial: self.serial,
                 retry: None,
-                timeout: self.timeout,
+                timeout: Some(self.timeout),
                 gate: None,
                 vertex: graph.add_node(Vertex::Pair(id)),
             }

@@ -67,7 +67,7 @@ pub fn plan(command: &str, title: &str, links: &[Link], fingerprinter: &Fingerpr
             whens: Vec::new(),
             serial: None,
             retry: None,
-            timeout: link.timeout,
+            timeout: Some(link.timeout),
             gate: None,
             vertex,
         });

@@ -19,10 +19,12 @@ mod wish;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use crate::model::action::Action;
 use crate::model::id::{PairId, StepAddr, Target};
 use crate::model::playbook::Retry;
 use crate::model::template::Scope;
@@ -81,8 +83,8 @@ pub struct Pair {
     pub serial: Option<u32>,
     /// For errors that can pass.
     pub retry: Option<Retry>,
-    /// Limit of one apply.
-    pub timeout: TimeSpan,
+    /// Limit of one apply, where one is named ([`Pair::limit`]).
+    pub timeout: Option<TimeSpan>,
     /// Must hold after the step.
     pub gate: Option<Gate>,
     /// Its vertex.
@@ -120,8 +122,11 @@ pub struct Gate {
     pub interval: TimeSpan,
 }
 
-/// The limit of an apply whose step names none.
-pub const DEFAULT_TIMEOUT: TimeSpan = TimeSpan(std::time::Duration::from_secs(600));
+/// The limit of an apply whose step names none and that waits for nothing.
+pub const DEFAULT_TIMEOUT: TimeSpan = TimeSpan(Duration::from_secs(600));
+
+/// What an apply gets for all else that it does, besides the waits that its actions have limits for.
+const BESIDES_WAITING: Duration = Duration::from_secs(300);
 
 impl Plan {
     /// A pair by its number.
@@ -223,6 +228,12 @@ impl Plan {
     }
 }
 
+/// How long actions may wait, one after the other.
+pub fn waits(actions: &[Action]) -> Duration {
+    let waits = actions.iter().map(Action::waits);
+    waits.fold(Duration::ZERO, Duration::saturating_add)
+}
+
 /// On which targets a step is waited for.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum On<'a> {
@@ -231,6 +242,15 @@ enum On<'a> {
 }
 
 impl Pair {
+    /// Limit of one apply of these actions: as named, else the default, or longer where they may wait for longer by limits of
+    /// their own, which the playbook names too (`ready_timeout`).
+    pub fn limit(&self, actions: &[Action]) -> TimeSpan {
+        self.timeout.unwrap_or_else(|| {
+            let whole = waits(actions).saturating_add(BESIDES_WAITING);
+            TimeSpan(whole.max(DEFAULT_TIMEOUT.0))
+        })
+    }
+
     /// `STEP@TARGET`, for messages.
     pub fn label(&self) -> String {
         format!("{}@{}", self.step, self.target)

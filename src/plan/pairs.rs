@@ -8,7 +8,7 @@ use super::items::{Group, Seat};
 use super::order::{Leaf, Spot};
 use super::targets::TargetId;
 use super::wish::{GateTable, Table, unknown_kind};
-use super::{DEFAULT_TIMEOUT, Gate, Pair, Vertex, Work};
+use super::{Gate, Pair, Vertex, Work};
 use crate::model::id::{PairId, StepAddr};
 use crate::model::playbook::{Body, Step};
 use crate::steps::registry;
@@ -60,7 +60,7 @@ impl<'a> Builder<'a> {
                             whens: site.whens,
                             serial: at_most(policy.serial, info.serial),
                             retry: policy.retry,
-                            timeout: policy.timeout.unwrap_or(DEFAULT_TIMEOUT),
+                            timeout: policy.timeout,
                             gate,
                             vertex: spot.vertex.unwrap_or_default(),
                         });

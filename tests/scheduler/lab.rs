@@ -1,6 +1,7 @@
 //! Hand-made plans and a scheduler with everything that it asked for laid out on a bench.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::once;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use hmco_boot::model::action::{Action, JobEnd, JobStatus, Ownership};
 use hmco_boot::model::artifact::{Fetch, Pin, PinArch};
 use hmco_boot::model::event::{DiffLine, Event};
 use hmco_boot::model::id::{JobId, NodeName, PairId, RunId, StepAddr, Target};
+use hmco_boot::model::kube::KubeAction;
 use hmco_boot::model::outcome::{ExitCode, Failure, Outcome};
 use hmco_boot::model::path::AbsPath;
 use hmco_boot::model::playbook::Retry;
@@ -18,7 +20,7 @@ use hmco_boot::model::sensitive::Text;
 use hmco_boot::model::template::Scope;
 use hmco_boot::model::units::{Mode, TimeSpan};
 use hmco_boot::model::value::{FileId, Span};
-use hmco_boot::plan::{DEFAULT_TIMEOUT, Gate, Pair, Plan, Vertex, When, Work};
+use hmco_boot::plan::{Gate, Pair, Plan, Vertex, When, Work};
 use hmco_boot::steps::registry::{KindInfo, kind};
 use hmco_boot::steps::{Decision, Poll, Touches, Want, Wish};
 use hmco_boot::transport::{Applied, HostError, HostErrorKind};
@@ -51,6 +53,8 @@ pub struct Good {
     pub verifiable: bool,
     /// Looks every second, for so many.
     pub waits: Option<u64>,
+    /// Its apply waits in the cluster, so many seconds at most.
+    pub awaits: Option<u64>,
     /// Warns where it is good.
     pub warns: bool,
 }
@@ -107,10 +111,16 @@ impl Wish for Good {
                         backup: false,
                         replaces: None,
                     };
+                    let wait = self.awaits.map(|most| {
+                        Action::Kube(Box::new(KubeAction::Await {
+                            objects: Vec::new(),
+                            timeout: seconds(most),
+                        }))
+                    });
                     let place = self.places.map(|fetch| self.place(fetch));
                     return Ok(Decision::Drift {
                         diff: vec![DiffLine::new(format!("{} is not good", self.name))],
-                        drift: vec![place.unwrap_or(write)],
+                        drift: once(place.unwrap_or(write)).chain(wait).collect(),
                     });
                 }
                 other => {
@@ -150,6 +160,7 @@ pub fn good(name: &str) -> Good {
         places: None,
         verifiable: true,
         waits: None,
+        awaits: None,
         warns: false,
     }
 }
@@ -164,6 +175,7 @@ pub struct Step {
     needs: Vec<usize>,
     serial: Option<u32>,
     retry: Option<Retry>,
+    timeout: Option<TimeSpan>,
     gate: Option<Gate>,
     whens: Vec<When>,
     skip: Option<String>,
@@ -178,6 +190,7 @@ pub fn step(name: &str, target: &str) -> Step {
         needs: Vec::new(),
         serial: None,
         retry: None,
+        timeout: None,
         gate: None,
         whens: Vec::new(),
         skip: None,
@@ -206,6 +219,17 @@ impl Step {
             delay,
             max_delay,
         });
+        self
+    }
+
+    /// Its apply also waits in the cluster, so long at most.
+    pub fn awaits(mut self, most: u64) -> Self {
+        self.wish.awaits = Some(most);
+        self
+    }
+
+    pub fn timeout(mut self, limit: u64) -> Self {
+        self.timeout = Some(seconds(limit));
         self
     }
 
@@ -293,7 +317,7 @@ pub fn plan(steps: Vec<Step>) -> Plan {
             whens: step.whens,
             serial: step.serial,
             retry: step.retry,
-            timeout: DEFAULT_TIMEOUT,
+            timeout: step.timeout,
             gate: step.gate,
             vertex,
         });

@@ -1,6 +1,7 @@
 //! How many at once, in which order, and who is asked first.
 
 use hmco_boot::engine::scheduler::{Command, Consent, Input, Options};
+use hmco_boot::model::action::JobStatus;
 use hmco_boot::model::artifact::Fetch;
 use hmco_boot::model::event::Event;
 use hmco_boot::model::outcome::{ExitCode, Outcome};
@@ -366,4 +367,40 @@ fn what_is_left_out_is_not_said_to_be_blocked_and_lets_nobody_past_a_failure() {
     lab.start().lock();
     lab.applied(0, BAD);
     assert_eq!(lab.words(), ["failed", "skipped", "blocked"]);
+}
+
+/// The limits of the jobs that are under way, in seconds.
+fn job_limits(lab: &Lab) -> Vec<u64> {
+    let limit = |command: &Command| match command {
+        Command::Apply { job, .. } => Some(job.timeout.0.as_secs()),
+        _ => None,
+    };
+    lab.bench.iter().filter_map(limit).collect()
+}
+
+#[test]
+fn a_job_has_the_time_that_its_own_waits_may_take_where_no_timeout_says_otherwise() {
+    let steps = vec![
+        step("plain", "a"),
+        step("short", "b").awaits(60),
+        step("long", "c").awaits(1200),
+        step("named", "d").awaits(1200).timeout(900),
+    ];
+    let mut lab = Lab::new(plan(steps));
+    lab.start().lock();
+    assert_eq!(job_limits(&lab), [600, 600, 1500, 900]);
+    lab.applied(2, JobStatus::TimedOut)
+        .applied(3, JobStatus::TimedOut);
+    let failure = |pair| lab.outcome(pair).failure().unwrap();
+    assert_eq!(
+        failure(2).message,
+        "it did not end within 25m and was ended"
+    );
+    assert_eq!(
+        failure(3).message,
+        "it did not end within 15m and was ended"
+    );
+    let hint = failure(3).hint.as_deref().unwrap();
+    assert!(hint.contains("it may wait for 20m"), "{hint}");
+    assert!(!failure(2).hint.as_deref().unwrap().contains("own keys"));
 }

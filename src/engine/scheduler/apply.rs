@@ -12,7 +12,7 @@ use crate::model::id::{JobId, PairId, Target};
 use crate::model::outcome::{Failure, Outcome};
 use crate::model::playbook::Retry;
 use crate::model::units::TimeSpan;
-use crate::plan::{Pair, Work};
+use crate::plan::{Pair, Work, waits};
 use crate::steps::{Decision, Want, Wish};
 use crate::transport::{Applied, HostError, HostErrorKind};
 
@@ -31,6 +31,9 @@ impl Scheduler {
         };
         state.attempts += 1;
         state.edits = edits(&ready.actions);
+        let limit = info.limit(&ready.actions);
+        state.limit = limit.0;
+        state.waits = waits(&ready.actions);
         state.purposes = ready.actions.iter().map(Action::purpose).collect();
         let attempt = state.attempts;
         let job = JobId::new(format!("{}-{}-{attempt}", self.options.run, ready.pair.0));
@@ -61,7 +64,7 @@ impl Scheduler {
             id: job,
             label: info.label(),
             actions: ready.actions,
-            timeout: info.timeout,
+            timeout: limit,
             fence: Some(self.options.run.clone()),
         };
         self.out.push(Command::Apply {
@@ -211,16 +214,7 @@ impl Scheduler {
                 }
             }
             JobStatus::TimedOut => {
-                let limit = self
-                    .plan
-                    .pair(pair)
-                    .map(|info| info.timeout.to_string())
-                    .unwrap_or_default();
-                let failure = with_output(
-                    Failure::new(format!("it did not end within {limit} and was ended")),
-                    &end,
-                )
-                .hint("give it longer with `timeout`, or find out what it waits for");
+                let failure = with_output(self.too_long(pair), &end);
                 let failure = self.explained(pair, failure, &end);
                 if !self.retry(pair, &failure) {
                     self.finish(pair, Outcome::Failed(failure));
@@ -228,6 +222,24 @@ impl Scheduler {
             }
             JobStatus::Lost => self.job_lost(pair),
         }
+    }
+
+    /// A job that did not end in time.
+    fn too_long(&self, pair: PairId) -> Failure {
+        let state = self.pairs.get(pair.index());
+        let (limit, waits) =
+            state.map_or_else(Default::default, |state| (state.limit, state.waits));
+        let failure = Failure::new(format!(
+            "it did not end within {} and was ended",
+            TimeSpan(limit)
+        ));
+        failure.hint(match waits > limit {
+            true => format!(
+                "by its own keys it may wait for {}: give it a longer `timeout` than that, or none",
+                TimeSpan(waits)
+            ),
+            false => "give it longer with `timeout`, or find out what it waits for".to_owned(),
+        })
     }
 
     /// An action that failed, by what it was for; where that is not known, by its exit status.

@@ -1,6 +1,7 @@
 //! What the scheduler knows of pairs, targets and itself.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::facts::fact::Fact;
 use crate::model::event::CancelLevel;
@@ -33,6 +34,9 @@ pub(super) struct PairState {
     pub(super) lost_once: bool,
     /// Actions of its present job that write a file only while it is the one they were decided on.
     pub(super) edits: BTreeSet<u32>,
+    /// Limit of its present job, and how long its actions may wait by limits of their own.
+    pub(super) limit: Duration,
+    pub(super) waits: Duration,
     /// What the actions of its present job are for.
     pub(super) purposes: Vec<Option<String>>,
     /// Jobs that ended because such a file was another one by then.
@@ -201,6 +205,8 @@ impl PairState {
             credited: false,
             lost_once: false,
             edits: BTreeSet::new(),
+            limit: Duration::ZERO,
+            waits: Duration::ZERO,
             purposes: Vec::new(),
             collisions: 0,
             fenced: 0,
