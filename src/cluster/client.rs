@@ -1,22 +1,21 @@
 //! The real API: requests over a [`Connector`](super::connect::Connector)'s connection, answers as JSON. A connection that
 //! is lost is made anew, to the next server where there are several, and what was asked is asked once more: every request
-//! may be done twice.
+//! may be done twice. A server that is in trouble itself is left too, but it is for the caller to ask again.
 
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
-use http_body_util::BodyExt as _;
-use kube::client::Body;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::connect::Connector;
+use super::request::{Asked, Unsent, parsed, send};
 use super::{ApiError, ApiErrorKind, Apply, BoxFuture, Cluster, Place};
 use crate::model::kube::{ApiResource, Discovery, MANAGER};
 
 /// Limit of one request; admission webhooks may take 30 s each.
 const REQUEST: Duration = Duration::from_secs(60);
-/// Answers above this are refused.
+/// Answers above this are refused, in bytes.
 const ANSWER: usize = 256 * 1024 * 1024;
 
 const JSON: &str = "application/json";
@@ -29,23 +28,17 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 /// The real API.
 pub struct KubeCluster {
     connector: Connector,
-}
-
-/// How requests are told from those of others, in the API server's audit log too.
-const AGENT: &str = concat!("hmco-boot/", env!("CARGO_PKG_VERSION"));
-
-/// One request.
-struct Asked<'a> {
-    method: Method,
-    path: String,
-    accept: &'a str,
-    body: Option<(&'a str, Vec<u8>)>,
+    /// The longest answer that is read, in bytes.
+    longest: usize,
 }
 
 impl KubeCluster {
     /// Reached this way.
     pub fn new(connector: Connector) -> Self {
-        Self { connector }
+        Self {
+            connector,
+            longest: ANSWER,
+        }
     }
 
     /// The way it is reached.
@@ -58,17 +51,23 @@ impl KubeCluster {
         let mut last = None;
         for _ in 0..tries {
             let connection = self.connector.connection().await?;
-            let answer = timeout(REQUEST, send(&connection.client, asked)).await;
-            let error = match answer {
+            let answer = send(&connection.client, asked, self.longest);
+            let error = match timeout(REQUEST, answer).await {
                 Ok(Ok((status, _, bytes))) if status.is_success() => return parsed(&bytes),
                 // Credentials may have been renewed on the server since they were read.
                 Ok(Ok((StatusCode::UNAUTHORIZED, _, bytes))) => {
                     ApiError::of_answer(401, &bytes, None)
                 }
                 Ok(Ok((status, retry_after, bytes))) => {
-                    return Err(ApiError::of_answer(status.as_u16(), &bytes, retry_after));
+                    let error = ApiError::of_answer(status.as_u16(), &bytes, retry_after);
+                    if error.kind == ApiErrorKind::Server {
+                        // Another server may be well: whoever tries again asks the next one that says it is ready.
+                        self.connector.leave(&connection).await;
+                    }
+                    return Err(error);
                 }
-                Ok(Err(why)) => self.connector.lost(&connection, &why),
+                Ok(Err(Unsent::Refused(error))) => return Err(error),
+                Ok(Err(Unsent::Lost(why))) => self.connector.lost(&connection, &why),
                 Err(_) => {
                     let why = format!("no answer within {}s", REQUEST.as_secs());
                     self.connector.lost(&connection, &why)
@@ -269,65 +268,6 @@ fn escaped(name: &str) -> String {
     name.bytes().map(escape).collect()
 }
 
-/// Status, the pause it asks for, and the whole body.
-type Answered = (StatusCode, Option<Duration>, Vec<u8>);
-
-async fn send(client: &kube::Client, asked: &Asked<'_>) -> Result<Answered, String> {
-    let mut request = Request::builder()
-        .method(asked.method.clone())
-        .uri(&asked.path)
-        .header("accept", asked.accept)
-        .header("user-agent", AGENT);
-    let body = match &asked.body {
-        Some((kind, body)) => {
-            request = request.header("content-type", *kind);
-            Body::from(body.clone())
-        }
-        None => Body::empty(),
-    };
-    let request = request.body(body).map_err(|error| error.to_string())?;
-    let answer = client.send(request).await.map_err(|error| chain(&error))?;
-    let status = answer.status();
-    let retry_after = answer.headers().get("retry-after");
-    let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
-    let mut bytes = Vec::new();
-    let mut body = answer.into_body();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| chain(&error))?;
-        if let Ok(data) = frame.into_data() {
-            bytes.extend_from_slice(&data);
-        }
-        if bytes.len() > ANSWER {
-            return Err(format!("its answer has more than {ANSWER} bytes"));
-        }
-    }
-    Ok((status, retry_after.map(Duration::from_secs), bytes))
-}
-
-/// An error with its causes, each said once.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !words.contains(&text) {
-            words.push_str(": ");
-            words.push_str(&text);
-        }
-        next = error.source();
-    }
-    words
-}
-
-fn parsed(bytes: &[u8]) -> Result<Value, ApiError> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        ApiError::new(
-            ApiErrorKind::Server,
-            format!("its answer is no JSON: {error}"),
-        )
-    })
-}
-
 impl Cluster for KubeCluster {
     fn discover(&self) -> BoxFuture<'_, Result<Discovery, ApiError>> {
         Box::pin(self.discover_all())
@@ -370,6 +310,10 @@ impl Cluster for KubeCluster {
         Box::pin(self.evict_one(pod, uid))
     }
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod server_tests;
 
 #[cfg(test)]
 mod tests {

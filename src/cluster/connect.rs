@@ -87,7 +87,8 @@ impl Connector {
         Self::of(vec![Arc::new(way)], pin)
     }
 
-    fn of(ways: Vec<Arc<dyn Way>>, pin: Pin) -> Self {
+    /// By these ways, in this order.
+    pub(super) fn of(ways: Vec<Arc<dyn Way>>, pin: Pin) -> Self {
         // Where another provider was chosen before, it is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
         Self {

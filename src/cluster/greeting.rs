@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rustls::CertificateError;
 use tokio::time::timeout;
 
-use super::client::chain;
+use super::request::chain;
 use super::way::{NoWay, Opened};
 use crate::model::outcome::Failure;
 

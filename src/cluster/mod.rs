@@ -17,6 +17,7 @@ pub mod host;
 pub mod hosts;
 mod pin;
 mod read;
+mod request;
 mod retry;
 mod wait;
 mod way;

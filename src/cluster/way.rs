@@ -12,8 +12,8 @@ use kube::config::{Cluster, KubeConfigOptions, Kubeconfig};
 
 use super::BoxFuture;
 use super::certificate::valid_until;
-use super::client::chain;
 use super::pin::Pin;
+use super::request::chain;
 use crate::facts::fact::{Fact, FactError, FactValue};
 use crate::model::id::Target;
 use crate::model::outcome::Failure;

@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kube::client::ConfigExt as _;
 
 use super::BoxFuture;
-use super::client::chain;
+use super::request::chain;
 use super::way::{Dial, Opened};
 use crate::transport::Stream;
 
