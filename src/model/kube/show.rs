@@ -90,12 +90,22 @@ fn indent(out: &mut String, depth: usize) {
 
 fn scalar(value: &Value, depth: usize) -> String {
     match value {
-        Value::String(text) if text.contains('\n') => block(text, depth),
+        Value::String(text) if is_block(text) => block(text, depth),
         Value::String(text) => scalar_text(text),
         Value::Object(_) => "{}".to_owned(),
         Value::Array(_) => "[]".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// Whether a text of several lines is read from a block as it is: one that begins with blanks, or ends with more or less than
+/// a block says, would look like another.
+fn is_block(text: &str) -> bool {
+    let odd = |c: char| c.is_control() && c != '\n' && c != '\t' || UNSEEN.contains(&c);
+    text.contains('\n')
+        && !text.starts_with([' ', '\t', '\n'])
+        && !text.ends_with("\n\n")
+        && !text.contains(odd)
 }
 
 fn block(text: &str, depth: usize) -> String {
@@ -110,11 +120,11 @@ fn block(text: &str, depth: usize) -> String {
 
 /// Quoted where it would be read as something else.
 fn scalar_text(text: &str) -> String {
-    let plain_start = |c: char| c.is_ascii_alphabetic() || c == '/' || c == '_' || c == '.';
+    let plain_start = |c: char| c.is_ascii_alphabetic() || c == '/' || c == '_';
     let plain = |c: char| c.is_ascii_alphanumeric() || "/_.-+=@,()".contains(c) || c == ' ';
     let word = matches!(
         text.to_ascii_lowercase().as_str(),
-        "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n" | ".inf" | ".nan"
+        "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
     );
     let colon_inside = |text: &str| {
         text.replace("://", "").chars().all(plain)
@@ -126,8 +136,23 @@ fn scalar_text(text: &str) -> String {
     if fine && !word {
         text.to_owned()
     } else {
-        Value::from(text).to_string()
+        quoted(text)
     }
+}
+
+/// Line and paragraph separators, and the byte order mark: seen as nothing, or as an end of the line.
+const UNSEEN: [char; 3] = ['\u{2028}', '\u{2029}', '\u{feff}'];
+
+/// In double quotes, as in JSON, with what nobody sees written out.
+fn quoted(text: &str) -> String {
+    let mut out = String::new();
+    for c in Value::from(text).to_string().chars() {
+        match c.is_control() || UNSEEN.contains(&c) {
+            true => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => out.push(c),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -135,6 +160,31 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn texts_that_differ_are_shown_differently_and_read_back_as_they_are() {
+        let texts = [
+            "a\nb",
+            "a\nb\n",
+            "a\nb\n\n",
+            "a\nb\n\n\n",
+            "  a\nb\n",
+            "\na\nb\n",
+            "\n",
+            "a\r\nb\n",
+            "a\n\tb \n",
+            "a\u{85}b\u{2028}c\u{feff}\n\u{7f}",
+            ".5",
+            ".inf",
+            "yes",
+        ];
+        for text in texts {
+            let object = json!({ "list": [text, { "a": text }], "map": { "a": text } });
+            let shown = yaml(&object);
+            let again = crate::model::kube::document::any(&shown).unwrap();
+            assert_eq!(again, object, "{shown}");
+        }
+    }
 
     #[test]
     fn an_object_is_shown_as_people_write_it() {
