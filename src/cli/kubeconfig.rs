@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::error::{CliError, Kind};
 use super::files;
@@ -12,7 +12,7 @@ use super::{Context, cluster, hosts, paths};
 use crate::cluster::connect;
 use crate::model::id::Target;
 use crate::model::inventory::{Connection, Inventory, Node};
-use crate::model::kube::{document, show};
+use crate::model::kube::document;
 use crate::model::outcome::{ExitCode, Failure};
 
 /// Arguments of `kubeconfig`.
@@ -83,7 +83,14 @@ fn write(
         true => merged(&path, new)?,
         false => new,
     };
-    files::write_private(&path, show::yaml(&whole).as_bytes()).map_err(|error| {
+    let text = yaml(&whole).map_err(|why| {
+        CliError::failed(format!(
+            "{} is not written: {why}",
+            paths::shown(&path, &context.cwd)
+        ))
+        .hint("write to another file with --out, and name both in $KUBECONFIG")
+    })?;
+    files::write_private(&path, text.as_bytes()).map_err(|error| {
         CliError::failed(format!("cannot write {}", path.display())).caused_by(&error)
     })?;
     let address = whole_server(&whole, name);
@@ -174,36 +181,62 @@ fn merged(path: &Path, new: Value) -> Result<Value, CliError> {
             );
         }
     };
-    let old = document::any(&text).map_err(|error| {
-        CliError::failed(format!("{} is no kubeconfig: {error}", path.display()))
-            .hint("move it away, or write to another file with --out")
-    })?;
-    Ok(joined(old, new))
+    joined(&text, new).map_err(|why| {
+        CliError::failed(format!("{} stays as it is: {why}", path.display()))
+            .hint("mend it or move it away, or write to another file with --out")
+    })
 }
 
-fn joined(old: Value, new: Value) -> Value {
-    let mut whole = match old {
-        Value::Object(map) => map,
-        _ => Map::new(),
+/// A kubeconfig's text with the new one's contexts in it, or why that would lose something.
+fn joined(text: &str, new: Value) -> Result<Value, String> {
+    // Its bare `yes` is true, as kubectl has it.
+    let documents = serde_saphyr::from_multiple::<Value>(text)
+        .map_err(|error| format!("it is no YAML: {}", first_line(&error.to_string())))?;
+    let mut documents = documents.into_iter().filter(|document| !document.is_null());
+    let Some(old) = documents.next() else {
+        return Ok(new);
     };
-    let Value::Object(new) = new else {
-        return Value::Object(whole);
+    let others = documents.count();
+    if others > 0 {
+        return Err(format!(
+            "it has {} YAML documents, of which kubectl reads the first only",
+            others + 1
+        ));
+    }
+    let Value::Object(mut whole) = old else {
+        return Err("it is no kubeconfig, for it is no mapping".to_owned());
     };
-    for (key, value) in new {
+    for (key, value) in new.as_object().into_iter().flatten() {
         let Value::Array(items) = value else {
-            whole.insert(key, value);
+            whole.insert(key.clone(), value.clone());
             continue;
         };
-        let kept = whole.remove(&key).and_then(|kept| match kept {
-            Value::Array(kept) => Some(kept),
-            _ => None,
-        });
-        let mut all: Vec<Value> = kept.unwrap_or_default();
+        let mut all = match whole.remove(key) {
+            Some(Value::Array(kept)) => kept,
+            Some(Value::Null) | None => Vec::new(),
+            Some(_) => return Err(format!("it is no kubeconfig, for its `{key}` is no list")),
+        };
         all.retain(|old| items.iter().all(|item| item.get("name") != old.get("name")));
-        all.extend(items);
-        whole.insert(key, Value::Array(all));
+        all.extend(items.iter().cloned());
+        whole.insert(key.clone(), Value::Array(all));
     }
-    Value::Object(whole)
+    Ok(Value::Object(whole))
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// A kubeconfig as text that is proven to be read as what it is.
+fn yaml(whole: &Value) -> Result<String, String> {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let text = serde_saphyr::to_string_with_options(whole, options);
+    let text = text.map_err(|error| error.to_string())?;
+    match document::any(&text) {
+        Ok(again) if again == *whole => Ok(text),
+        Ok(_) => Err("it would be read as something else than it shall hold".to_owned()),
+        Err(error) => Err(format!("it could not be read again: {error}")),
+    }
 }
 
 #[cfg(test)]
@@ -228,16 +261,57 @@ mod tests {
 
     #[test]
     fn other_contexts_stay_and_the_own_one_is_replaced() {
-        let old = json!({
-            "clusters": [{ "name": "work", "cluster": {} }, { "name": "homelab", "cluster": { "server": "old" } }],
-            "preferences": { "colors": true }, "current-context": "work"
-        });
-        let whole = joined(old, renamed(K3S, "homelab", "a").unwrap());
+        let old = "clusters: [{name: work, cluster: {}}, {name: homelab, cluster: {server: old}}]\n\
+                   contexts: null\npreferences: {colors: yes}\ncurrent-context: work\n---\n# nothing\n";
+        let whole = joined(old, renamed(K3S, "homelab", "a").unwrap()).unwrap();
         assert_eq!(whole["clusters"].as_array().unwrap().len(), 2);
         assert_eq!(whole_server(&whole, "homelab"), "https://a:6443");
         assert_eq!(whole["current-context"], "homelab");
         assert_eq!(whole["preferences"]["colors"], true);
-        let again = document::any(&show::yaml(&whole)).unwrap();
-        assert_eq!(again, whole, "what is written is read as what it is");
+        assert_eq!(whole["contexts"].as_array().unwrap().len(), 1);
+        let new = json!({ "users": [] });
+        assert_eq!(joined("# only words\n", new.clone()), Ok(new));
+    }
+
+    #[test]
+    fn what_would_lose_something_of_a_file_is_refused() {
+        let why = |old| joined(old, json!({ "users": [] })).unwrap_err();
+        assert!(why("a: 1\n---\nb: 2\n").contains("2 YAML documents"));
+        assert!(why("- 1\n").contains("no mapping"));
+        assert!(why("just words").contains("no mapping"));
+        assert!(why("users: {a: 1}\n").contains("`users` is no list"));
+        assert!(why("a: [").contains("no YAML"));
+    }
+
+    #[test]
+    fn every_text_is_read_back_as_it_was() {
+        let texts = [
+            "  indented\nlines\n",
+            "\n\nfirst lines are empty",
+            "several ends\n\n\n",
+            "\ttab\r\nreturn\u{85}\u{2028}\u{feff}\u{7f}\u{0}",
+            "yes",
+            "~",
+            "0644",
+            "1_000",
+            "12:30:45",
+            ".5",
+            "1e3",
+            "2001-01-01",
+            "=",
+            "- a",
+            "a: b",
+            "a #b",
+            "'",
+            "\"",
+            "",
+            "a long line that somebody may want to fold because it has more than eighty characters, which is too many ",
+        ];
+        for text in texts {
+            let whole = json!({ "token": text, "list": [text, [text]], text: {} });
+            let written = yaml(&whole).unwrap();
+            let lax: Value = serde_saphyr::from_str(&written).unwrap();
+            assert_eq!(lax, whole, "{written}");
+        }
     }
 }
