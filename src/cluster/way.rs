@@ -98,8 +98,14 @@ async fn credentials(text: &str, folder: Option<&Path>) -> Result<Credentials, F
             .hint("try it with `kubectl --kubeconfig FILE get --raw /readyz`")
     };
     let mut parsed = Kubeconfig::from_yaml(text).map_err(|error| bad(chain(&error)))?;
-    if let Some(folder) = folder {
-        begin_at(folder, &mut parsed);
+    match folder {
+        Some(folder) => begin_at(folder, &mut parsed),
+        None if names_files(&parsed) => {
+            return Err(bad(
+                "it names files, which are not on this machine".to_owned()
+            ));
+        }
+        None => {}
     }
     let ca = ca_of(&mut parsed).await.map_err(bad)?;
     let options = KubeConfigOptions::default();
@@ -133,6 +139,24 @@ fn begin_at(folder: &Path, parsed: &mut Kubeconfig) {
     for path in paths.chain(of_users).flatten() {
         *path = folder.join(&*path).to_string_lossy().into_owned();
     }
+}
+
+/// Whether it names files instead of having what is in them.
+fn names_files(parsed: &Kubeconfig) -> bool {
+    let mut clusters = parsed
+        .clusters
+        .iter()
+        .filter_map(|named| named.cluster.as_ref());
+    let mut users = parsed
+        .auth_infos
+        .iter()
+        .filter_map(|named| named.auth_info.as_ref());
+    clusters.any(|cluster| cluster.certificate_authority.is_some())
+        || users.any(|user| {
+            user.client_certificate.is_some()
+                || user.client_key.is_some()
+                || user.token_file.is_some()
+        })
 }
 
 /// The CA of the context that is chosen. That of a file is put into the text's place, so that what is held to a pin is what
@@ -326,5 +350,29 @@ impl Way for KubeconfigWay {
                 dial,
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_server_wrote_leads_to_no_file_of_this_machine() {
+        let text = |cluster: &str, user: &str| {
+            format!(
+                "current-context: a\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n\
+                 users: [{{name: a, user: {{{user}}}}}]\n\
+                 clusters: [{{name: a, cluster: {{server: 'https://a', {cluster}}}}}]\n"
+            )
+        };
+        let refused = async |text: String| {
+            let failure = credentials(&text, None).await.err()?;
+            failure.evidence.first().cloned()
+        };
+        let why = Some("it names files, which are not on this machine".to_owned());
+        assert_eq!(refused(text("certificate-authority: /a", "")).await, why);
+        assert_eq!(refused(text("", "tokenFile: /a")).await, why);
+        assert_eq!(refused(text("", "token: a")).await, None);
     }
 }
