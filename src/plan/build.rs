@@ -120,7 +120,10 @@ fn deduplicated(mistakes: Vec<Mistake>) -> Vec<Mistake> {
 impl Pair {
     /// Whether it may disturb what runs on its target.
     pub fn is_disruptive(&self) -> bool {
-        self.kind.disruptive && matches!(self.work, super::Work::Wish(_))
+        let super::Work::Wish(wish) = &self.work else {
+            return false;
+        };
+        self.kind.disruptive && wish.may_disrupt()
     }
 }
 

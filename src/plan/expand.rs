@@ -25,6 +25,8 @@ pub(super) struct Builder<'a> {
     pub mistakes: Vec<Mistake>,
     pub pairs: Vec<Pair>,
     pub order: Order,
+    /// What only one pair may have, by the step that has it.
+    pub claimed: HashMap<String, StepAddr>,
 }
 
 /// One use of a playbook.
@@ -81,6 +83,7 @@ impl<'a> Builder<'a> {
             mistakes: Vec::new(),
             pairs: Vec::new(),
             order: Order::default(),
+            claimed: HashMap::new(),
         }
     }
 

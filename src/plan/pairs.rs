@@ -10,6 +10,7 @@ use super::targets::TargetId;
 use super::wish::{GateTable, Table, unknown_kind};
 use super::{Gate, Pair, Vertex, Work};
 use crate::model::id::{PairId, StepAddr};
+use crate::model::mistake::Mistake;
 use crate::model::playbook::{Body, Step};
 use crate::steps::registry;
 
@@ -47,6 +48,7 @@ impl<'a> Builder<'a> {
                         let Some((work, gate)) = self.work(&mut tables, &site) else {
                             continue;
                         };
+                        self.claim(&work, &group.address, step);
                         let id = PairId(u32::try_from(self.pairs.len()).unwrap_or(u32::MAX));
                         let spot = self.pair_spot(id, target, place);
                         let policy = &step.policy;
@@ -98,6 +100,20 @@ impl<'a> Builder<'a> {
             real: true,
             behind_chain,
         }
+    }
+
+    /// Sees that no two pairs have what only one may have.
+    fn claim(&mut self, work: &Work, address: &StepAddr, step: &Step) {
+        let Work::Wish(wish) = work else { return };
+        let Some(claim) = wish.claims() else { return };
+        if let Some(other) = self.claimed.get(&claim) {
+            let message = format!("{claim} is that of the step {other} already");
+            let mistake = Mistake::error("claimed-twice", step.span, message)
+                .hint("give each step one of its own: two would undo each other's work");
+            self.mistakes.push(mistake);
+            return;
+        }
+        self.claimed.insert(claim, address.clone());
     }
 
     /// What a pair is to do, and what must hold after it; `None` after a mistake.

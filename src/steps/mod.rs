@@ -100,6 +100,20 @@ impl Want {
             Self::More(missing)
         }
     }
+
+    /// What both ask for.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::More(mut facts), Self::More(more)) => {
+                facts.extend(more);
+                facts.sort();
+                facts.dedup();
+                Self::More(facts)
+            }
+            (Self::Done, other) | (other, Self::Done) => other,
+        }
+    }
 }
 
 /// What comparing wish and facts gave.
@@ -163,6 +177,16 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
         Vec::new()
     }
 
+    /// What only one pair of a plan may have, in words: two would undo each other's work.
+    fn claims(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether this wish of a kind that may disturb ([`Kind::DISRUPTIVE`]) can, whatever differs.
+    fn may_disrupt(&self) -> bool {
+        true
+    }
+
     /// A secret of its that the tool itself may make where the store has none yet: only where every server of the inventory
     /// answers and none has a cluster's data.
     fn makes(&self) -> Option<&Text> {
@@ -218,6 +242,14 @@ pub trait Wish: Debug + Send + Sync {
     fn pins(&mut self, _book: &PinBook) -> Vec<(&'static str, PinProblem)> {
         Vec::new()
     }
+    /// See [`Kind::claims`].
+    fn claims(&self) -> Option<String> {
+        None
+    }
+    /// See [`Kind::may_disrupt`].
+    fn may_disrupt(&self) -> bool {
+        true
+    }
     /// See [`Kind::makes`].
     fn makes(&self) -> Option<&Text> {
         None
@@ -253,6 +285,14 @@ pub trait Wish: Debug + Send + Sync {
 impl<K: Kind> Wish for K {
     fn pins(&mut self, book: &PinBook) -> Vec<(&'static str, PinProblem)> {
         Kind::pins(self, book)
+    }
+
+    fn claims(&self) -> Option<String> {
+        Kind::claims(self)
+    }
+
+    fn may_disrupt(&self) -> bool {
+        Kind::may_disrupt(self)
     }
 
     fn makes(&self) -> Option<&Text> {

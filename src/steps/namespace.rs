@@ -14,13 +14,13 @@ use crate::facts::known::{Known, Unreadable};
 use crate::model::action::Action;
 use crate::model::units::TimeSpan;
 
-/// A namespace with labels and annotations; those that others set stay.
+/// A namespace with labels and annotations; those that others set stay, those of other steps too.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Namespace {
     /// Its name.
     pub name: String,
-    /// Its labels, such as `"pod-security.kubernetes.io/enforce" = "restricted"`.
+    /// Its labels, such as `"pod-security.kubernetes.io/enforce" = "restricted"`. One that is taken out here stays.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// Its annotations.
@@ -66,6 +66,7 @@ impl Kind for Namespace {
     const SUMMARY: &'static str = "A namespace of Kubernetes with its labels.";
     const CLASS: Class = Class::State;
     const SCOPE: Scope = Scope::Cluster;
+    const DISRUPTIVE: bool = true;
 
     fn validate(&self) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();
@@ -87,6 +88,14 @@ impl Kind for Namespace {
             ));
         }
         found
+    }
+
+    fn may_disrupt(&self) -> bool {
+        self.state == Presence::Absent
+    }
+
+    fn disrupts(&self, drift: &Self::Drift) -> bool {
+        !drift.remove.is_empty()
     }
 
     fn facts(&self, known: &Known<'_>) -> Want {

@@ -22,14 +22,14 @@ use crate::model::outcome::Failure;
 use crate::model::sensitive::Text;
 use crate::model::units::TimeSpan;
 
-/// A Node of Kubernetes, which joined by itself. Labels and taints that others set stay; taints of the node's own
-/// controllers (`node.kubernetes.io/...`) are theirs.
+/// A Node of Kubernetes, which joined by itself. Labels and taints that others set stay, those of other steps too; taints of the
+/// node's own controllers (`node.kubernetes.io/...`) are theirs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
     /// Its name in Kubernetes: the host name.
     pub name: String,
-    /// Labels it has.
+    /// Labels it has. One that is taken out here stays on the Node: `kubectl label node NAME KEY-` removes it.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// Taints it has.
@@ -275,8 +275,6 @@ impl Kind for Node {
         }
         if let Some(patch) = self.spec(live, &mut lines) {
             let version = text(live, "/metadata/resourceVersion").map(str::to_owned);
-            // An apply of labels makes another version of the Node.
-            let version = version.filter(|_| drift.labels.apply.is_empty());
             drift.patch = Some((patch, version));
         }
         if self.ready
@@ -292,7 +290,8 @@ impl Kind for Node {
     }
 
     fn apply(&self, drift: &Self::Drift) -> Vec<Action> {
-        let mut actions = kube::apply(&drift.labels, self.how());
+        let mut actions = Vec::new();
+        // The patch first, as it is for the very version of the Node that was read: it holds the taints of others too.
         if let Some((patch, resource_version)) = &drift.patch {
             actions.push(Action::Kube(Box::new(KubeAction::Patch {
                 key: self.key(),
@@ -300,6 +299,7 @@ impl Kind for Node {
                 resource_version: resource_version.clone(),
             })));
         }
+        actions.extend(kube::apply(&drift.labels, self.how()));
         if drift.wait {
             actions.push(Action::Kube(Box::new(KubeAction::Await {
                 objects: vec![Awaited {

@@ -97,8 +97,7 @@ impl Wait {
     fn node_facts(&self) -> impl Iterator<Item = Fact> {
         let file = self.file.clone().map(|path| Fact::Stat { path });
         let unit = self.unit.clone().map(|name| Fact::Unit { name });
-        let object = self.object.as_ref().map(object::Object::fact);
-        file.into_iter().chain(unit).chain(object)
+        file.into_iter().chain(unit)
     }
 
     fn services(&self, known: &Known<'_>) -> Result<Decision<()>, Unreadable> {
@@ -207,7 +206,11 @@ impl Kind for Wait {
 
     fn facts(&self, known: &Known<'_>) -> Want {
         let services = self.tcp_fact().into_iter().chain(self.http_fact());
-        Want::all(known, services.chain(self.node_facts()))
+        let want = Want::all(known, services.chain(self.node_facts()));
+        match &self.object {
+            Some(object) => want.and(object.facts(known)),
+            None => want,
+        }
     }
 
     fn decide(&self, known: &Known<'_>) -> Result<Decision<Self::Drift>, Unreadable> {

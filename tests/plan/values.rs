@@ -237,3 +237,19 @@ fn a_var_may_have_the_name_of_a_function() {
     let project = main(&file(head, "\"{{ a }}\"")).var("range", "10.0.0.1-10.0.0.9");
     assert_eq!(content(&project, "s1"), "10.0.0.1-10.0.0.9!");
 }
+
+#[test]
+fn two_steps_with_one_set_are_told_before_they_delete_each_others_objects() {
+    let step = |id: &str, set: &str| {
+        format!(
+            "[[step]]\nid = \"{id}\"\non = \"cluster\"\n[step.manifest]\nset = \"{set}\"\n\
+             inline = \"apiVersion: v1\\nkind: ConfigMap\\nmetadata: {{name: {id}}}\\n\"\n"
+        )
+    };
+    main(&(step("a", "one") + &step("b", "two"))).plan();
+    let told = main(&(step("a", "apps") + &step("b", "apps"))).refused();
+    assert!(
+        told.contains("the set apps is that of the step a already"),
+        "{told}"
+    );
+}

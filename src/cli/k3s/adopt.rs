@@ -279,6 +279,21 @@ fn text(nodes: &[Node], chosen: &Chosen) -> String {
     }
     let all: Vec<&Node> = nodes.iter().collect();
     values("k3s_env", &all, environment, &mut common, &mut own);
+    for node in nodes {
+        for name in &node.set.secrets {
+            let words = match name.starts_with(|c: char| c.is_ascii_uppercase()) {
+                true => format!(
+                    "# {}: {name} may hold a secret and is not shown; the first run takes it away unless `env` of the step has it (as a secret).",
+                    node.found.node
+                ),
+                false => format!(
+                    "# {}: `{name}` holds a secret and is not shown; it stays in its file.",
+                    node.found.node
+                ),
+            };
+            line(&mut text, &words);
+        }
+    }
     line(&mut text, "[vars]");
     for entry in common {
         line(&mut text, &entry);

@@ -34,6 +34,14 @@ impl Discovery {
             .find(|resource| resource.api_version == api_version && resource.kind == kind)
     }
 
+    /// A version of a kind that is served: this one, else another of its group.
+    pub fn served<'a>(&'a self, api_version: &'a str, kind: &str) -> Option<&'a str> {
+        match self.get(api_version, kind) {
+            Some(_) => Some(api_version),
+            None => self.versions(api_version, kind).first().copied(),
+        }
+    }
+
     /// The versions of a kind's group that are served, where the wished one is not: for messages.
     pub fn versions(&self, api_version: &str, kind: &str) -> Vec<&str> {
         let group = group_of(api_version);

@@ -10,6 +10,9 @@ use super::key::{ObjectKey, meta};
 /// Text of manifests above this is refused: the largest known release has 4.5 MB.
 pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 
+/// How a secret gets into YAML as the text that it is.
+pub const TEMPLATES: &str = "a template as `{{ secret('NAME') | tojson }}`";
+
 /// Why a text is no manifest.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DocumentError {
@@ -23,6 +26,16 @@ pub enum DocumentError {
         number: usize,
         /// What it lacks.
         what: String,
+    },
+    /// A value of a Secret is a number, a switch or nothing, where only a text can be stored.
+    #[error(
+        "document {number}: `{place}` of the Secret is no text, but what YAML makes of it: put it in quotes, {TEMPLATES}"
+    )]
+    NotText {
+        /// Its place, from 1, empty ones not counted.
+        number: usize,
+        /// Which value.
+        place: String,
     },
     /// It is too large.
     #[error("the text has {0} bytes, more than the {MAX_BYTES} that are read")]
@@ -44,6 +57,9 @@ pub fn parse(text: &str) -> Result<Vec<Value>, DocumentError> {
         number += 1;
         for object in opened(document) {
             check(&object).map_err(|what| DocumentError::NotAnObject { number, what })?;
+            if let Some(place) = super::secret::not_text(&object) {
+                return Err(DocumentError::NotText { number, place });
+            }
             objects.push(object);
         }
     }

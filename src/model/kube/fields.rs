@@ -5,6 +5,9 @@
 
 use serde_json::{Map, Value};
 
+/// The label of members of an ApplySet (KEP-3659).
+pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
+
 /// Whether `live` is what an apply of `wish` by `manager` would leave as it is, for certain.
 pub fn is_as_wished(wish: &Value, live: &Value, manager: &str) -> bool {
     // A manager that has applied nothing but a name has no entry.
@@ -25,6 +28,43 @@ pub fn owned<'a>(live: &'a Value, manager: &str) -> Option<&'a Map<String, Value
         })?
         .get("fieldsV1")?
         .as_object()
+}
+
+/// The labels and annotations that a manager owns by server-side apply, as a `metadata` with these; null where there are none.
+/// Membership in a set is not among them: it is that of one step.
+pub fn owned_marks(live: &Value, manager: &str) -> Value {
+    let mut metadata = Map::new();
+    for kind in ["labels", "annotations"] {
+        let fields = owned(live, manager).and_then(|fields| fields.get("f:metadata"));
+        let fields = fields.and_then(|fields| fields.get(format!("f:{kind}")));
+        let values = live.get("metadata").and_then(|metadata| metadata.get(kind));
+        let mut kept = Map::new();
+        for field in fields
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(Map::keys)
+        {
+            if let Some(name) = field.strip_prefix("f:").filter(|name| *name != PART_OF)
+                && let Some(value) = values.and_then(|values| values.get(name))
+            {
+                kept.insert(name.to_owned(), value.clone());
+            }
+        }
+        if !kept.is_empty() {
+            metadata.insert(kind.to_owned(), Value::Object(kept));
+        }
+    }
+    match metadata.is_empty() {
+        true => Value::Null,
+        false => Value::Object(metadata),
+    }
+}
+
+/// Whether a manager itself set a label: controllers copy labels from one object to another.
+pub fn owns_label(live: &Value, manager: &str, label: &str) -> bool {
+    let fields = owned(live, manager).and_then(|fields| fields.get("f:metadata"));
+    let fields = fields.and_then(|fields| fields.get("f:labels"));
+    fields.is_some_and(|fields| fields.get(format!("f:{label}")).is_some())
 }
 
 /// At the top: names and types of objects belong to nobody.
@@ -132,22 +172,38 @@ fn is_same(wish: &Value, live: &Value) -> bool {
 
 fn list_covered(wish: &[Value], live: &[Value], owned: &Map<String, Value>) -> bool {
     let entries: Vec<(&String, &Value)> = owned.iter().filter(|(key, _)| *key != ".").collect();
-    entries.len() == wish.len()
-        && entries.into_iter().all(|(key, owned)| {
-            match (key.strip_prefix("k:"), key.strip_prefix("v:")) {
-                (Some(keys), _) => item_covered(wish, live, keys, owned),
-                (_, Some(value)) => serde_json::from_str::<Value>(value)
-                    .is_ok_and(|value| wish.contains(&value) && live.contains(&value)),
-                _ => false,
+    if entries.len() != wish.len() {
+        return false;
+    }
+    let mut places = Vec::new();
+    let covered = entries.into_iter().all(|(key, owned)| {
+        match (key.strip_prefix("k:"), key.strip_prefix("v:")) {
+            (Some(keys), _) => {
+                let place = item_covered(wish, live, keys, owned);
+                places.extend(place);
+                place.is_some()
             }
-        })
+            (_, Some(value)) => serde_json::from_str::<Value>(value)
+                .is_ok_and(|value| wish.contains(&value) && live.contains(&value)),
+            _ => false,
+        }
+    });
+    // An apply moves items that it shares with others into the wished order, which may mean something: of init containers,
+    // of variables that use one another.
+    places.sort_unstable();
+    covered && places.is_sorted_by(|(_, a), (_, b)| a < b)
 }
 
-/// One item of a list with keys: `keys` is a JSON object of them.
-fn item_covered(wish: &[Value], live: &[Value], keys: &str, owned: &Value) -> bool {
+/// One item of a list with keys: `keys` is a JSON object of them. Its places in both lists, where it is covered.
+fn item_covered(
+    wish: &[Value],
+    live: &[Value],
+    keys: &str,
+    owned: &Value,
+) -> Option<(usize, usize)> {
     let (Ok(Value::Object(keys)), Some(owned)) = (serde_json::from_str(keys), owned.as_object())
     else {
-        return false;
+        return None;
     };
     let is_it = |item: &&Value, may_lack: bool| {
         keys.iter().all(|(key, value)| match item.get(key) {
@@ -156,19 +212,18 @@ fn item_covered(wish: &[Value], live: &[Value], keys: &str, owned: &Value) -> bo
             None => may_lack,
         })
     };
-    let exact = wish.iter().find(|item| is_it(item, false));
-    let mut others = wish.iter().filter(|item| is_it(item, true));
-    let item = match (exact, others.next(), others.next()) {
-        (Some(item), _, _) | (None, Some(item), None) => item,
-        _ => return false,
+    let exact = wish.iter().enumerate().find(|(_, item)| is_it(item, false));
+    let mut others = wish
+        .iter()
+        .enumerate()
+        .filter(|(_, item)| is_it(item, true));
+    let (at, item) = match (exact, others.next(), others.next()) {
+        (Some(found), _, _) | (None, Some(found), None) => found,
+        _ => return None,
     };
-    let Some(live) = live.iter().find(|item| is_it(item, false)) else {
-        return false;
-    };
-    let (Some(item), Some(live)) = (item.as_object(), live.as_object()) else {
-        return false;
-    };
-    map_covered(item, live, owned)
+    let mut live = live.iter().enumerate();
+    let (live_at, live) = live.find(|(_, item)| is_it(item, false))?;
+    map_covered(item.as_object()?, live.as_object()?, owned).then_some((at, live_at))
 }
 
 /// What is left of an object when all is taken off that says nothing of its wished state: for comparing a dry run with
@@ -258,7 +313,7 @@ mod tests {
         json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": { "name": "dns", "namespace": "n", "labels": { "a": "b" } },
-            "spec": { "ports": [{ "port": 53, "protocol": "UDP" }, { "port": 53, "protocol": "TCP" }], "selector": { "app": "dns" } }
+            "spec": { "ports": [{ "port": 53, "protocol": "TCP" }, { "port": 53, "protocol": "UDP" }], "selector": { "app": "dns" } }
         })
     }
 
@@ -266,8 +321,6 @@ mod tests {
     fn an_object_whose_wished_fields_are_live_and_ours_is_as_wished_whatever_others_added() {
         // The key of the TCP port is there by default; owned is only what was wished.
         let mut wish = wish();
-        wish["spec"]["ports"] =
-            json!([{ "port": 53, "protocol": "UDP" }, { "port": 53, "protocol": "TCP" }]);
         let mut live = live();
         assert!(
             !is_as_wished(&wish, &live, "hmco-boot"),
@@ -277,6 +330,28 @@ mod tests {
             ["f:protocol"] = json!({});
         assert!(is_as_wished(&wish, &live, "hmco-boot"));
         assert!(!is_as_wished(&wish, &live, "somebody-else"));
+        // Items in another order: an apply would move them.
+        wish["spec"]["ports"].as_array_mut().unwrap().reverse();
+        assert!(!is_as_wished(&wish, &live, "hmco-boot"));
+    }
+
+    #[test]
+    fn marks_that_somebody_set_are_his_and_membership_in_a_set_is_not_kept() {
+        let mut live = live();
+        assert_eq!(
+            owned_marks(&live, "hmco-boot"),
+            json!({ "labels": { "a": "b" } })
+        );
+        assert_eq!(owned_marks(&live, "somebody-else"), Value::Null);
+        assert!(owns_label(&live, "hmco-boot", "a"));
+        assert!(!owns_label(&live, "hmco-boot", "theirs"));
+        live["metadata"]["labels"][PART_OF] = json!("x");
+        live["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"]["f:labels"]
+            [format!("f:{PART_OF}")] = json!({});
+        assert_eq!(
+            owned_marks(&live, "hmco-boot"),
+            json!({ "labels": { "a": "b" } })
+        );
     }
 
     #[test]

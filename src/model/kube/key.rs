@@ -43,6 +43,18 @@ impl ObjectKey {
         group_of(&self.api_version)
     }
 
+    /// Whether other things go with it when it is deleted: all that is in a namespace, all custom resources of a definition, the
+    /// data of a volume.
+    pub fn holds_others(&self) -> bool {
+        matches!(
+            (self.group(), self.kind.as_str()),
+            (
+                "",
+                "Namespace" | "PersistentVolumeClaim" | "PersistentVolume"
+            ) | ("apiextensions.k8s.io", "CustomResourceDefinition")
+        )
+    }
+
     /// Whether both name one object, whichever version of its group they use.
     pub fn is_same(&self, other: &Self) -> bool {
         self.group() == other.group()

@@ -36,7 +36,12 @@ const RANKS: &[&[&str]] = &[
         "PersistentVolume",
         "IngressClass",
     ],
-    &["Service", "PersistentVolumeClaim"],
+    &[
+        "Service",
+        "Endpoints",
+        "EndpointSlice",
+        "PersistentVolumeClaim",
+    ],
     &["ResourceQuota"],
     WORKLOADS,
     &[
@@ -61,6 +66,7 @@ const GROUPS: &[&str] = &[
     "",
     "apps",
     "batch",
+    "discovery.k8s.io",
     "autoscaling",
     "policy",
     "apiextensions.k8s.io",

@@ -54,11 +54,7 @@ pub fn of_list(
     }
     match changed.kind.as_str() {
         "Namespace" => namespace.is_none_or(|namespace| namespace == changed.name),
-        // Its name is that of its list with the group behind.
-        "CustomResourceDefinition" => changed
-            .name
-            .split_once('.')
-            .is_some_and(|(_, group)| group == group_of(api_version)),
+        "CustomResourceDefinition" => of_group(changed, group_of(api_version)),
         "APIService" => true,
         changed => WORKLOADS.contains(&changed) && MADE.contains(&kind) && same_place,
     }
@@ -67,6 +63,23 @@ pub fn of_list(
 /// Whether an attempt to apply `tried` may end otherwise after a change of this object.
 pub fn of_attempt(changed: &ObjectKey, tried: &ObjectKey) -> bool {
     is_custom(changed) || changed.is_same(tried) || ADMISSION.contains(&changed.kind.as_str())
+}
+
+/// Whether a change of this object may be the very thing that an attempt to apply `tried` was refused for the lack of.
+pub fn may_cure(changed: &ObjectKey, tried: &ObjectKey) -> bool {
+    match changed.kind.as_str() {
+        _ if is_custom(changed) => true,
+        "CustomResourceDefinition" => of_group(changed, tried.group()),
+        "Namespace" => tried.namespace.as_ref() == Some(&changed.name),
+        "LimitRange" | "ResourceQuota" | "ServiceAccount" => changed.namespace == tried.namespace,
+        kind => ADMISSION.contains(&kind),
+    }
+}
+
+/// Whether a definition is of this group: its name is that of its list with the group behind.
+fn of_group(definition: &ObjectKey, group: &str) -> bool {
+    let own = definition.name.split_once('.');
+    own.is_some_and(|(_, own)| own == group)
 }
 
 /// Whether the API may serve other kinds after a change of this object.

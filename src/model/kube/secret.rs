@@ -43,6 +43,19 @@ pub fn plain_data(object: &mut Value) {
     }
 }
 
+/// The first value of a Secret that is no text, by its place: what YAML reads of `pin: 12345678`, of `on: true`, of nothing.
+/// Only texts can be stored.
+pub fn not_text(object: &Value) -> Option<String> {
+    if !is_secret(object) {
+        return None;
+    }
+    ["data", "stringData"].iter().find_map(|place| {
+        let values = object.get(*place)?.as_object()?;
+        let (key, _) = values.iter().find(|(_, value)| !value.is_string())?;
+        Some(format!("{place}.{key}"))
+    })
+}
+
 /// Puts digests where a Secret has values; other objects stay as they are.
 pub fn scrub(object: &mut Value) {
     if !is_secret(object) {
@@ -98,6 +111,16 @@ mod tests {
         assert!(!live.to_string().contains("canary"));
         assert!(!live.to_string().contains(&STANDARD.encode("canary-7Q2x")));
         assert_eq!(live["metadata"]["annotations"], json!({ "a": "b" }));
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_found_by_its_place() {
+        let secret = |values: Value| json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" }, "stringData": values });
+        assert_eq!(not_text(&secret(json!({ "a": "1" }))), None);
+        for value in [json!(1234), json!(true), json!(null), json!(["x"])] {
+            let found = not_text(&secret(json!({ "a": "1", "pin": value })));
+            assert_eq!(found.as_deref(), Some("stringData.pin"));
+        }
     }
 
     #[test]

@@ -295,6 +295,44 @@ fn a_key_that_another_file_sets_otherwise_is_refused_and_the_same_value_is_not()
 }
 
 #[test]
+fn a_server_that_was_to_leave_and_stays_is_started_again_when_it_dies() {
+    let wish = wish(json!({}));
+    let held = running(&wish, "active").file(files::HOLD, "[Service]\nRestart=no\n");
+    let (diff, actions) = drift(held.decide(&wish));
+    assert!(
+        lines(&diff).contains("systemd would not start it again"),
+        "{}",
+        lines(&diff)
+    );
+    let purposes: Vec<String> = actions.iter().filter_map(Action::purpose).collect();
+    assert_eq!(
+        purposes,
+        [
+            "remove /run/systemd/system/k3s.service.d/hmco-boot-leaving.conf",
+            "let systemd read its unit files again",
+        ]
+    );
+}
+
+#[test]
+fn a_unit_of_somebody_else_without_data_is_not_taken_for_a_new_server() {
+    let wish = wish(json!({}));
+    let theirs = "[Service]\nExecStart=/usr/local/bin/k3s server --data-dir /mnt/ssd/k3s\n";
+    let given = Given::pi().file("/etc/systemd/system/k3s.service", theirs);
+    let refused = refusal(given.decide(&wish));
+    assert!(
+        refused.contains("installed here in another way"),
+        "{refused}"
+    );
+    let own = files::unit_text(Role::Server);
+    drift(
+        Given::pi()
+            .file("/etc/systemd/system/k3s.service", &own)
+            .decide(&wish),
+    );
+}
+
+#[test]
 fn a_server_runs_beside_no_agent_and_is_one_of_the_inventory() {
     let wish = wish(json!({}));
     let agent = Unit {
@@ -331,7 +369,7 @@ fn what_a_table_must_not_have_is_told_by_its_key() {
     config: `cluster-init` is said by `nodes`: whether a cluster is made is decided over all servers
     config: `disable`: no flag takes a list of lists
     config: "tls_san" is no flag of K3s; flags are written with `-`, and each key has its whole value
-    env: K3S_TOKEN is said by the step's own keys
+    env: K3S_TOKEN is said by `token`
     env: "a-b" cannot be the name of a variable
     token: the token has blanks around it or control characters
     start_timeout: K3s needs at least 10s to start

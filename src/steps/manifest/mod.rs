@@ -16,7 +16,8 @@ use crate::facts::fact::{Fact, ManifestSource};
 use crate::facts::known::{Known, Unreadable};
 use crate::model::action::Action;
 use crate::model::artifact::{ArtifactRef, PinBook, PinProblem};
-use crate::model::kube::{document, secret};
+use crate::model::kube::document::{self, DocumentError};
+use crate::model::kube::{ObjectKey, secret};
 use crate::model::sensitive::Text;
 use crate::model::units::TimeSpan;
 
@@ -44,7 +45,8 @@ pub struct Manifest {
     /// `default` and mean any.
     #[serde(default)]
     pub instead_of: Option<String>,
-    /// Also make `namespace`, if the manifests do not.
+    /// Make `namespace` where it is not there and the manifests do not; one that is there is left as it is, and it is never
+    /// deleted with the step.
     #[serde(default)]
     pub create_namespace: bool,
     /// Changes to single objects before they are applied.
@@ -64,8 +66,9 @@ pub struct Manifest {
     /// How long to wait for that.
     #[serde(default = "default_ready_timeout")]
     pub ready_timeout: TimeSpan,
-    /// A name for these objects as a set: what was in it before and is not wished any more is deleted. The cluster itself
-    /// remembers what is in a set, so any machine may run the step.
+    /// A name for these objects as a set, of which there is one in the cluster: what was in it before and is not wished any
+    /// more is deleted. The cluster itself remembers what is in a set, so any machine may run the step. A step that drops its
+    /// `set`, or calls it otherwise, leaves the objects of the former one where they are.
     #[serde(default)]
     pub set: Option<String>,
     /// `"absent"` deletes the objects, in the order opposite to that of installing; deleted definitions take their custom
@@ -91,7 +94,7 @@ pub struct Patch {
     /// Laid over the object: tables are merged, lists replaced; of lists whose items have a `name`, the items of the same
     /// name are merged.
     pub set: BTreeMap<String, serde_json::Value>,
-    /// Keys that are taken away, as JSON pointers: `/spec/replicas`.
+    /// Keys that are taken away, as JSON pointers: `/spec/replicas`; each must be there.
     #[serde(default)]
     pub remove: Vec<String>,
 }
@@ -137,6 +140,7 @@ impl Kind for Manifest {
         "Kubernetes objects from files, pinned artifacts or the playbook.";
     const CLASS: Class = Class::State;
     const SCOPE: Scope = Scope::Cluster;
+    const DISRUPTIVE: bool = true;
 
     fn validate(&self) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();
@@ -158,6 +162,15 @@ impl Kind for Manifest {
         }
         if let Some(inline) = &self.inline {
             match document::parse(inline.expose()) {
+                Err(DocumentError::NotText { .. }) if inline.is_tainted() => {
+                    mistake(
+                        "inline",
+                        format!(
+                            "a value of a Secret is no text, but what YAML makes of it: put it in quotes, {}",
+                            document::TEMPLATES
+                        ),
+                    );
+                }
                 // What YAML says of a text may quote it.
                 Err(_) if inline.is_tainted() => {
                     mistake(
@@ -211,6 +224,21 @@ impl Kind for Manifest {
         problems
     }
 
+    fn claims(&self) -> Option<String> {
+        let set = self.set.as_ref()?;
+        Some(format!("the set {set}"))
+    }
+
+    /// Only a step that deletes.
+    fn may_disrupt(&self) -> bool {
+        self.set.is_some() || self.state == Presence::Absent
+    }
+
+    /// Whether what is deleted takes more with it than itself.
+    fn disrupts(&self, drift: &Self::Drift) -> bool {
+        drift.remove.iter().any(ObjectKey::holds_others)
+    }
+
     fn facts(&self, known: &Known<'_>) -> Want {
         let first = self.sources().into_iter().chain([Fact::KubeDiscovery]);
         match Want::all(known, first) {
@@ -223,10 +251,8 @@ impl Kind for Manifest {
         };
         match self.state {
             Presence::Absent => kube::facts_absent(&prepared.wished, known),
-            Presence::Present => set::joined(
-                kube::facts(&prepared.wished, known, self.how()),
-                set::facts(self, &prepared, known),
-            ),
+            Presence::Present => kube::facts(&prepared.wished, known, self.how())
+                .and(set::facts(self, &prepared, known)),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::facts::known::{Known, Unreadable};
 use crate::model::kube::adjust::{self, Places};
 use crate::model::kube::{Discovery, ObjectKey, discovery, document, patch};
 use crate::model::outcome::Failure;
+use crate::steps::shared::Presence;
 use crate::steps::shared::kube::{Wished, served, unknown_kind};
 
 /// What came of the texts.
@@ -106,6 +107,10 @@ impl Manifest {
         let mut wished: Vec<Wished> = Vec::new();
         for mut object in objects {
             let Some(namespaced) = adjust::is_namespaced(&object, api, &brought) else {
+                // Where not even its kind is there, it is gone.
+                if self.state == Presence::Absent {
+                    continue;
+                }
                 return Err(match ObjectKey::of(&object) {
                     Some(key) => unknown_kind(&key, api),
                     None => Failure::new("an object without a name"),
@@ -113,23 +118,40 @@ impl Manifest {
             };
             adjust::adjust(&mut object, namespaced, places);
             if let Some(name) = &self.set {
-                set::mark(&mut object, &set::id(self, name));
+                set::mark(&mut object, &set::id(name));
             }
             let is_served = ObjectKey::of(&object)
                 .is_some_and(|key| api.get(&key.api_version, &key.kind).is_some());
-            let Some(one) = Wished::new(object, false, is_served) else {
+            let Some(mut one) = Wished::new(object, false, is_served) else {
                 continue;
             };
+            one.late = brought.get(&one.key.api_version, &one.key.kind).is_some();
             if let Some(twin) = wished.iter().find(|other| other.key.is_same(&one.key)) {
                 return Err(Failure::new(format!("{} is there twice", twin.key))
                     .hint("take one of the two out of the manifests of this step"));
             }
             wished.push(one);
         }
+        if let Some(namespace) = self.made_namespace()
+            && !wished.iter().any(|other| other.key.is_same(&namespace.key))
+        {
+            wished.insert(0, namespace);
+        }
         Ok(Prepared { wished })
     }
 
-    /// All objects of all texts, and the namespace where it is to be made.
+    /// The namespace that the step only makes: others may need it too, so it is neither changed nor ever deleted with the step.
+    fn made_namespace(&self) -> Option<Wished> {
+        let makes = self.create_namespace && self.state == Presence::Present;
+        let name = self.namespace.as_ref().filter(|_| makes)?;
+        let object =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        let mut namespace = Wished::new(object, false, true)?;
+        namespace.only_made = true;
+        Some(namespace)
+    }
+
+    /// All objects of all texts.
     fn objects(&self, texts: &[Arc<str>]) -> Result<Vec<Value>, Failure> {
         let mut objects = Vec::new();
         for (fact, text) in self.sources().iter().zip(texts) {
@@ -148,14 +170,6 @@ impl Manifest {
                 "there is no object in the manifests of this step",
             ));
         }
-        if let Some(name) = self.namespace.as_ref().filter(|_| self.create_namespace) {
-            let namespace =
-                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-            let key = ObjectKey::of(&namespace);
-            if !objects.iter().any(|object| ObjectKey::of(object) == key) {
-                objects.insert(0, namespace);
-            }
-        }
         Ok(objects)
     }
 
@@ -168,7 +182,13 @@ impl Manifest {
                 let set = Value::Object(change.set.clone().into_iter().collect());
                 patch::overlay(object, &set);
                 for pointer in &change.remove {
-                    remove(object, pointer);
+                    if remove(object, pointer).is_none() {
+                        return Err(Failure::new(format!(
+                            "a patch takes `{pointer}` from {} {}, which has nothing there",
+                            change.kind, change.name
+                        ))
+                        .hint("correct the pointer (`/spec/template/spec/containers/0/command`), or take it out of the patch"));
+                    }
                 }
             }
             if found != 1 {
@@ -204,21 +224,16 @@ impl Patch {
     }
 }
 
-/// Takes away what is at a JSON pointer.
-fn remove(object: &mut Value, pointer: &str) {
-    let Some((parent, key)) = pointer.rsplit_once('/') else {
-        return;
-    };
+/// Takes away what is at a JSON pointer; `None` where nothing is.
+fn remove(object: &mut Value, pointer: &str) -> Option<Value> {
+    let (parent, key) = pointer.rsplit_once('/')?;
     let key = key.replace("~1", "/").replace("~0", "~");
-    match object.pointer_mut(parent) {
-        Some(Value::Object(map)) => drop(map.remove(&key)),
-        Some(Value::Array(items)) => {
-            if let Ok(at) = key.parse::<usize>()
-                && at < items.len()
-            {
-                drop(items.remove(at));
-            }
+    match object.pointer_mut(parent)? {
+        Value::Object(map) => map.remove(&key),
+        Value::Array(items) => {
+            let at = key.parse::<usize>().ok().filter(|at| *at < items.len())?;
+            Some(items.remove(at))
         }
-        _ => {}
+        _ => None,
     }
 }

@@ -11,16 +11,15 @@ use sha2::{Digest as _, Sha256};
 use super::Manifest;
 use super::prepare::Prepared;
 use crate::facts::fact::Fact;
-use crate::facts::known::{FactRef, Known, Unreadable};
+use crate::facts::known::{Known, Unreadable};
 use crate::model::event::DiffLine;
-use crate::model::kube::{KubeObject, MANAGER, ObjectKey, fields, show};
+use crate::model::kube::fields::{self, PART_OF};
+use crate::model::kube::{Discovery, KubeObject, MANAGER, ObjectKey, show};
 use crate::model::sensitive::Text;
 use crate::steps::shared::diff;
-use crate::steps::shared::kube::{Drift, list_fact};
+use crate::steps::shared::kube::{Drift, Wished, list_fact};
 use crate::steps::{Decision, Want};
 
-/// The label of members.
-const PART_OF: &str = "applyset.kubernetes.io/part-of";
 /// The label of the parent.
 const ID: &str = "applyset.kubernetes.io/id";
 /// Which tool a set belongs to.
@@ -32,25 +31,23 @@ const NAMESPACES: &str = "applyset.kubernetes.io/additional-namespaces";
 /// Ours: versions of the kinds, and which of them have no namespaces, so that they can be listed without guessing.
 const LISTS: &str = "hmco-boot/lists";
 
-/// The parent of a set: a ConfigMap of the step's namespace.
-fn parent(wish: &Manifest, name: &str) -> ObjectKey {
-    let namespace = wish
-        .namespace
-        .clone()
-        .unwrap_or_else(|| "default".to_owned());
+/// Where parents are: in a namespace that every cluster has, so that a set is the same one when its objects move to another.
+const PARENTS: &str = "kube-system";
+
+/// The parent of a set.
+fn parent(name: &str) -> ObjectKey {
     ObjectKey {
         api_version: "v1".to_owned(),
         kind: "ConfigMap".to_owned(),
-        namespace: Some(namespace),
+        namespace: Some(PARENTS.to_owned()),
         name: format!("hmco-boot-set-{name}"),
     }
 }
 
 /// The id of a set, from the name of its parent (KEP-3659).
-pub(super) fn id(wish: &Manifest, name: &str) -> String {
-    let key = parent(wish, name);
-    let namespace = key.namespace.unwrap_or_default();
-    let text = format!("{}.{namespace}.{}.{}", key.name, key.kind, "");
+pub(super) fn id(name: &str) -> String {
+    let key = parent(name);
+    let text = format!("{}.{PARENTS}.{}.{}", key.name, key.kind, "");
     let digest = Sha256::digest(text.as_bytes());
     let encoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest);
     format!("applyset-{encoded}-v1")
@@ -62,11 +59,14 @@ pub(super) fn mark(object: &mut Value, id: &str) {
     crate::model::kube::patch::overlay(object, &mark);
 }
 
+/// All but a namespace that is only made.
+fn members(prepared: &Prepared) -> impl Iterator<Item = &Wished> {
+    prepared.wished.iter().filter(|wished| !wished.only_made)
+}
+
 /// The lists that members were in when the set was applied last, as text of the parent's annotation.
 fn lists_text(prepared: &Prepared) -> String {
-    let lists: BTreeSet<String> = prepared
-        .wished
-        .iter()
+    let lists: BTreeSet<String> = members(prepared)
         .map(|wished| {
             let namespace = wished.key.namespace.as_deref().unwrap_or_default();
             format!("{} {} {namespace}", wished.key.api_version, wished.key.kind)
@@ -93,30 +93,25 @@ fn remembered(parent: &Value) -> Vec<Fact> {
 }
 
 /// The parent as it shall be, but for the lists it named before.
-fn wished_parent(wish: &Manifest, name: &str, prepared: &Prepared) -> Value {
-    let key = parent(wish, name);
-    let own = key.namespace.clone().unwrap_or_default();
-    let kinds: BTreeSet<String> = prepared
-        .wished
-        .iter()
+fn wished_parent(name: &str, prepared: &Prepared) -> Value {
+    let key = parent(name);
+    let kinds: BTreeSet<String> = members(prepared)
         .map(|wished| match wished.key.group() {
             "" => wished.key.kind.clone(),
             group => format!("{}.{group}", wished.key.kind),
         })
         .collect();
-    let namespaces: BTreeSet<&str> = prepared
-        .wished
-        .iter()
+    let namespaces: BTreeSet<&str> = members(prepared)
         .filter_map(|wished| wished.key.namespace.as_deref())
-        .filter(|namespace| *namespace != own)
+        .filter(|namespace| *namespace != PARENTS)
         .collect();
     json!({
         "apiVersion": key.api_version,
         "kind": key.kind,
         "metadata": {
             "name": key.name,
-            "namespace": own,
-            "labels": { ID: id(wish, name) },
+            "namespace": PARENTS,
+            "labels": { ID: id(name) },
             "annotations": {
                 TOOLING: "hmco-boot/v1",
                 KINDS: kinds.into_iter().collect::<Vec<_>>().join(","),
@@ -127,43 +122,51 @@ fn wished_parent(wish: &Manifest, name: &str, prepared: &Prepared) -> Value {
     })
 }
 
-/// What both ask for.
-pub(super) fn joined(a: Want, b: Want) -> Want {
-    match (a, b) {
-        (Want::More(mut a), Want::More(b)) => {
-            let new = b.into_iter().filter(|fact: &FactRef| !a.contains(fact));
-            let new: Vec<FactRef> = new.collect();
-            a.extend(new);
-            Want::More(a)
-        }
-        (Want::Done, other) | (other, Want::Done) => other,
-    }
-}
-
 /// The parent, then the lists that it names.
 pub(super) fn facts(wish: &Manifest, prepared: &Prepared, known: &Known<'_>) -> Want {
     let Some(name) = &wish.set else {
         return Want::Done;
     };
-    let first = list_fact(&parent(wish, name));
+    let first = list_fact(&parent(name));
     match Want::all(known, [first]) {
         Want::Done => {}
         more => return more,
     }
-    Want::all(known, lists(wish, name, prepared, known))
+    Want::all(known, lists(name, prepared, known))
 }
 
 /// All lists that may hold members.
-fn lists(wish: &Manifest, name: &str, prepared: &Prepared, known: &Known<'_>) -> BTreeSet<Fact> {
-    let own = prepared.wished.iter().filter(|wished| wished.served);
+fn lists(name: &str, prepared: &Prepared, known: &Known<'_>) -> BTreeSet<Fact> {
+    let own = members(prepared).filter(|wished| wished.served);
     let mut lists: BTreeSet<Fact> = own.map(|wished| wished.list.clone()).collect();
-    let key = parent(wish, name);
+    let key = parent(name);
     if let Ok(Some(found)) = known.kube_list(&list_fact(&key))
         && let Some(parent) = found.get(&key.name)
     {
-        lists.extend(remembered(parent));
+        let api = known.kube_discovery().ok().flatten();
+        let now = remembered(parent).into_iter();
+        lists.extend(now.map(|list| api.map_or(list.clone(), |api| in_served_version(list, api))));
     }
     lists
+}
+
+/// The list in a version that is served: what was made in one that is not any more is still there, in others.
+fn in_served_version(list: Fact, api: &Discovery) -> Fact {
+    match list {
+        Fact::KubeList {
+            api_version,
+            kind,
+            namespace,
+        } => Fact::KubeList {
+            api_version: api
+                .served(&api_version, &kind)
+                .unwrap_or(&api_version)
+                .to_owned(),
+            kind,
+            namespace,
+        },
+        other => other,
+    }
 }
 
 /// A decision with what is no longer wished, and with the parent.
@@ -181,8 +184,8 @@ pub(super) fn pruned(
         Decision::Drift { diff, drift } => (diff, drift),
         other => return Ok(other),
     };
-    let id = id(wish, name);
-    for list in lists(wish, name, prepared, known) {
+    let id = id(name);
+    for list in lists(name, prepared, known) {
         // A kind that is not served any more has no objects.
         let Some(found) = known.kube_list(&list)? else {
             continue;
@@ -191,7 +194,10 @@ pub(super) fn pruned(
             let label = object
                 .pointer("/metadata/labels")
                 .and_then(|all| all.get(PART_OF));
-            let Some(found) = ObjectKey::of(object).filter(|_| label == Some(&json!(id))) else {
+            // Controllers copy labels, as from a Service to its Endpoints: what they made is theirs.
+            let is_member =
+                label == Some(&json!(id)) && fields::owns_label(object, MANAGER, PART_OF);
+            let Some(found) = ObjectKey::of(object).filter(|_| is_member) else {
                 continue;
             };
             if !prepared
@@ -206,7 +212,7 @@ pub(super) fn pruned(
             }
         }
     }
-    remember(wish, name, prepared, known, (&mut diff, &mut drift))?;
+    remember(name, prepared, known, (&mut diff, &mut drift))?;
     Ok(match drift == Drift::default() {
         true => Decision::Unchanged,
         false => Decision::Drift { diff, drift },
@@ -216,14 +222,13 @@ pub(super) fn pruned(
 /// The parent, where it does not say what it should. It forgets no list: a run that is cut off before it has deleted all
 /// there is to delete must still find the rest, and a list more to look in costs one request.
 fn remember(
-    wish: &Manifest,
     name: &str,
     prepared: &Prepared,
     known: &Known<'_>,
     (diff, drift): (&mut Vec<DiffLine>, &mut Drift),
 ) -> Result<(), Unreadable> {
-    let key = parent(wish, name);
-    let mut object = wished_parent(wish, name, prepared);
+    let key = parent(name);
+    let mut object = wished_parent(name, prepared);
     let found = known.kube_list(&list_fact(&key))?;
     let live = found.and_then(|found| found.get(&key.name));
     if let Some(before) = live.and_then(|live| live.pointer("/metadata/annotations"))
@@ -260,7 +265,8 @@ fn remember(
             diff.extend(diff::text(&show::yaml(&old), &show::yaml(&new)));
         }
     }
-    drift.apply.push(KubeObject {
+    // Before its members: of a run that is cut off in between, none is forgotten.
+    drift.first.push(KubeObject {
         body: Text::plain(object.to_string()),
         key,
     });

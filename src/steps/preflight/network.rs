@@ -135,7 +135,8 @@ pub fn ports_free(seen: &Seen<'_>) -> Found {
             format!("taken: {}", taken.join(", "))
         },
         "free before K3s is installed",
-        "stop and disable what holds them (a former K3s: k3s-uninstall.sh)",
+        "see what holds them (`ss -ltnp`), stop and disable it. A K3s that is in use: `hmco-boot k3s adopt`; one that is not, \
+         and only then: k3s-uninstall.sh, which deletes its data",
     )];
     let web: Vec<String> = [80, 443]
         .into_iter()

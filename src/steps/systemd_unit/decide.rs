@@ -272,7 +272,9 @@ fn state(
         (false, true) => None,
         (false, false) => stamp::proven(unit, &inputs, false).err().map(Some),
     };
-    if unit.flapping {
+    // Of a start that somebody else waits for, one restart by systemd may have been the last that was needed.
+    let flaps = wish.wait || unit.restarts > 1 || unit.sub.starts_with("auto-restart");
+    if unit.flapping && flaps {
         let line = format!(
             "restart: it does not stay up: {is}, restarts by systemd so far: {}",
             unit.restarts

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::facts::fact::Fact;
 use crate::facts::known::{Known, Unreadable};
 use crate::model::event::DiffLine;
+use crate::model::kube::discovery::ApiResource;
 use crate::model::kube::ready::Expected;
 use crate::model::kube::{ObjectKey, Readiness};
+use crate::steps::Want;
 use crate::steps::shared::diff::shown;
-use crate::steps::shared::kube::list_fact;
+use crate::steps::shared::kube::{list_fact, served};
 
 /// A Kubernetes object that is as it should be: by default ready, by the rule of its kind (a Deployment whose pods are all
 /// available, a Job that is complete); of kinds without a rule, there.
@@ -22,7 +24,7 @@ pub struct Object {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// Its namespace, for kinds that have one.
+    /// Its namespace, for kinds that have one; `default` by default.
     #[serde(default)]
     pub namespace: Option<String>,
     /// A condition of its status that has the status `status`.
@@ -37,23 +39,35 @@ pub struct Object {
     /// What the field must be.
     #[serde(default)]
     pub value: Option<String>,
-    /// `true`: it is gone.
+    /// `true`: it is gone, of a kind that the API serves.
     #[serde(default)]
     pub absent: bool,
 }
 
 impl Object {
-    fn key(&self) -> ObjectKey {
-        ObjectKey {
+    /// Its whole name; `None` where the API serves no such kind.
+    fn key(&self, known: &Known<'_>) -> Result<Option<ObjectKey>, Unreadable> {
+        let resource = served(known)?.get(&self.api_version, &self.kind);
+        let namespace = |resource: &ApiResource| match (resource.namespaced, &self.namespace) {
+            (true, None) => Some("default".to_owned()),
+            (true, named) => named.clone(),
+            (false, _) => None,
+        };
+        Ok(resource.map(|resource| ObjectKey {
             api_version: self.api_version.clone(),
             kind: self.kind.clone(),
-            namespace: self.namespace.clone(),
+            namespace: namespace(resource),
             name: self.name.clone(),
-        }
+        }))
     }
 
-    pub(super) fn fact(&self) -> Fact {
-        list_fact(&self.key())
+    pub(super) fn facts(&self, known: &Known<'_>) -> Want {
+        match Want::all(known, [Fact::KubeDiscovery]) {
+            Want::Done => {}
+            more => return more,
+        }
+        let key = self.key(known).ok().flatten();
+        Want::all(known, key.as_ref().map(list_fact))
     }
 
     fn expected(&self) -> Expected {
@@ -73,12 +87,16 @@ impl Object {
 
     /// What it lacks, as a line.
     pub(super) fn missing(&self, known: &Known<'_>) -> Result<Option<DiffLine>, Unreadable> {
-        let list = known.kube_list(&self.fact())?;
+        let Some(key) = self.key(known)? else {
+            let line = format!("the API serves no {} of {}", self.kind, self.api_version);
+            return Ok(Some(DiffLine::old(shown(&line))));
+        };
+        let list = known.kube_list(&list_fact(&key))?;
         let object = list.and_then(|list| list.get(&self.name));
         Ok(match self.expected().of(object) {
             Readiness::Ready => None,
             Readiness::Waiting(words) | Readiness::Failed(words) => {
-                Some(DiffLine::old(shown(&format!("{}: {words}", self.key()))))
+                Some(DiffLine::old(shown(&format!("{key}: {words}"))))
             }
         })
     }

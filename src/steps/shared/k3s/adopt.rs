@@ -33,19 +33,72 @@ pub struct Set {
     pub server: Option<String>,
     /// Secrets are encrypted.
     pub encrypts: bool,
+    /// Settings and variables that hold secrets, by their names: they are shown to nobody.
+    pub secrets: Vec<String>,
     /// Why the first run would restart it.
     pub restarts: Vec<String>,
 }
 
 /// Settings that the kinds decide by themselves.
-const DECIDED: [&str; 6] = [
+const DECIDED: [&str; 5] = [
     "token",
     "token-file",
     "server",
     "cluster-init",
     "secrets-encryption",
-    "agent-token",
 ];
+
+/// Settings with which a K3s cannot be taken over, and the variables that say the same; with why.
+const NEVER: [(&str, &str, &str); 6] = [
+    (
+        "data-dir",
+        "K3S_DATA_DIR",
+        "its data are not in /var/lib/rancher/k3s",
+    ),
+    (
+        "datastore-endpoint",
+        "K3S_DATASTORE_ENDPOINT",
+        "its data are in another database",
+    ),
+    (
+        "agent-token",
+        "K3S_AGENT_TOKEN",
+        "its agents join with a token of their own",
+    ),
+    (
+        "agent-token-file",
+        "K3S_AGENT_TOKEN_FILE",
+        "its agents join with a token of their own",
+    ),
+    ("with-node-id", "", "its Nodes have names with an id"),
+    ("https-listen-port", "", "its API is at another port"),
+];
+
+/// Settings that are what they are without being said.
+const USUAL: [(&str, &str); 2] = [
+    ("data-dir", "/var/lib/rancher/k3s"),
+    ("https-listen-port", "6443"),
+];
+
+/// Parts of names of settings and variables that hold secrets; of the token itself nothing is left by then.
+const SECRET: [&str; 6] = [
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "access-key",
+    "vpn-auth",
+];
+
+/// Whether nobody may be shown its value: by its name, or as a URL with a password.
+fn is_secret(name: &str, value: &str) -> bool {
+    let name = name.to_lowercase().replace('_', "-");
+    let login = value.split_once("://").and_then(|(_, rest)| {
+        let (login, _) = rest.split('/').next()?.rsplit_once('@')?;
+        login.split_once(':')
+    });
+    SECRET.iter().any(|part| name.contains(part)) || login.is_some()
+}
 
 /// Reads a node. An error is what is not understood.
 pub fn read(found: &Found, wished_unit: &str) -> Result<Set, String> {
@@ -73,11 +126,22 @@ pub fn read(found: &Found, wished_unit: &str) -> Result<Set, String> {
             ));
         }
     }
+    let hidden = |(name, value): (&String, &Setting)| {
+        let secret = !DECIDED.contains(&name.as_str()) && is_secret(name, &value.yaml());
+        secret.then(|| name.clone())
+    };
+    // Files stay where they are; arguments would be written to one that everybody may read.
+    if let Some(name) = from_unit.iter().find_map(hidden) {
+        return Err(format!(
+            "its unit has a secret among its arguments: move `{name}` to /etc/rancher/k3s/config.yaml (mode 0600)"
+        ));
+    }
     // The command line beats files and replaces whole lists.
     all.extend(from_unit);
     for text in &found.env {
         set.env.extend(variables(text));
     }
+    never(&mut all, &set.env)?;
     for name in ["K3S_TOKEN", "K3S_TOKEN_FILE"] {
         if set.env.remove(name).is_some() {
             set.restarts
@@ -85,13 +149,12 @@ pub fn read(found: &Found, wished_unit: &str) -> Result<Set, String> {
         }
     }
     let url = set.env.remove("K3S_URL");
-    if all
-        .get("data-dir")
-        .is_some_and(|at| !flags::same(at, &Setting::text("/var/lib/rancher/k3s")))
-    {
-        return Err("its data are not in /var/lib/rancher/k3s (`data-dir`)".to_owned());
+    if let Some(name) = set.env.remove("K3S_NODE_NAME") {
+        all.entry("node-name".to_owned())
+            .or_insert_with(|| Setting::text(name));
+        set.restarts
+            .push("K3S_NODE_NAME of its environment moves to a file, as `node-name`".to_owned());
     }
-    all.remove("data-dir");
     set.encrypts = all
         .get("secrets-encryption")
         .is_some_and(|on| flags::same(on, &Setting::Switch(true)));
@@ -100,8 +163,46 @@ pub fn read(found: &Found, wished_unit: &str) -> Result<Set, String> {
         _ => url,
     };
     all.retain(|key, _| !DECIDED.contains(&key.as_str()));
+    set.secrets = all.iter().filter_map(hidden).collect();
+    all.retain(|key, _| !set.secrets.contains(key));
     set.config = all;
+    set.env.retain(|name, value| {
+        let shown = !is_secret(name, value);
+        if !shown {
+            set.secrets.push(name.clone());
+        }
+        shown
+    });
     Ok(set)
+}
+
+/// Refuses what cannot be taken over; takes out what is said without need.
+fn never(settings: &mut Settings, env: &BTreeMap<String, String>) -> Result<(), String> {
+    for (key, value) in USUAL {
+        if settings
+            .get(key)
+            .is_some_and(|at| flags::same(at, &Setting::text(value)))
+        {
+            settings.remove(key);
+        }
+    }
+    if env.contains_key("K3S_CONFIG_FILE") {
+        return Err("its configuration is in another file (K3S_CONFIG_FILE)".to_owned());
+    }
+    for (key, variable, why) in NEVER {
+        let is_off = |value: &Setting| flags::same(value, &Setting::Switch(false));
+        if settings.get(key).is_some_and(|value| !is_off(value)) {
+            return Err(format!("{why} (`{key}`)"));
+        }
+        settings.remove(key);
+        let usual = USUAL.iter().find(|(usual, _)| *usual == key);
+        if let Some(value) = env.get(variable)
+            && usual.is_none_or(|(_, usual)| value != usual)
+        {
+            return Err(format!("{why} ({variable})"));
+        }
+    }
+    Ok(())
 }
 
 /// The arguments after `k3s server` or `k3s agent` in the last `ExecStart=` of a unit file.
@@ -251,7 +352,57 @@ mod tests {
     }
 
     #[test]
+    fn no_value_that_may_be_a_secret_is_given_on() {
+        let config = "etcd-s3-secret-key: canary-7Q2x\netcd-s3-bucket: b\n";
+        let env = "AWS_SECRET_ACCESS_KEY=canary-7Q2x\nHTTPS_PROXY=http://me:canary-7Q2x@proxy:1\nNO_PROXY=a@b\n";
+        let unit = "ExecStart=/usr/local/bin/k3s server\n";
+        let set = read(&found(unit, env, config), "").unwrap();
+        assert!(!format!("{set:?}").contains("canary"), "{set:?}");
+        assert_eq!(
+            set.secrets,
+            ["etcd-s3-secret-key", "AWS_SECRET_ACCESS_KEY", "HTTPS_PROXY"]
+        );
+        assert_eq!(toml(&set.config), r#"{ etcd-s3-bucket = "b" }"#);
+        assert_eq!(set.env.keys().collect::<Vec<_>>(), ["NO_PROXY"]);
+        let argument = "ExecStart=/usr/local/bin/k3s server --etcd-s3-secret-key=canary-7Q2x\n";
+        let odd = read(&found(argument, "", ""), "").unwrap_err();
+        assert!(
+            odd.contains("etcd-s3-secret-key") && !odd.contains("canary"),
+            "{odd}"
+        );
+    }
+
+    #[test]
+    fn the_name_of_a_node_moves_to_the_configuration() {
+        let unit = "ExecStart=/usr/local/bin/k3s server\n";
+        let set = read(&found(unit, "K3S_NODE_NAME='shelf-1'\n", ""), "").unwrap();
+        assert_eq!(toml(&set.config), r#"{ node-name = "shelf-1" }"#);
+        assert!(set.env.is_empty());
+    }
+
+    #[test]
     fn what_is_elsewhere_or_not_understood_is_said() {
+        for (env, config, word) in [
+            ("K3S_DATA_DIR=/srv\n", "", "K3S_DATA_DIR"),
+            (
+                "K3S_DATASTORE_ENDPOINT=postgres://u:canary-7Q2x@db\n",
+                "",
+                "another database",
+            ),
+            ("K3S_CONFIG_FILE=/srv/k3s.yaml\n", "", "K3S_CONFIG_FILE"),
+            ("", "agent-token: canary-7Q2x\n", "agent-token"),
+            ("", "with-node-id: true\n", "with-node-id"),
+            ("", "https-listen-port: 7443\n", "another port"),
+        ] {
+            let unit = "ExecStart=/usr/local/bin/k3s server\n";
+            let odd = read(&found(unit, env, config), "").unwrap_err();
+            assert!(odd.contains(word) && !odd.contains("canary"), "{odd}");
+        }
+        let usual =
+            "data-dir: /var/lib/rancher/k3s\nhttps-listen-port: 6443\nwith-node-id: false\n";
+        let unit = "ExecStart=/usr/local/bin/k3s server\n";
+        assert!(read(&found(unit, "", usual), "").unwrap().config.is_empty());
+
         let moved = found(
             "ExecStart=/usr/local/bin/k3s server --data-dir /srv/k3s\n",
             "",

@@ -77,6 +77,22 @@ impl<'a> Server<'a> {
         }
     }
 
+    /// What is left of a cluster's data without its database.
+    fn remains(&self) -> Option<String> {
+        let data = self.data.as_ref().ok()?;
+        if data.etcd || data.sqlite {
+            return None;
+        }
+        let old = data.old.iter().find(|name| name.starts_with("etcd-old-"));
+        match (old, &data.ca_sha256) {
+            (Some(old), _) => Some(format!("/var/lib/rancher/k3s/server/db/{old} is there")),
+            (None, Some(_)) => {
+                Some("/var/lib/rancher/k3s/server/tls/server-ca.crt is there".to_owned())
+            }
+            (None, None) => None,
+        }
+    }
+
     fn has_etcd(&self) -> bool {
         self.data.as_ref().is_ok_and(|data| data.etcd)
     }
@@ -104,6 +120,11 @@ pub fn is_alive(unit: &Unit) -> bool {
         "active" | "activating" | "reloading" | "refreshing"
     )
 }
+
+/// What to do about a cluster without its database.
+const REMAINS: &str = "put the database back (server/db/etcd-old-* to server/db/etcd) or restore a snapshot; a K3s with a database elsewhere \
+     (datastore-endpoint) cannot be taken over. If nothing of it is wanted, copy /var/lib/rancher/k3s/server/token away, then move \
+     /var/lib/rancher/k3s/server away";
 
 /// The URL of the API at an address or name.
 pub fn url(address: &str) -> String {
@@ -265,21 +286,13 @@ impl<'a> Servers<'a> {
 
     /// A server without its database that once had one would come up as a new, empty cluster.
     fn no_lost_database(&self) -> Result<(), Failure> {
-        let Ok(data) = &self.own.data else {
-            return Ok(());
-        };
-        let old = data.old.iter().find(|name| name.starts_with("etcd-old-"));
         let joins = self.others.iter().any(Server::has_etcd);
-        if joins || (old.is_none() && data.ca_sha256.is_none()) {
-            return Ok(());
+        match self.own.remains() {
+            Some(shown) if !joins => Err(Failure::new("a cluster was here, but its database is gone: started now, K3s would make a new, empty one")
+                .evidence(shown)
+                .hint(REMAINS)),
+            _ => Ok(()),
         }
-        let shown = match old {
-            Some(old) => format!("/var/lib/rancher/k3s/server/db/{old} is there"),
-            None => "/var/lib/rancher/k3s/server/tls/server-ca.crt is there".to_owned(),
-        };
-        Err(Failure::new("a cluster was here, but its database is gone: started now, K3s would make a new, empty one")
-            .evidence(shown)
-            .hint("put the database back (server/db/etcd-old-* to server/db/etcd), restore a snapshot, or, if nothing of it is wanted, move /var/lib/rancher/k3s/server away"))
     }
 
     /// Nobody has data: the first one makes the cluster, if really nobody has.
@@ -301,6 +314,24 @@ impl<'a> Servers<'a> {
                 }
             }
             return Err(failure);
+        }
+        if self.own.active {
+            return Err(Failure::new(
+                "K3s runs here, and its data are not in /var/lib/rancher/k3s: started anew, it would be a new, empty cluster",
+            )
+            .hint("if it keeps its data elsewhere (data-dir, a database), it cannot be taken over: leave the node out"));
+        }
+        if let Some((other, shown)) = self
+            .others
+            .iter()
+            .find_map(|other| Some((other, other.remains()?)))
+        {
+            return Err(Failure::new(format!(
+                "a cluster was on {}, but its database is gone there: a new one would be another cluster",
+                other.peer.name
+            ))
+            .evidence(shown)
+            .hint(REMAINS));
         }
         let others: Vec<&Server<'a>> = self
             .others

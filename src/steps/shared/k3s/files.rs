@@ -38,6 +38,9 @@ pub const SERVER_TOKEN: &str = "/var/lib/rancher/k3s/server/token";
 /// There where Secrets are, or ever were, encrypted in the datastore.
 pub const ENCRYPTION: &str = "/var/lib/rancher/k3s/server/cred/encryption-config.json";
 
+/// Holds a server that is leaving its cluster: K3s is not started again by systemd. Until the next boot.
+pub const HOLD: &str = "/run/systemd/system/k3s.service.d/hmco-boot-leaving.conf";
+
 /// A path that is written in this module.
 #[expect(
     clippy::expect_used,
@@ -61,6 +64,11 @@ pub fn other_unit(role: Role) -> &'static str {
         Role::Server => unit_name(Role::Agent),
         Role::Agent => unit_name(Role::Server),
     }
+}
+
+/// The unit file of a role.
+pub fn unit_path(role: Role) -> AbsPath {
+    path(&format!("/etc/systemd/system/{}", unit_name(role)))
 }
 
 /// The environment file of a role's unit.

@@ -144,7 +144,7 @@ impl Install<'_> {
         let stats = LINKS
             .iter()
             .flat_map(|link| [format!("/usr/local/bin/{link}"), format!("/usr/bin/{link}")])
-            .chain([DROP_INS.to_owned()]);
+            .chain([DROP_INS, files::HOLD].map(str::to_owned));
         let stats = stats.map(|at| Fact::Stat { path: path(&at) });
         let other = Fact::Unit {
             name: files::other_unit(self.role).to_owned(),
@@ -232,6 +232,20 @@ impl Install<'_> {
                 drift
             }
         };
+        // It was to leave, and that was given up.
+        if known.stat(&path(files::HOLD))?.is_some() {
+            changes.diff.push(DiffLine::old(format!(
+                "{}: systemd would not start it again",
+                files::HOLD
+            )));
+            changes.actions.push(Action::Remove {
+                path: path(files::HOLD),
+                recursive: false,
+            });
+            if !found.verbs.contains(&Verb::DaemonReload) {
+                found.verbs.insert(0, Verb::DaemonReload);
+            }
+        }
         let nothing = Unit::default();
         let unit = known.unit(unit_name(self.role))?.unwrap_or(&nothing);
         let alive = super::cluster::is_alive(unit);
@@ -313,13 +327,14 @@ impl Install<'_> {
             DROP_INS,
             BASE,
             files::TOKEN,
+            files::HOLD,
             BINARY,
             "/usr/local/bin/kubectl",
             "/usr/local/bin/crictl",
             "/usr/local/bin/ctr",
         ];
         let unit = unit_name(self.role);
-        let unit_file = path(&format!("/etc/systemd/system/{unit}"));
+        let unit_file = files::unit_path(self.role);
         Touches {
             paths: paths
                 .map(path)

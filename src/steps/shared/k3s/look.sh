@@ -2,7 +2,8 @@
 # Node; empty: the host's, as K3s makes it).
 NL='
 '
-[ -n "$NODE" ] || NODE=$(uname -n | tr '[:upper:]' '[:lower:]')
+# K3s takes capitals out of both.
+NODE=$(printf '%s\n' "${NODE:-$(uname -n)}" | tr '[:upper:]' '[:lower:]')
 case $ROLE in
   server) C=/etc/rancher/k3s/k3s.yaml A=https://127.0.0.1:6443 ;;
   # A kubelet may read its own Node and lease.

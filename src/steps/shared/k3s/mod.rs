@@ -22,7 +22,7 @@ use crate::model::units::TimeSpan;
 pub use setting::{Setting, Settings};
 
 /// Keys of K3s' configuration that `config` may not have, and what says them instead.
-const KEPT: [(&str, &str); 10] = [
+const KEPT: [(&str, &str); 13] = [
     ("token", "`token`"),
     ("token-file", "`token`"),
     ("agent-token", "nothing: agents join with `token`"),
@@ -42,6 +42,40 @@ const KEPT: [(&str, &str); 10] = [
         "nothing: data are looked for in /var/lib/rancher/k3s",
     ),
     ("secrets-encryption", "`secrets_encryption`"),
+    (
+        "datastore-endpoint",
+        "nothing: servers of this tool keep their data in etcd",
+    ),
+    (
+        "with-node-id",
+        "`node-name`: the Node is looked for by its name",
+    ),
+    (
+        "https-listen-port",
+        "nothing: the API is looked for at 6443",
+    ),
+];
+
+/// Variables that K3s reads and `env` may not have, and what says them instead.
+const KEPT_ENV: [(&str, &str); 9] = [
+    ("K3S_TOKEN", "`token`"),
+    ("K3S_TOKEN_FILE", "`token`"),
+    ("K3S_AGENT_TOKEN", "nothing: agents join with `token`"),
+    ("K3S_AGENT_TOKEN_FILE", "nothing: agents join with `token`"),
+    ("K3S_URL", "`nodes`"),
+    ("K3S_NODE_NAME", "`node-name` of `config`"),
+    (
+        "K3S_DATA_DIR",
+        "nothing: data are looked for in /var/lib/rancher/k3s",
+    ),
+    (
+        "K3S_CONFIG_FILE",
+        "nothing: the configuration is that of /etc/rancher/k3s",
+    ),
+    (
+        "K3S_DATASTORE_ENDPOINT",
+        "nothing: servers of this tool keep their data in etcd",
+    ),
 ];
 
 /// For `#[serde(default = ...)]`: a first start on a Raspberry Pi with a slow disk.
@@ -87,8 +121,8 @@ pub fn mistakes(
                 "env",
                 format!("the value of {name} has a control character"),
             ));
-        } else if matches!(name.as_str(), "K3S_TOKEN" | "K3S_TOKEN_FILE" | "K3S_URL") {
-            mistakes.push(("env", format!("{name} is said by the step's own keys")));
+        } else if let Some((_, instead)) = KEPT_ENV.iter().find(|(kept, _)| kept == name) {
+            mistakes.push(("env", format!("{name} is said by {instead}")));
         }
     }
     let text = token.expose();

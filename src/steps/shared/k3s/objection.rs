@@ -3,18 +3,21 @@
 use super::files::{self, OWN};
 use super::install::{Install, Part};
 use super::{Setting, cluster, flags, live};
-use crate::facts::fact::Content;
+use crate::facts::fact::{Content, Fact};
 use crate::facts::known::{Known, Unreadable};
 use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
+use crate::steps::preflight::Role;
+use crate::steps::shared::digest::sha256;
 
 /// Keys that decide which cluster a server belongs to: nobody else may set them.
-const JOINING: [&str; 5] = [
+const JOINING: [&str; 6] = [
     "cluster-init",
     "server",
     "token-file",
     "cluster-reset",
     "data-dir",
+    "datastore-endpoint",
 ];
 
 impl Install<'_> {
@@ -25,6 +28,9 @@ impl Install<'_> {
         known: &Known<'_>,
     ) -> Result<Option<Failure>, Unreadable> {
         if let Some(failure) = self.other_version(part.has_data, known)? {
+            return Ok(Some(failure));
+        }
+        if let Some(failure) = self.foreign_unit(part.has_data, known)? {
             return Ok(Some(failure));
         }
         let other = files::other_unit(self.role);
@@ -45,6 +51,32 @@ impl Install<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// A unit of somebody else, on a server without data where they are looked for: they may be elsewhere, and with this tool's
+    /// unit K3s would start without them, as a new cluster.
+    fn foreign_unit(
+        &self,
+        has_data: bool,
+        known: &Known<'_>,
+    ) -> Result<Option<Failure>, Unreadable> {
+        if self.role == Role::Agent || has_data {
+            return Ok(None);
+        }
+        let at = files::unit_path(self.role);
+        let own = sha256(files::unit_text(self.role).as_bytes());
+        let live = known.digest(&Fact::Digest {
+            path: at.clone(),
+            uncached: false,
+        })?;
+        if live.is_none_or(|live| *live == own) {
+            return Ok(None);
+        }
+        Ok(Some(
+            Failure::new("K3s was installed here in another way, and has no data in /var/lib/rancher/k3s")
+                .evidence(format!("{at} is not of this tool"))
+                .hint("if it keeps its data elsewhere (data-dir, a database), it cannot be taken over; if it is not needed any more, take it away first (k3s-uninstall.sh)"),
+        ))
     }
 
     /// Keys that somebody's file sets otherwise than this step. Where it says the same, as on a node that was installed in

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Drift, How};
 use crate::model::action::Action;
 use crate::model::kube::ready::Expected;
-use crate::model::kube::{Awaited, KubeAction, ObjectKey, order};
+use crate::model::kube::{Awaited, KubeAction, KubeObject, ObjectKey, order};
 use crate::model::units::TimeSpan;
 
 /// How long a definition may take to be established: it takes less than a second, or does not come.
@@ -13,15 +13,24 @@ const ESTABLISHED: TimeSpan = TimeSpan(Duration::from_secs(60));
 /// How long to wait until deleted objects are gone.
 pub(super) const GONE: TimeSpan = TimeSpan(Duration::from_secs(300));
 
-/// Applies in waves; definitions are established before anything else goes on, and custom resources come when the
-/// workloads before them are ready: the webhook that checks them may be one.
+/// Applies in waves; definitions are established before anything else goes on. Custom resources of these definitions come
+/// when the workloads are ready: the webhook that checks them may be one. Others do not wait: a workload may wait for them, as
+/// for a certificate.
 pub fn apply(drift: &Drift, how: How) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut open: Vec<ObjectKey> = drift.wait.clone();
-    for (rank, objects) in order::waves(drift.apply.clone(), |object| &object.key) {
-        if rank.is_custom() {
-            await_all(&mut actions, &mut open, how);
-        }
+    waves(&mut actions, &mut open, &drift.first, how);
+    waves(&mut actions, &mut open, &drift.apply, how);
+    if !drift.late.is_empty() {
+        await_all(&mut actions, &mut open, how);
+        waves(&mut actions, &mut open, &drift.late, how);
+    }
+    await_all(&mut actions, &mut open, how);
+    actions
+}
+
+fn waves(actions: &mut Vec<Action>, open: &mut Vec<ObjectKey>, objects: &[KubeObject], how: How) {
+    for (_, objects) in order::waves(objects.to_vec(), |object| &object.key) {
         let definitions: Vec<ObjectKey> = objects
             .iter()
             .map(|object| &object.key)
@@ -40,8 +49,6 @@ pub fn apply(drift: &Drift, how: How) -> Vec<Action> {
             }));
         }
     }
-    await_all(&mut actions, &mut open, how);
-    actions
 }
 
 fn await_all(actions: &mut Vec<Action>, open: &mut Vec<ObjectKey>, how: How) {
@@ -81,7 +88,6 @@ fn kube(action: KubeAction) -> Action {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::kube::KubeObject;
     use crate::model::sensitive::Text;
 
     fn key(api_version: &str, kind: &str, name: &str) -> ObjectKey {
@@ -98,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn definitions_are_established_and_workloads_ready_before_custom_resources_come() {
+    fn definitions_are_established_and_workloads_ready_before_their_custom_resources_come() {
         let keys = [
             key("example.org/v1", "Pool", "p"),
             key("apps/v1", "Deployment", "d"),
@@ -109,14 +115,15 @@ mod tests {
             ),
             key("v1", "Namespace", "n"),
         ];
-        let drift = Drift {
-            apply: keys
-                .iter()
-                .map(|key| KubeObject {
-                    key: key.clone(),
-                    body: Text::plain("{}"),
-                })
-                .collect(),
+        let body = |key: &ObjectKey| KubeObject {
+            key: key.clone(),
+            body: Text::plain("{}"),
+        };
+        let certificate = key("cert-manager.io/v1", "Certificate", "c");
+        let mut drift = Drift {
+            first: vec![body(&key("v1", "ConfigMap", "memory"))],
+            apply: keys[1..].iter().chain([&certificate]).map(body).collect(),
+            late: vec![body(&keys[0])],
             wait: vec![keys[1].clone(), keys[2].clone()],
             remove: Vec::new(),
         };
@@ -127,13 +134,20 @@ mod tests {
         assert_eq!(
             told(&apply(&drift, how)),
             [
+                "apply ConfigMap memory",
                 "apply Namespace n",
                 "apply CustomResourceDefinition pools",
                 "see CustomResourceDefinition pools ready",
                 "apply Deployment d",
+                "apply Certificate c",
                 "see Deployment d ready",
                 "apply Pool p",
             ]
+        );
+        drift.late.clear();
+        assert_eq!(
+            told(&apply(&drift, how)).last().unwrap(),
+            "see Deployment d ready"
         );
         let removal = delete(&keys);
         assert_eq!(

@@ -7,7 +7,7 @@ use crate::facts::known::{Known, Unreadable};
 use crate::model::event::DiffLine;
 use crate::model::kube::ready::{has_rule, readiness};
 use crate::model::kube::{
-    DryRun, FieldConflict, KubeObject, MANAGER, ObjectKey, Readiness, fields, order, show,
+    DryRun, FieldConflict, KubeObject, MANAGER, ObjectKey, Readiness, fields, order, reach, show,
 };
 use crate::model::outcome::Failure;
 use crate::steps::Decision;
@@ -23,8 +23,12 @@ const NAMED: usize = 12;
 /// What there is to do.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Drift {
+    /// To apply before all others.
+    pub first: Vec<KubeObject>,
     /// To apply.
     pub apply: Vec<KubeObject>,
+    /// To apply when the workloads are ready.
+    pub late: Vec<KubeObject>,
     /// To be awaited: those that will be applied and those that are as wished and not ready.
     pub wait: Vec<ObjectKey>,
     /// To be deleted.
@@ -39,15 +43,54 @@ pub(super) struct Found {
     changed: Vec<DiffLine>,
     waiting: Vec<DiffLine>,
     refused: Vec<Failure>,
-    unknown: Vec<Failure>,
+    untried: Vec<Untried>,
+}
+
+/// An object of which a dry run could not tell what would become.
+struct Untried {
+    wished: Wished,
+    why: Failure,
+    /// Something said no, rather than nothing.
+    rejected: bool,
+}
+
+impl Untried {
+    /// What the same step changes, or waits for, that may be the very cure.
+    fn cure<'a>(&self, drift: &'a Drift) -> Option<&'a ObjectKey> {
+        let mut changed = drift.apply.iter().map(|object| &object.key);
+        match self.rejected {
+            true => changed.find(|changed| reach::may_cure(changed, &self.wished.key)),
+            false => changed.next().or(drift.wait.first()),
+        }
+    }
 }
 
 impl Found {
-    pub(super) fn decision(self) -> Decision<Drift> {
+    /// Sorts those that could not be tried: what waits for a change of this very step is tried by the run, when the change is
+    /// there; without that the step could never bring the cure about.
+    fn sort_untried(&mut self, how: How) -> Vec<Failure> {
+        let (mut later, mut unknown) = (Vec::new(), Vec::new());
+        for untried in std::mem::take(&mut self.untried) {
+            match untried.cure(&self.drift) {
+                Some(cure) => later.push((untried.wished, cure.clone())),
+                None if untried.rejected => self.refused.push(untried.why),
+                None => unknown.push(untried.why),
+            }
+        }
+        for (wished, cure) in later {
+            let line = format!("{}: cannot be tried before {cure} is as wished", wished.key);
+            self.changed.push(DiffLine::both(diff::shown(&line)));
+            self.apply(&wished, how);
+        }
+        unknown
+    }
+
+    pub(super) fn decision(mut self, how: How) -> Decision<Drift> {
+        let unknown = self.sort_untried(how);
         if let Some(failure) = together(self.refused, "objects are refused") {
             return Decision::Refused(failure);
         }
-        if let Some(failure) = together(self.unknown, "objects nobody can tell about") {
+        if let Some(failure) = together(unknown, "objects nobody can tell about") {
             return Decision::Unknown(failure);
         }
         if self.drift == Drift::default() {
@@ -78,10 +121,14 @@ impl Found {
     }
 
     fn apply(&mut self, wished: &Wished, how: How) {
-        self.drift.apply.push(KubeObject {
+        let object = KubeObject {
             key: wished.key.clone(),
             body: wished.body(),
-        });
+        };
+        match wished.late {
+            true => self.drift.late.push(object),
+            false => self.drift.apply.push(object),
+        }
         // A definition is awaited in any case, as others need it.
         if how.ready.is_some()
             && has_rule(&wished.key.kind)
@@ -119,6 +166,7 @@ pub(super) fn present(
     found: &mut Found,
 ) -> Result<(), Unreadable> {
     let live = live(wished, known)?;
+    let wished = &*wished.beside(live);
     if let Some(live) = live.filter(|live| is_leaving(live)) {
         found.refused.push(leaving(&wished.key, live));
         return Ok(());
@@ -138,12 +186,16 @@ pub(super) fn present(
     };
     match (answer, live) {
         (DryRun::Conflict(conflicts), _) => found.refused.push(conflict(&wished.key, conflicts)),
-        (DryRun::Rejected(why), _) => found.refused.push(refused(&wished.key, why)),
-        (DryRun::NoAnswer(why), _) => found.unknown.push(
-            Failure::new(format!("nobody can tell what would become of {}", wished.key))
-                .evidence(why.clone())
-                .hint("see that the webhook's pods run and are reached (its Service has endpoints), then run again"),
-        ),
+        (DryRun::Rejected(why), _) => found.untried.push(Untried {
+            wished: wished.clone(),
+            why: refused(&wished.key, why),
+            rejected: true,
+        }),
+        (DryRun::NoAnswer(why), _) => found.untried.push(Untried {
+            wished: wished.clone(),
+            why: no_answer(&wished.key, why),
+            rejected: false,
+        }),
         (DryRun::Object(_), None) => new(wished, how, found),
         (DryRun::Object(dry), Some(live)) => against(wished, live, dry, how, found),
     }
@@ -262,6 +314,16 @@ const CURES: &[(&str, &str)] = &[
         "it can only be made anew: delete it first, if what it holds may go",
     ),
 ];
+
+fn no_answer(key: &ObjectKey, why: &str) -> Failure {
+    let failure = Failure::new(format!("nobody can tell what would become of {key}")).evidence(why);
+    match why.contains("webhook") {
+        true => failure.hint(
+            "see that the webhook's pods run and are reached (its Service has endpoints), then run again",
+        ),
+        false => failure.hint("see what the API server says (`journalctl -u k3s` on the servers), then run again"),
+    }
+}
 
 fn refused(key: &ObjectKey, why: &str) -> Failure {
     let failure = Failure::new(format!("{key} is refused by the API")).evidence(why);

@@ -7,12 +7,12 @@ mod compare;
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::facts::fact::Fact;
 use crate::facts::known::{Known, Unreadable};
 use crate::model::event::DiffLine;
-use crate::model::kube::{Discovery, MANAGER, ObjectKey, ObjectList, fields, secret};
+use crate::model::kube::{Discovery, MANAGER, ObjectKey, ObjectList, fields, patch, secret};
 use crate::model::outcome::Failure;
 use crate::model::sensitive::Text;
 use crate::model::units::TimeSpan;
@@ -34,6 +34,10 @@ pub struct Wished {
     pub served: bool,
     /// The list it is looked for in.
     pub list: Fact,
+    /// It is only made: one that is there is left as it is.
+    pub only_made: bool,
+    /// Its own definition is among the wished objects, so whoever serves it may be too: it comes when the workloads are ready.
+    pub late: bool,
 }
 
 /// How objects are wished.
@@ -56,6 +60,26 @@ impl Wished {
             object,
             served,
             list,
+            only_made: false,
+            late: false,
+        })
+    }
+
+    /// A Namespace or Node with the labels and annotations that an earlier apply by this tool set, beside the wished ones: an
+    /// apply would take away those it does not name, and several steps may each name some. Others: as they are.
+    fn beside(&self, live: Option<&Value>) -> Cow<'_, Self> {
+        if self.key.group() != "" || !["Namespace", "Node"].contains(&self.key.kind.as_str()) {
+            return Cow::Borrowed(self);
+        }
+        let kept = live.map_or(Value::Null, |live| fields::owned_marks(live, MANAGER));
+        if kept.is_null() {
+            return Cow::Borrowed(self);
+        }
+        let mut object = json!({ "metadata": kept });
+        patch::overlay(&mut object, &self.object);
+        Cow::Owned(Self {
+            object,
+            ..self.clone()
         })
     }
 
@@ -119,8 +143,11 @@ pub fn facts(wished: &[Wished], known: &Known<'_>, how: How) -> Want {
         Want::Done => {}
         more => return more,
     }
-    let unsure = wished.iter().filter(|wished| is_unsure(wished, known));
-    Want::all(known, unsure.map(|wished| wished.dry_run(how)))
+    let tried = wished.iter().filter_map(|wished| {
+        let wished = wished.beside(live(wished, known).ok().flatten());
+        is_unsure(&wished, known).then(|| wished.dry_run(how))
+    });
+    Want::all(known, tried)
 }
 
 /// The facts that tell whether objects are there.
@@ -141,7 +168,7 @@ fn is_unsure(wished: &Wished, known: &Known<'_>) -> bool {
         return false;
     };
     match list.get(&wished.key.name) {
-        Some(live) if is_leaving(live) => false,
+        Some(live) if is_leaving(live) || wished.only_made => false,
         Some(live) => !fields::is_as_wished(&wished.comparable(), live, MANAGER),
         // In a namespace that is still to be made nothing can be tried.
         None => match &wished.key.namespace {
@@ -177,7 +204,7 @@ pub fn decide(
     for one in wished {
         compare::present(one, known, how, &mut found)?;
     }
-    Ok(found.decision())
+    Ok(found.decision(how))
 }
 
 /// Whether objects are gone.

@@ -13,6 +13,7 @@ enum State {
     Sqlite,
     Lost,
     Silent,
+    Elsewhere,
 }
 use State::*;
 
@@ -31,7 +32,7 @@ fn data(state: State) -> K3sData {
             data.old = vec!["etcd-old-1700000000".to_owned()];
             data.ca_sha256 = Some("a".to_owned());
         }
-        Empty | Starting | Silent => {}
+        Empty | Starting | Silent | Elsewhere => {}
     }
     data
 }
@@ -54,7 +55,7 @@ fn with<R>(states: &[State], look: impl FnOnce(&Servers<'_>) -> R) -> R {
             ..Unit::default()
         };
         let unit = match state {
-            Up(_) | Sqlite => Ok(FactValue::Unit(unit("active"))),
+            Up(_) | Sqlite | Elsewhere => Ok(FactValue::Unit(unit("active"))),
             Starting => Ok(FactValue::Unit(unit("activating"))),
             Down(_) | Lost => Ok(FactValue::Unit(unit("failed"))),
             Empty => Err(FactError::NotFound),
@@ -101,6 +102,9 @@ fn it_makes_a_cluster_only_where_every_server_says_that_there_is_none() {
     assert!(how(&[Empty, Starting], None).contains("may be a cluster"));
     assert!(how(&[Empty, Sqlite], None).contains("nobody can join"));
     assert!(how(&[Lost, Empty], None).contains("new, empty one"));
+    assert!(how(&[Empty, Lost], None).contains("a cluster was on s2"));
+    assert!(how(&[Elsewhere], None).contains("its data are not in"));
+    assert!(how(&[Elsewhere, Empty], None).contains("its data are not in"));
 }
 
 #[test]

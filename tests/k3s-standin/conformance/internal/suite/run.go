@@ -87,7 +87,7 @@ func limit(c *record.Case) time.Duration {
 
 // How often, and with what pauses, recorded lines of the journal are looked for after a command's end.
 const (
-	journalLooks = 14
+	journalLooks = 24 // a scheduled snapshot begins up to five seconds after its minute
 	journalPause = 300 * time.Millisecond
 )
 
