@@ -47,6 +47,8 @@ pub fn fact(name: &str) -> Fact {
 pub struct Good {
     pub name: String,
     pub facts: Vec<FactRef>,
+    /// It asks for these when it knows the others.
+    pub later: Vec<FactRef>,
     pub bytes: usize,
     /// It places a pinned file instead, which this one fetches.
     pub places: Option<Fetch>,
@@ -90,15 +92,17 @@ impl Wish for Good {
     fn facts(&self, known: &Known<'_>) -> Want {
         let missing = self.facts.iter().filter(|fact| !known.has(fact));
         let missing: Vec<FactRef> = missing.cloned().collect();
-        if missing.is_empty() {
-            Want::Done
-        } else {
-            Want::More(missing)
+        let later = self.later.iter().filter(|fact| !known.has(fact));
+        let later: Vec<FactRef> = later.cloned().collect();
+        match (missing.is_empty(), later.is_empty()) {
+            (false, _) => Want::More(missing),
+            (true, false) => Want::More(later),
+            (true, true) => Want::Done,
         }
     }
 
     fn decide(&self, known: &Known<'_>) -> Result<Decision<Vec<Action>>, Unreadable> {
-        for fact in &self.facts {
+        for fact in self.facts.iter().chain(&self.later) {
             let target = fact.target.as_ref().unwrap_or(known.target());
             match known.answer_of(target, &fact.fact) {
                 Some(Ok(FactValue::Digest(text))) if text == "good" => {}
@@ -156,6 +160,7 @@ pub fn good(name: &str) -> Good {
     Good {
         name: name.to_owned(),
         facts: vec![fact(name).into()],
+        later: Vec::new(),
         bytes: 1,
         places: None,
         verifiable: true,

@@ -49,6 +49,27 @@ fn a_check_waits_until_it_holds_and_its_target_is_free_for_others_meanwhile() {
 }
 
 #[test]
+fn what_a_check_asks_for_in_a_later_round_is_read_anew_as_well() {
+    let mut lab = Lab::new(plan(vec![
+        step("a", "n")
+            .waits(60)
+            .wish(|wish| wish.later = vec![fact("b").into()]),
+    ]));
+    lab.set("n", "a", "good").start();
+    for _ in 0..2 {
+        assert!(lab.is_open(0));
+        lab.timer();
+        assert_eq!(lab.read("n"), [fact("a")].into());
+        assert_eq!(lab.read("n"), [fact("b")].into());
+    }
+    lab.set("n", "b", "good");
+    lab.timer();
+    lab.reads();
+    lab.reads();
+    assert_eq!(lab.outcome(0), &Outcome::Unchanged);
+}
+
+#[test]
 fn a_check_that_never_holds_fails_with_its_last_difference_when_its_time_is_over() {
     let mut lab = Lab::new(plan(vec![
         step("a", "n").waits(3),

@@ -7,12 +7,15 @@ use std::time::Duration;
 use super::decide::{Step, cannot_read, check_failed};
 use super::{Awaited, Busy, Mode, Phase, Purpose, Scheduler};
 use crate::facts::fact::Fact;
-use crate::facts::known::Store;
+use crate::facts::known::{FactRef, Store};
 use crate::model::event::{DiffLine, Event};
 use crate::model::id::{PairId, Target};
 use crate::model::outcome::{Failure, Outcome};
 use crate::plan::{Pair, Work};
 use crate::steps::{Decision, Poll, Want, Wish};
+
+/// Rounds of questions of one wish: more than any kind needs.
+const ROUNDS: usize = 8;
 
 impl Scheduler {
     /// A pair is as wished: it is done, or its gate comes first.
@@ -161,19 +164,37 @@ impl Scheduler {
 
     /// What a wish looks at is to be read anew.
     pub(super) fn forget_seen_by(&mut self, info: &Pair, wish: &dyn Wish) {
-        let empty = Store::default();
-        let mut asked = match wish.facts(&empty.view(&info.target)) {
-            Want::More(facts) => facts,
-            Want::Done => Vec::new(),
-        };
-        if let Want::More(more) = wish.facts(&self.store.view(&info.target)) {
-            asked.extend(more);
-        }
-        for fact in asked {
+        for fact in self.asked_by(&info.target, wish) {
             let target = fact.target.as_ref().unwrap_or(&info.target);
             self.forget(target, |known| *known == fact.fact);
             self.outdate(target, &fact.fact);
         }
+    }
+
+    /// All that a wish looks at, as far as is known: its later rounds follow from the answers to its earlier ones.
+    fn asked_by(&self, own: &Target, wish: &dyn Wish) -> Vec<FactRef> {
+        let mut seen = Store::default();
+        let mut asked = Vec::new();
+        for _ in 0..ROUNDS {
+            let Want::More(facts) = wish.facts(&seen.view(own)) else {
+                break;
+            };
+            for fact in &facts {
+                let target = fact.target.as_ref().unwrap_or(own);
+                if let Some(answer) = self.store.get(target, &fact.fact) {
+                    seen.insert(target, [(fact.fact.clone(), answer.clone())]);
+                }
+            }
+            let is_all = facts.iter().all(|fact| {
+                let target = fact.target.as_ref().unwrap_or(own);
+                seen.get(target, &fact.fact).is_some()
+            });
+            asked.extend(facts);
+            if !is_all {
+                break;
+            }
+        }
+        asked
     }
 
     /// What is being read at this moment may have been seen before the moment.
