@@ -275,6 +275,7 @@ fn shown(member: &MemberStatus) -> String {
 mod tests {
     use super::super::status::Status;
     use super::*;
+    use crate::facts::fact::K3sData;
 
     fn member(name: &str, healthy: Option<bool>) -> MemberStatus {
         MemberStatus {
@@ -330,6 +331,11 @@ mod tests {
             node: None,
             api_ready: None,
             has_datastore: is_up.then_some(etcd.is_some()),
+            data: is_up.then(|| K3sData {
+                etcd: etcd.is_some(),
+                ..K3sData::default()
+            }),
+            silence: None,
             etcd,
         }
     }

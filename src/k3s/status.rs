@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::look::{Member, Told};
+use crate::facts::fact::K3sData;
 use crate::model::kube::key::{meta, text};
 use crate::model::outcome::{ExitCode, Failure};
 use crate::steps::preflight::Role;
@@ -88,6 +89,12 @@ pub struct NodeStatus {
     pub etcd: Option<MemberStatus>,
     /// It has the datastore of a server on its disk; `null` where it did not tell.
     pub has_datastore: Option<bool>,
+    /// What K3s has on its disk; `None` where it did not tell.
+    #[serde(skip)]
+    pub data: Option<K3sData>,
+    /// Why it told nothing, where it did not.
+    #[serde(skip)]
+    pub silence: Option<Failure>,
 }
 
 /// K3s on a node.
@@ -295,10 +302,30 @@ impl NodeStatus {
         begins && self.has_datastore != Some(true) && !self.is_ready()
     }
 
+    /// Whether something is on its disk that cannot be made anew: a datastore, a former one (a restore that fails leaves the one
+    /// that was in use as `etcd-old-TIME`), the keys of a cluster; `None` where it did not tell.
+    pub fn has_state(&self) -> Option<bool> {
+        let has = |data: &K3sData| {
+            data.etcd || data.sqlite || data.ca_sha256.is_some() || has_former(data)
+        };
+        self.data.as_ref().map(has)
+    }
+
+    /// Its datastore is SQLite: one file, of which nobody else has anything.
+    pub fn has_sqlite(&self) -> bool {
+        let is = |data: &K3sData| data.sqlite && !data.etcd && !has_former(data);
+        self.data.as_ref().is_some_and(is)
+    }
+
     /// Kubernetes has heard of it lately.
     pub fn is_ready(&self) -> bool {
         self.node.as_ref().is_some_and(|node| node.ready == "True")
     }
+}
+
+/// Whether a database is left that a restore moved out of the way.
+fn has_former(data: &K3sData) -> bool {
+    data.old.iter().any(|name| name.starts_with("etcd-old-"))
 }
 
 /// Whether a Node is that of a machine: by the name that it says itself, else by name or address.
@@ -339,6 +366,11 @@ fn node(seen: &Seen, found: Option<&Value>, etcd: Option<&EtcdStatus>) -> NodeSt
         api_ready: told.filter(is_server).map(|told| told.readyz == "ok"),
         etcd: member_of(etcd, name, found),
         has_datastore: told.map(|told| told.data.etcd || told.data.sqlite),
+        data: told.map(|told| told.data.clone()),
+        silence: match &seen.told {
+            Err(silence) => Some(silence.failure.clone()),
+            Ok(_) => None,
+        },
     }
 }
 
@@ -356,6 +388,8 @@ fn stranger(found: &Value, etcd: Option<&EtcdStatus>) -> NodeStatus {
         api_ready: None,
         etcd: member_of(etcd, name, Some(found)),
         has_datastore: None,
+        data: None,
+        silence: None,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::k3s::copies;
 use crate::cli::k3s::look::{self, Looked};
-use crate::cli::k3s::procedure::{self, not_agreed, refused};
+use crate::cli::k3s::procedure::{self, not_agreed, refused, untold};
 use crate::cli::k3s::stages;
 use crate::cli::reach::BecomeArgs;
 use crate::cli::session::Session;
@@ -138,14 +138,17 @@ async fn remove(args: &RemoveArgs, context: &mut Context<'_>) -> Result<ExitCode
     };
     let leave = leave::decide(&looked.status, &args.name, machine).map_err(|r| refused(&r))?;
     let node = looked.status.node(&args.name);
-    let copies = match (args.dead, node) {
-        (false, Some(node)) if node.has_datastore == Some(true) => {
+    let node = node.filter(|_| machine == Machine::Here);
+    let untold = untold(node.as_slice(), args.copies.without_copies)?;
+    let copies = match node {
+        Some(node) if node.has_state() == Some(true) => {
             let node = NodeName::new(&node.name);
             Some(copies::plan(&args.copies, &[node], &session, context)?)
         }
         _ => None,
     };
-    let stages = stages::of_removal(&looked, &leave, args, copies.as_ref())?;
+    let mut stages = stages::of_removal(&looked, &leave, args, copies.as_ref())?;
+    stages.warnings.extend(untold);
     let cluster = &looked.status.cluster;
     let heading = match args.dead {
         false => format!("{} leaves the cluster {cluster}:", args.name),

@@ -4,7 +4,7 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::k3s::copies;
 use crate::cli::k3s::look;
-use crate::cli::k3s::procedure::{self, Stages, failed, not_agreed};
+use crate::cli::k3s::procedure::{self, Stages, failed, not_agreed, untold};
 use crate::cli::reach::BecomeArgs;
 use crate::cli::session::Session;
 use crate::k3s::plans;
@@ -88,7 +88,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let looked = look::look(&mut session, &args.become_root, false, context).await?;
     let status = &looked.status;
     let mut task = match &args.node {
-        Some(name) => one(name, status)?,
+        Some(name) => one(name, args, status)?,
         None => all(args, status)?,
     };
     let copies = match task.stores.is_empty() {
@@ -176,7 +176,7 @@ fn unreachable(nodes: &[&NodeStatus], hint: &str) -> CliError {
 const GONE: &str = "K3s and its data are taken off the machine: processes, /var/lib/rancher/k3s (datastore, snapshots, volumes of \
                     local-path), /etc/rancher, /var/lib/kubelet, units, binary";
 
-fn one(name: &str, status: &Status) -> Result<Task, CliError> {
+fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
     let Some(node) = status.node(name) else {
         return Err(CliError::usage(format!("there is no node `{name}`"))
             .hint("hmco-boot status shows those that there are"));
@@ -187,8 +187,9 @@ fn one(name: &str, status: &Status) -> Result<Task, CliError> {
         );
         return Err(unreachable(&[node], &hint));
     }
+    let untold = untold(&[node], args.copies.without_copies)?;
     let others = status.nodes.iter().any(|other| {
-        other.name != node.name && (other.etcd.is_some() || other.has_datastore == Some(true))
+        other.name != node.name && (other.etcd.is_some() || other.has_state() == Some(true))
     });
     let answers = status.api_error.is_none();
     if answers && others && node.etcd.is_some() {
@@ -200,7 +201,10 @@ fn one(name: &str, status: &Status) -> Result<Task, CliError> {
         ));
         return Err(failed(&failure));
     }
-    let mut stages = Stages::default();
+    let mut stages = Stages {
+        warnings: untold,
+        ..Stages::default()
+    };
     let forget = answers && others && node.node.is_some();
     if forget {
         stages.stages.push(
@@ -213,11 +217,11 @@ fn one(name: &str, status: &Status) -> Result<Task, CliError> {
         }
     }
     stages.stages.push(GONE.to_owned());
-    if !others && node.has_datastore == Some(true) {
+    if !others && node.has_state() == Some(true) {
         stages
             .warnings
             .push("it is the only server: this is the end of the cluster".to_owned());
-    } else if !answers && node.has_datastore == Some(true) {
+    } else if !answers && node.has_state() == Some(true) {
         stages.warnings.push(
             "the Kubernetes API does not answer: whether the others still count on it in etcd could not be asked".to_owned(),
         );
@@ -230,7 +234,7 @@ fn one(name: &str, status: &Status) -> Result<Task, CliError> {
         name: name.to_owned(),
         links: plans::reset_one(&own, forget.then_some(kube_name)),
         stages,
-        stores: match node.has_datastore {
+        stores: match node.has_state() {
             Some(true) => vec![own],
             _ => Vec::new(),
         },
@@ -251,13 +255,19 @@ fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
         let hint = "bring them up first: what is left on one of them is a cluster that comes back with it. Or leave them out: --skip-unreachable";
         return Err(unreachable(&silent, hint));
     }
+    let untold = untold(&there, args.copies.without_copies)?;
     let names = |nodes: &[&NodeStatus]| -> Vec<NodeName> {
         nodes.iter().map(|node| NodeName::new(&node.name)).collect()
     };
     let (with, without): (Vec<&NodeStatus>, Vec<&NodeStatus>) = there
         .into_iter()
-        .partition(|node| node.has_datastore == Some(true));
-    let mut stages = Stages::default();
+        .partition(|node| node.has_state() != Some(false));
+    let stores = with.iter().filter(|node| node.has_state() == Some(true));
+    let stores = stores.map(|node| NodeName::new(&node.name)).collect();
+    let mut stages = Stages {
+        warnings: untold,
+        ..Stages::default()
+    };
     let listed = |nodes: &[&NodeStatus]| {
         let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
         and_list(&names)
@@ -283,7 +293,10 @@ fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
         name: status.cluster.clone(),
         links: plans::reset_all(&names(&without), &names(&with)),
         stages,
-        stores: names(&with),
+        stores,
         last: true,
     })
 }
+
+#[cfg(test)]
+mod tests;
