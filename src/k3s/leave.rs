@@ -336,6 +336,7 @@ mod tests {
                 ..K3sData::default()
             }),
             silence: None,
+            member_name: etcd.as_ref().map(|member| member.name.clone()),
             etcd,
         }
     }

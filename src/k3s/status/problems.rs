@@ -32,6 +32,7 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
             ));
             continue;
         }
+        found.extend(unknown_member(status, node));
         match &seen.told {
             Err(silence) => found.push(silent(&seen.name, silence)),
             Ok(_) if seen.role.is_none() && node.node.is_none() => {}
@@ -114,9 +115,23 @@ fn is_left_over(status: &Status, node: &NodeStatus) -> bool {
         |etcd: &super::EtcdStatus| etcd.has_quorum == Some(true) && !etcd.members.is_empty();
     node.has_datastore == Some(true)
         && node.etcd.is_none()
+        && !node.member_is_unknown(status.etcd.as_ref())
         && node.api_ready != Some(true)
         && status.api_error.is_none()
         && status.etcd.as_ref().is_some_and(serves)
+}
+
+/// A server whose member is none of those that are listed, as far as can be told.
+fn unknown_member(status: &Status, node: &NodeStatus) -> Option<Problem> {
+    let etcd = status.etcd.as_ref().filter(|etcd| !etcd.members.is_empty());
+    (etcd.is_some() && node.member_is_unknown(etcd)).then(|| {
+        on(
+            node,
+            "it has data of etcd, and which member is its own could not be told",
+            "/var/lib/rancher/k3s/server/db/etcd/name has its name there: see why it is not to be read, or is gone (a restore \
+             that failed leaves the database as db/etcd-old-TIME)",
+        )
+    })
 }
 
 fn is_without_quorum(status: &Status) -> bool {
