@@ -7,10 +7,11 @@ use crate::cli::k3s::look;
 use crate::cli::k3s::procedure::{self, Stages, failed, not_agreed, untold};
 use crate::cli::reach::BecomeArgs;
 use crate::cli::session::Session;
+use crate::k3s::leave::{self, Others, may_be_reset};
 use crate::k3s::plans;
 use crate::k3s::status::{NodeStatus, Status};
 use crate::model::id::NodeName;
-use crate::model::outcome::{ExitCode, Failure};
+use crate::model::outcome::ExitCode;
 use crate::model::shell::quote;
 use crate::plan::chain::Link;
 use crate::report::text::and_list;
@@ -188,24 +189,14 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
         return Err(unreachable(&[node], &hint));
     }
     let untold = untold(&[node], args.copies.without_copies)?;
-    let others = status.nodes.iter().any(|other| {
-        other.name != node.name && (other.etcd.is_some() || other.has_state() == Some(true))
-    });
+    may_be_reset(status, node).map_err(|failure| failed(&failure))?;
+    let others = leave::others(status, node);
     let answers = status.api_error.is_none();
-    if answers && others && node.etcd.is_some() {
-        let failure = Failure::new(format!(
-            "{name} is a member of etcd: reset, it would count as one that is down"
-        ))
-        .hint(format!(
-            "take it out of the cluster, which resets it too: hmco-boot k3s node remove {name}"
-        ));
-        return Err(failed(&failure));
-    }
     let mut stages = Stages {
         warnings: untold,
         ..Stages::default()
     };
-    let forget = answers && others && node.node.is_some();
+    let forget = answers && others == Others::There && node.node.is_some();
     if forget {
         stages.stages.push(
             "K3s is stopped on it; its Node and its node password are deleted, so that it can join anew".to_owned(),
@@ -217,14 +208,20 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
         }
     }
     stages.stages.push(GONE.to_owned());
-    if !others && node.has_state() == Some(true) {
-        stages
+    let is_server = node.has_state() != Some(false);
+    match others {
+        Others::Nobody if is_server => stages
             .warnings
-            .push("it is the only server: this is the end of the cluster".to_owned());
-    } else if !answers && node.has_state() == Some(true) {
-        stages.warnings.push(
-            "the Kubernetes API does not answer: whether the others still count on it in etcd could not be asked".to_owned(),
-        );
+            .push("it is the only server: this is the end of the cluster".to_owned()),
+        Others::Silent if is_server => stages.warnings.push(
+            "no other server answers: this is the end of the cluster, unless one of them has its data"
+                .to_owned(),
+        ),
+        Others::There | Others::Silent if !answers => stages.warnings.push(
+            "the Kubernetes API does not answer: its Node and its node password stay in the cluster"
+                .to_owned(),
+        ),
+        _ => {}
     }
     let own = NodeName::new(&node.name);
     let kube_name = node.kube_name();
@@ -238,7 +235,7 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
             Some(true) => vec![own],
             _ => Vec::new(),
         },
-        last: !(answers && others),
+        last: !(answers && others == Others::There) || node.has_sqlite(),
     })
 }
 

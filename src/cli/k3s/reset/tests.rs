@@ -4,6 +4,7 @@ use super::*;
 use crate::facts::fact::{K3sData, Unit};
 use crate::k3s::look::{Member, Told};
 use crate::k3s::status::{Listed, Seen, Silence};
+use crate::model::outcome::Failure;
 use crate::steps::preflight::Role;
 
 /// A server that serves as a member of etcd.
@@ -34,6 +35,7 @@ fn server(name: &str) -> Seen {
                 },
             )),
             node: name.to_owned(),
+            member: format!("{name}-0a1b2c3d"),
             readyz: "ok".into(),
             members: Some(Ok(["s1", "s2"].map(member).to_vec())),
             health: Some(Ok(())),
@@ -140,4 +142,62 @@ fn a_former_database_and_the_keys_of_a_cluster_are_something_to_copy() {
     };
     let status = found(&[stopped("s1", nothing)], Some("no"));
     assert!(one("s1", &args(false), &status).unwrap().stores.is_empty());
+}
+
+#[test]
+fn a_member_is_not_reset_although_the_api_cannot_be_asked_from_here() {
+    for why in [None, Some("n1: the cluster has another CA\nmore")] {
+        let status = found(&[server("s1"), server("s2")], why);
+        let said = words(one("s2", &args(true), &status));
+        assert!(said.contains("is a member of etcd"), "{said}");
+        assert!(said.contains("k3s node remove s2"), "{said}");
+        if why.is_some() {
+            assert!(said.contains("another CA"), "{said}");
+            assert!(said.contains("hmco-boot status"), "{said}");
+        }
+    }
+    // By names that say nothing, with the member on its disk.
+    let mut second = server("s2");
+    second.name = "other".into();
+    let status = found(&[server("s1"), second], Some("no"));
+    let said = words(one("other", &args(true), &status));
+    assert!(said.contains("is a member of etcd"), "{said}");
+}
+
+#[test]
+fn a_member_that_could_not_be_told_is_not_reset() {
+    let etcd = K3sData {
+        etcd: true,
+        ..K3sData::default()
+    };
+    // Nobody lists the members.
+    let status = found(
+        &[stopped("s1", etcd.clone()), stopped("s2", etcd.clone())],
+        Some("no"),
+    );
+    let said = words(one("s2", &args(false), &status));
+    assert!(said.contains("its member could not be told"), "{said}");
+    assert!(said.contains("k3s reset --all"), "{said}");
+    // They are listed, and its disk does not say which it is.
+    let status = found(&[server("s1"), stopped("other", etcd.clone())], None);
+    let said = words(one("other", &args(false), &status));
+    assert!(said.contains("its member could not be told"), "{said}");
+    // With all others silent.
+    let status = found(
+        &[silent("s1", true), stopped("s2", etcd.clone())],
+        Some("no"),
+    );
+    let said = words(one("s2", &args(false), &status));
+    assert!(said.contains("its member could not be told"), "{said}");
+    // It has left: etcd has no member of its name.
+    let mut left = stopped("s3", etcd.clone());
+    left.told.as_mut().unwrap().member = "s3-00000000".into();
+    let status = found(&[server("s1"), left], None);
+    let task = one("s3", &args(false), &status).unwrap();
+    assert_eq!(names(&task), ["s3"]);
+    // There are no others.
+    let status = found(&[stopped("s1", etcd)], Some("no"));
+    let task = one("s1", &args(false), &status).unwrap();
+    let warned = task.stages.warnings.join("; ");
+    assert!(warned.contains("the end of the cluster"), "{warned}");
 }
