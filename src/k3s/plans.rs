@@ -172,6 +172,19 @@ pub fn removal(removal: &Removal<'_>, witness: Option<&NodeName>) -> Vec<Link> {
     row.0
 }
 
+/// Stops K3s on nodes, so that what is on their disks holds still.
+pub fn stop(nodes: &[NodeName]) -> Vec<Link> {
+    let link = |node: &NodeName| Link {
+        step: "stop",
+        target: Target::Node(node.clone()),
+        kind: &STOP,
+        wish: Arc::new(Stopped { by_itself: false }),
+        timeout: USUAL,
+        after: Vec::new(),
+    };
+    nodes.iter().map(link).collect()
+}
+
 /// Takes K3s and its data off one node; `forget`: what the cluster, which answers, knows of it goes too.
 pub fn reset_one(node: &NodeName, forget: Option<&str>) -> Vec<Link> {
     let own = || Target::Node(node.clone());

@@ -143,7 +143,7 @@ async fn remove(args: &RemoveArgs, context: &mut Context<'_>) -> Result<ExitCode
     let copies = match node {
         Some(node) if node.has_state() == Some(true) => {
             let node = NodeName::new(&node.name);
-            Some(copies::plan(&args.copies, &[node], &session, context)?)
+            Some(copies::plan(&args.copies, &[node], &[], &session, context)?)
         }
         _ => None,
     };

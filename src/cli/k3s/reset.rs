@@ -2,7 +2,7 @@
 
 use crate::cli::Context;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::k3s::copies;
+use crate::cli::k3s::copies::{self, Copies};
 use crate::cli::k3s::look;
 use crate::cli::k3s::procedure::{self, Stages, failed, not_agreed, untold};
 use crate::cli::reach::BecomeArgs;
@@ -63,6 +63,8 @@ struct Task {
     links: Vec<Link>,
     /// Whose snapshots and tokens are copied to this machine.
     stores: Vec<NodeName>,
+    /// Those of them whose database is a file, which nobody else has.
+    sqlite: Vec<NodeName>,
     /// Nobody else has what is on them.
     last: bool,
 }
@@ -94,10 +96,16 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     };
     let copies = match task.stores.is_empty() {
         true => None,
-        false => Some(copies::plan(&args.copies, &task.stores, &session, context)?),
+        false => Some(copies::plan(
+            &args.copies,
+            &task.stores,
+            &task.sqlite,
+            &session,
+            context,
+        )?),
     };
     if let Some(copies) = &copies {
-        task.stages.stages.insert(0, copies.words());
+        task.stages.stages.splice(0..0, copies.words());
     }
     let heading = match &args.node {
         Some(name) => format!("{name} of the cluster {} is reset:", status.cluster),
@@ -109,9 +117,10 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     }
     agreed(args, &task, context)?;
     if let Some(copies) = &copies {
-        copies
-            .make(&mut session, &args.become_root, task.last, context)
-            .await?;
+        let exit = copied(copies, args, &task, &mut session, context).await?;
+        if exit != ExitCode::Done {
+            return Ok(exit);
+        }
     }
     let (command, title) = (&task.command, &task.title);
     let how = &args.become_root;
@@ -120,6 +129,36 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
         ended(args, &session, context);
     }
     Ok(exit)
+}
+
+/// Copies, after stopping what has to hold still for that.
+async fn copied(
+    copies: &Copies,
+    args: &Args,
+    task: &Task,
+    session: &mut Session,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
+    let (stop, how) = (copies.stopped(), &args.become_root);
+    if !stop.is_empty() {
+        let title = "K3s is stopped, so that its database can be copied";
+        let links = plans::stop(stop);
+        let exit = procedure::run(session, &task.command, title, &links, how, context).await?;
+        if exit != ExitCode::Done {
+            return Ok(exit);
+        }
+    }
+    let made = copies.make(session, how, task.last, context).await;
+    made.map(|()| ExitCode::Done).map_err(|error| match stop {
+        [] => error,
+        stop => {
+            let names: Vec<String> = stop.iter().map(ToString::to_string).collect();
+            let names = and_list(&names);
+            error.hint(format!(
+                "K3s is stopped on {names}, and does not start at boot: hmco-boot run k3s brings it back"
+            ))
+        }
+    })
 }
 
 /// What comes next. With the cluster goes what this machine knows of it.
@@ -231,6 +270,10 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
         name: name.to_owned(),
         links: plans::reset_one(&own, forget.then_some(kube_name)),
         stages,
+        sqlite: match node.has_sqlite() {
+            true => vec![own.clone()],
+            false => Vec::new(),
+        },
         stores: match node.has_state() {
             Some(true) => vec![own],
             _ => Vec::new(),
@@ -261,6 +304,8 @@ fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
         .partition(|node| node.has_state() != Some(false));
     let stores = with.iter().filter(|node| node.has_state() == Some(true));
     let stores = stores.map(|node| NodeName::new(&node.name)).collect();
+    let sqlite = with.iter().filter(|node| node.has_sqlite());
+    let sqlite = sqlite.map(|node| NodeName::new(&node.name)).collect();
     let mut stages = Stages {
         warnings: untold,
         ..Stages::default()
@@ -291,6 +336,7 @@ fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
         links: plans::reset_all(&names(&without), &names(&with)),
         stages,
         stores,
+        sqlite,
         last: true,
     })
 }

@@ -201,3 +201,22 @@ fn a_member_that_could_not_be_told_is_not_reset() {
     let warned = task.stages.warnings.join("; ");
     assert!(warned.contains("the end of the cluster"), "{warned}");
 }
+
+#[test]
+fn a_database_that_is_a_file_is_copied_once_k3s_is_stopped() {
+    let sqlite = K3sData {
+        sqlite: true,
+        ca_sha256: Some("aa".into()),
+        ..K3sData::default()
+    };
+    let status = found(&[stopped("s1", sqlite)], None);
+    for task in [
+        one("s1", &args(false), &status).unwrap(),
+        all(&args(false), &status).unwrap(),
+    ] {
+        assert_eq!(task.sqlite, task.stores);
+        assert!(task.last && task.sqlite.len() == 1);
+    }
+    let task = all(&args(false), &found(&[server("s1")], None)).unwrap();
+    assert!(task.sqlite.is_empty());
+}
