@@ -16,6 +16,7 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
         return found;
     }
     found.extend(etcd(status));
+    found.extend(unlisted(status, seen));
     let no_quorum = is_without_quorum(status);
     for seen in seen {
         let Some(node) = status.nodes.iter().find(|node| node.name == seen.name) else {
@@ -202,6 +203,23 @@ fn etcd(status: &Status) -> Vec<Problem> {
     found
 }
 
+/// Servers that were asked for the members of etcd, and none that lists them: then nobody knows whether it is whole.
+fn unlisted(status: &Status, seen: &[Seen]) -> Option<Problem> {
+    let etcd = status.etcd.as_ref()?;
+    if !etcd.members.is_empty() || etcd.has_quorum == Some(false) {
+        return None;
+    }
+    let why = |seen: &Seen| match seen.told.as_ref().ok()?.members.as_ref()? {
+        Ok(_) => Some(format!("{} lists none", seen.name)),
+        Err(why) => Some(format!("{}: {}", seen.name, why.trim())),
+    };
+    let why = seen.iter().find_map(why)?;
+    Some(cluster(
+        format!("the members of etcd could not be listed: {why}"),
+        "look again in a moment; else see on that server: k3s kubectl get --raw /db/info, journalctl -u k3s",
+    ))
+}
+
 /// Its unit and its own API server.
 fn service(node: &NodeStatus, role: Option<Role>, no_quorum: bool) -> Vec<Problem> {
     let run = "hmco-boot run k3s brings it up, or names what stops it";
@@ -247,6 +265,13 @@ fn service(node: &NodeStatus, role: Option<Role>, no_quorum: bool) -> Vec<Proble
             }
         };
         found.push(on(node, "its API server is not ready", hint));
+    }
+    if wished == Some(unit) && !k3s.enabled && node.is_running() {
+        found.push(on(
+            node,
+            "it runs and does not start at boot",
+            "hmco-boot run k3s",
+        ));
     }
     let ill = node
         .etcd

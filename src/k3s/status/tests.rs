@@ -379,3 +379,38 @@ fn a_member_that_could_not_be_told_is_not_taken_for_none() {
         &"n3: it has data of etcd, and which member is its own could not be told".to_owned()
     ));
 }
+
+#[test]
+fn what_nobody_could_list_is_not_healthy() {
+    let mut seen = all();
+    for server in seen.iter_mut().take(3) {
+        told(server).members = Some(Err("error: certificate has expired ".into()));
+    }
+    let status = Status::of("c", &seen, Ok(&listed()));
+    assert!(!status.healthy);
+    assert_eq!(
+        problems(&status),
+        ["the members of etcd could not be listed: n1: error: certificate has expired"]
+    );
+    // One that lists them is enough.
+    told(&mut seen[1]).members = Some(Ok(recorded_members()));
+    assert!(Status::of("c", &seen, Ok(&listed())).healthy);
+}
+
+#[test]
+fn a_k3s_that_would_not_come_back_after_a_boot_is_not_healthy() {
+    let mut seen = all();
+    for at in [1, 3] {
+        let (_, unit) = told(&mut seen[at]).unit.as_mut().unwrap();
+        unit.enabled = "disabled".into();
+    }
+    let status = Status::of("c", &seen, Ok(&listed()));
+    assert_eq!(
+        problems(&status),
+        [
+            "n2: it runs and does not start at boot",
+            "n4: it runs and does not start at boot"
+        ]
+    );
+    assert_eq!(status.problems[0].hint, "hmco-boot run k3s");
+}
