@@ -21,6 +21,7 @@ use crate::engine::clock::{Clock as _, SystemClock};
 use crate::facts::fact::{Answer, ExecResult, Fact, FactValue};
 use crate::model::id::{NodeName, Target};
 use crate::model::outcome::Failure;
+use crate::model::shell::quote;
 use crate::model::units::TimeSpan;
 use crate::report::text::{and_list, count};
 use crate::transport::{Host, Hosts as _};
@@ -66,6 +67,17 @@ pub struct Args {
     /// Go on without copies of snapshots and token
     #[arg(long, conflicts_with = "to")]
     pub without_copies: bool,
+}
+
+impl Args {
+    /// Its flags, as they are given again.
+    pub fn words(&self) -> String {
+        match (&self.to, self.without_copies) {
+            (Some(dir), _) => format!(" --to {}", quote(&dir.to_string_lossy())),
+            (None, true) => " --without-copies".to_owned(),
+            (None, false) => String::new(),
+        }
+    }
 }
 
 /// What is to be copied from where.

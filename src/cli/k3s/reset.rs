@@ -53,9 +53,23 @@ pub struct Args {
     pub copies: copies::Args,
 }
 
+impl Args {
+    /// The command as it is given again. What is typed to agree is asked for anew.
+    fn words(&self) -> String {
+        let which = match &self.node {
+            Some(name) => format!("--node {}", quote(name)),
+            None => "--all".to_owned(),
+        };
+        let skip = match self.skip_unreachable {
+            true => " --skip-unreachable",
+            false => "",
+        };
+        format!("k3s reset {which}{skip}{}", self.copies.words())
+    }
+}
+
 /// What is to be done.
 struct Task {
-    command: String,
     title: String,
     /// What has to be typed.
     name: String,
@@ -122,7 +136,7 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
             return Ok(exit);
         }
     }
-    let (command, title) = (&task.command, &task.title);
+    let (command, title) = (&args.words(), &task.title);
     let how = &args.become_root;
     let exit = procedure::run(&mut session, command, title, &task.links, how, context).await?;
     if exit == ExitCode::Done {
@@ -143,7 +157,7 @@ async fn copied(
     if !stop.is_empty() {
         let title = "K3s is stopped, so that its database can be copied";
         let links = plans::stop(stop);
-        let exit = procedure::run(session, &task.command, title, &links, how, context).await?;
+        let exit = procedure::run(session, &args.words(), title, &links, how, context).await?;
         if exit != ExitCode::Done {
             return Ok(exit);
         }
@@ -265,7 +279,6 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
     let own = NodeName::new(&node.name);
     let kube_name = node.kube_name();
     Ok(Task {
-        command: format!("k3s reset --node {}", quote(name)),
         title: format!("{name} is reset"),
         name: name.to_owned(),
         links: plans::reset_one(&own, forget.then_some(kube_name)),
@@ -330,7 +343,6 @@ fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
         ));
     }
     Ok(Task {
-        command: "k3s reset --all".to_owned(),
         title: "the end of the cluster".to_owned(),
         name: status.cluster.clone(),
         links: plans::reset_all(&names(&without), &names(&with)),

@@ -220,3 +220,18 @@ fn a_database_that_is_a_file_is_copied_once_k3s_is_stopped() {
     let task = all(&args(false), &found(&[server("s1")], None)).unwrap();
     assert!(task.sqlite.is_empty());
 }
+
+#[test]
+fn the_command_that_is_given_again_has_all_that_was_said() {
+    assert_eq!(args(false).words(), "k3s reset --all");
+    let mut all = args(true);
+    all.skip_unreachable = true;
+    assert_eq!(
+        all.words(),
+        "k3s reset --all --skip-unreachable --without-copies"
+    );
+    let mut one = args(false);
+    one.node = Some("s1".into());
+    one.copies.to = Some("my stick".into());
+    assert_eq!(one.words(), "k3s reset --node s1 --to 'my stick'");
+}
