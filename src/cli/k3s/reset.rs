@@ -261,21 +261,7 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
         }
     }
     stages.stages.push(GONE.to_owned());
-    let is_server = node.has_state() != Some(false);
-    match others {
-        Others::Nobody if is_server => stages
-            .warnings
-            .push("it is the only server: this is the end of the cluster".to_owned()),
-        Others::Silent if is_server => stages.warnings.push(
-            "no other server answers: this is the end of the cluster, unless one of them has its data"
-                .to_owned(),
-        ),
-        Others::There | Others::Silent if !answers => stages.warnings.push(
-            "the Kubernetes API does not answer: its Node and its node password stay in the cluster"
-                .to_owned(),
-        ),
-        _ => {}
-    }
+    stages.warnings.extend(of_others(node, others, answers));
     let own = NodeName::new(&node.name);
     let kube_name = node.kube_name();
     Ok(Task {
@@ -293,6 +279,22 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
         },
         last: !(answers && others == Others::There) || node.has_sqlite(),
     })
+}
+
+/// What it means for the others, as far as is known.
+fn of_others(node: &NodeStatus, others: Others, answers: bool) -> Option<String> {
+    let is_server = node.has_state() != Some(false);
+    let words = match others {
+        Others::Nobody if is_server => "it is the only server: this is the end of the cluster",
+        Others::Silent if is_server => {
+            "no other server answers: this is the end of the cluster, unless one of them has its data"
+        }
+        Others::There | Others::Silent if !answers => {
+            "the Kubernetes API does not answer: its Node and its node password stay in the cluster"
+        }
+        _ => return None,
+    };
+    Some(words.to_owned())
 }
 
 fn all(args: &Args, status: &Status) -> Result<Task, CliError> {

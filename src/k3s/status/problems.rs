@@ -92,6 +92,7 @@ fn strangers(status: &Status) -> impl Iterator<Item = Problem> {
     })
 }
 
+const RUN: &str = "hmco-boot run k3s brings it up, or names what stops it";
 const WAITS: &str = "it waits for a quorum of etcd: see above";
 
 fn cluster(what: impl Into<String>, hint: impl Into<String>) -> Problem {
@@ -222,7 +223,6 @@ fn unlisted(status: &Status, seen: &[Seen]) -> Option<Problem> {
 
 /// Its unit and its own API server.
 fn service(node: &NodeStatus, role: Option<Role>, no_quorum: bool) -> Vec<Problem> {
-    let run = "hmco-boot run k3s brings it up, or names what stops it";
     let Some(k3s) = node.k3s.as_ref().filter(|k3s| k3s.unit.is_some()) else {
         return match role {
             Some(role) => vec![on(
@@ -253,7 +253,7 @@ fn service(node: &NodeStatus, role: Option<Role>, no_quorum: bool) -> Vec<Proble
         };
         let hint = match (no_quorum, node.is_running()) {
             (true, true) => WAITS,
-            _ => run,
+            _ => RUN,
         };
         let what = format!("{unit} is {} ({}){times}", k3s.active, k3s.sub);
         found.push(on(node, what, hint));
@@ -273,19 +273,20 @@ fn service(node: &NodeStatus, role: Option<Role>, no_quorum: bool) -> Vec<Proble
             "hmco-boot run k3s",
         ));
     }
-    let ill = node
-        .etcd
-        .as_ref()
-        .filter(|member| member.healthy == Some(false));
-    if let Some(member) = ill.filter(|_| !no_quorum && k3s.active == "active") {
-        let why = member.reason.as_deref().unwrap_or("it does not say why");
-        found.push(on(
-            node,
-            format!("its member of etcd does not serve: {why}"),
-            run,
-        ));
-    }
+    found.extend(ill(node).filter(|_| !no_quorum && k3s.active == "active"));
     found
+}
+
+/// Its member of etcd.
+fn ill(node: &NodeStatus) -> Option<Problem> {
+    let member = node.etcd.as_ref();
+    let member = member.filter(|member| member.healthy == Some(false))?;
+    let why = member.reason.as_deref().unwrap_or("it does not say why");
+    Some(on(
+        node,
+        format!("its member of etcd does not serve: {why}"),
+        RUN,
+    ))
 }
 
 /// Its Node.
