@@ -5,10 +5,10 @@
     reason = "the only place of the command line that writes into a project"
 )]
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::Digest as _;
 
@@ -44,25 +44,78 @@ pub fn replace_private(path: &Path, text: &[u8]) -> io::Result<()> {
     written
 }
 
-/// Writes a file that only its owner may read into a folder that only its owner may look into, and reads it back: what lies on
-/// the disk then has this sha256.
-pub fn keep(path: &Path, bytes: &[u8], sha256: &str) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
+/// A file that comes in pieces, which only its owner may read, in a folder that only its owner may look into. It is there in the
+/// end whole or not at all.
+pub struct Pieces {
+    path: PathBuf,
+    beside: PathBuf,
+    file: File,
+}
+
+impl Pieces {
+    /// Begins it, and makes its folder.
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
+        let path = path.to_owned();
+        Ok(Self { path, beside, file })
     }
-    replace_private(path, bytes)?;
-    let digest = sha2::Sha256::digest(fs::read(path)?);
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    match digest == sha256 {
-        true => Ok(()),
-        false => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "what was read back is not what was written",
-        )),
+
+    /// The next bytes.
+    pub fn add(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.file.write_all(piece)
     }
+
+    /// Ends it, and reads it back: what lies on the disk has this sha256.
+    pub fn end(self, sha256: &str) -> io::Result<()> {
+        self.file.sync_all()?;
+        let mut digest = sha2::Sha256::new();
+        let mut back = BufReader::with_capacity(1 << 16, File::open(&self.beside)?);
+        loop {
+            let piece = back.fill_buf()?;
+            let length = piece.len();
+            if length == 0 {
+                break;
+            }
+            digest.update(piece);
+            back.consume(length);
+        }
+        let digest: String = digest
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        match digest == sha256 {
+            true => fs::rename(&self.beside, &self.path),
+            false => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "what was read back is not what was written",
+            )),
+        }
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        // Ended, it has another name.
+        fs::remove_file(&self.beside).ok();
+    }
+}
+
+/// A file, to be read in pieces.
+pub fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 /// Writes a file that only its owner may read, and its folder where there is none; a symbolic link stays one.
@@ -135,5 +188,27 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_that_comes_in_pieces_is_there_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/a");
+        let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let make = |end: &[u8]| {
+            let mut pieces = Pieces::begin(&path).unwrap();
+            pieces.add(b"a").unwrap();
+            pieces.add(end).unwrap();
+            pieces.end(sum)
+        };
+        assert!(make(b"cc").is_err());
+        drop(Pieces::begin(&path).unwrap());
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
+        make(b"bc").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"abc");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 }

@@ -1,8 +1,11 @@
 //! Whether a node may leave its cluster, and how: decided on the state of the whole cluster, by the rules of etcd. Refuses where
 //! what is left would not be a cluster that works.
 
+use serde::Serialize;
+
 use super::status::{EtcdStatus, MemberStatus, NodeStatus, Status};
 use crate::model::outcome::{ExitCode, Failure};
+use crate::steps::preflight::Role;
 
 /// What is known of the machine of the node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,7 +19,7 @@ pub enum Machine {
 }
 
 /// How the node leaves.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Leave {
     /// Its name in the inventory.
     pub name: String,
@@ -24,6 +27,8 @@ pub struct Leave {
     pub kube_name: String,
     /// Its member of etcd, while there is one.
     pub member: Option<String>,
+    /// It is a server, or may be one: whether the others can do without it has to hold right before it is stopped, too.
+    pub server: bool,
     /// K3s is stopped on it before it is forgotten: etcd can do without it. Of two members, both have to agree to a change.
     pub stop_first: bool,
     /// etcd afterwards, in words; empty where nothing changes for it.
@@ -62,10 +67,12 @@ pub fn decide(status: &Status, name: &str, machine: Machine) -> Result<Leave, Re
         Machine::Dead | Machine::Replaced => dead(node)?,
     }
     only_server(status, node)?;
+    member_is_told(status, node)?;
     let mut leave = Leave {
         name: node.name.clone(),
         kube_name: node.kube_name().to_owned(),
         member: node.etcd.as_ref().map(|member| member.name.clone()),
+        server: node.etcd.is_some() || node.has_state() != Some(false),
         stop_first: true,
         after: String::new(),
     };
@@ -76,18 +83,29 @@ pub fn decide(status: &Status, name: &str, machine: Machine) -> Result<Leave, Re
     Ok(leave)
 }
 
-/// What of it has to hold still when the first step begins: that the cluster can do without the node. Its machine is not looked
-/// at.
-pub fn still(status: &Status, name: &str, machine: Machine) -> Result<(), Failure> {
+/// What of it has to hold still when the first step begins, and again right before K3s is stopped: that the cluster can do
+/// without the node. Its machine is not looked at.
+pub fn still(status: &Status, leave: &Leave, machine: Machine) -> Result<(), Failure> {
     let checked = || -> Result<(), Refusal> {
         answers(status)?;
-        let Some(node) = status.node(name) else {
+        let node = status.node(&leave.name);
+        let Some(node) = node.or_else(|| status.node(&leave.kube_name)) else {
             return Ok(());
         };
         only_server(status, node)?;
-        match (&status.etcd, &node.etcd) {
-            (Some(etcd), Some(member)) => quorum(etcd, member, machine),
-            _ => Ok(()),
+        member_is_told(status, node)?;
+        let (Some(etcd), Some(member)) = (&status.etcd, &node.etcd) else {
+            return Ok(());
+        };
+        quorum(etcd, member, machine)?;
+        match leave.stop_first && !after(etcd, member).0 {
+            true => Err(Failure::new(format!(
+                "etcd has fewer members than when this was planned: without {} running it could not be changed any more",
+                leave.name
+            ))
+            .hint("give the command again: then it is stopped later")
+            .into()),
+            false => Ok(()),
         }
     };
     checked().map_err(|refusal| refusal.failure)
@@ -159,17 +177,19 @@ fn dead(node: &NodeStatus) -> Result<(), Refusal> {
 }
 
 fn only_server(status: &Status, node: &NodeStatus) -> Result<(), Refusal> {
-    if node.has_datastore != Some(true) && node.etcd.is_none() {
+    if node.has_state() != Some(true) && node.etcd.is_none() && !is_control(node) {
         return Ok(());
     }
-    let others = status
-        .nodes
-        .iter()
-        .filter(|other| other.name != node.name)
-        .any(|other| other.has_datastore == Some(true) || other.etcd.is_some());
+    // Servers with a datastore elsewhere have none, and no member.
+    let is_other = |other: &NodeStatus| {
+        other.has_datastore == Some(true)
+            || other.etcd.is_some()
+            || (is_control(other) && other.is_ready())
+    };
+    let others = status.nodes.iter().filter(|other| other.name != node.name);
     // A server that left already may still have its data.
     let is_member = node.node.is_some() || node.etcd.is_some();
-    match others || !is_member {
+    match others.into_iter().any(is_other) || !is_member {
         true => Ok(()),
         false => Err(Failure::new(format!(
             "{} is the only server: without it there is no cluster",
@@ -178,6 +198,107 @@ fn only_server(status: &Status, node: &NodeStatus) -> Result<(), Refusal> {
         .hint("let another server join first, or end the cluster: hmco-boot k3s reset --all")
         .into()),
     }
+}
+
+/// A node that may be a member of etcd must not pass for one that is none.
+fn member_is_told(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
+    match node.member_is_unknown(status.etcd.as_ref()) {
+        true => Err(unknown_member(status, node)),
+        false => Ok(()),
+    }
+}
+
+/// That nobody could tell the member of a node.
+fn unknown_member(status: &Status, node: &NodeStatus) -> Failure {
+    let listed = status
+        .etcd
+        .as_ref()
+        .is_some_and(|etcd| !etcd.members.is_empty());
+    let why = match listed {
+        true => {
+            "neither its disk (/var/lib/rancher/k3s/server/db/etcd/name) nor its Node has the name of its member"
+        }
+        false => "no server lists the members of etcd",
+    };
+    let name = &node.name;
+    let failure = Failure::new(format!(
+        "{name} has data of etcd, and its member could not be told: it may be one that the others need"
+    ))
+    .evidence(why);
+    failure.hint(match listed {
+        true => format!(
+            "if it surely is no member (`hmco-boot status` lists them), take K3s off it there: k3s-uninstall.sh on {name}"
+        ),
+        false => "see what is wrong with etcd: hmco-boot status; bring its servers up. The end of the whole cluster is: hmco-boot \
+                  k3s reset --all"
+            .to_owned(),
+    })
+}
+
+/// What others there are that a server belongs to, as far as anybody tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Others {
+    /// There are others.
+    There,
+    /// Nobody tells of any, and some server does not answer.
+    Silent,
+    /// There are none.
+    Nobody,
+}
+
+/// The other servers of a node's cluster: by the list of etcd's members where there is one.
+pub fn others(status: &Status, node: &NodeStatus) -> Others {
+    let etcd = status.etcd.as_ref();
+    if let Some(etcd) = etcd.filter(|etcd| !etcd.members.is_empty()) {
+        let is_other = |member: &MemberStatus| Some(member) != node.etcd.as_ref();
+        return match etcd.members.iter().any(is_other) {
+            true => Others::There,
+            false => Others::Nobody,
+        };
+    }
+    let others = || status.nodes.iter().filter(|other| other.name != node.name);
+    let is_server = |other: &NodeStatus| other.role == Some(Role::Server) || is_control(other);
+    if others().any(|other| other.etcd.is_some() || other.has_state() == Some(true)) {
+        Others::There
+    } else if others().any(|other| other.data.is_none() && is_server(other)) {
+        Others::Silent
+    } else {
+        Others::Nobody
+    }
+}
+
+fn is_control(node: &NodeStatus) -> bool {
+    let roles = node.node.as_ref().map(|node| &node.roles);
+    roles.is_some_and(|roles| roles.iter().any(|role| role == "control-plane"))
+}
+
+/// Whether a node may be reset by itself: never while it is, or may be, a member of an etcd that has others. Whether this machine
+/// can reach the API does not matter for that: etcd lives without it.
+pub fn may_be_reset(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
+    if others(status, node) == Others::Nobody {
+        return Ok(());
+    }
+    if node.etcd.is_none() {
+        return member_is_told(status, node);
+    }
+    let name = &node.name;
+    let failure = Failure::new(format!(
+        "{name} is a member of etcd: reset, it would count as one that is down"
+    ));
+    Err(match &status.api_error {
+        None => failure.hint(format!(
+            "take it out of the cluster, which resets it too: hmco-boot k3s node remove {name}"
+        )),
+        Some(why) => {
+            let why = why.lines().next().unwrap_or_default();
+            failure
+                .evidence(format!("the Kubernetes API does not answer this machine: {why}"))
+                .hint(format!(
+                    "see why: hmco-boot status; once it answers, take the node out: hmco-boot k3s node remove {name}. The end of the \
+                     whole cluster is: hmco-boot k3s reset --all"
+                ))
+        }
+    })
 }
 
 /// etcd must be able to write that the member leaves, and to go on without it.
@@ -275,6 +396,7 @@ fn shown(member: &MemberStatus) -> String {
 mod tests {
     use super::super::status::Status;
     use super::*;
+    use crate::facts::fact::K3sData;
 
     fn member(name: &str, healthy: Option<bool>) -> MemberStatus {
         MemberStatus {
@@ -330,6 +452,12 @@ mod tests {
             node: None,
             api_ready: None,
             has_datastore: is_up.then_some(etcd.is_some()),
+            data: is_up.then(|| K3sData {
+                etcd: etcd.is_some(),
+                ..K3sData::default()
+            }),
+            silence: None,
+            member_name: etcd.as_ref().map(|member| member.name.clone()),
             etcd,
         }
     }
@@ -439,5 +567,45 @@ mod tests {
         let mut status = cluster(&[UP, UP, UP]);
         status.api_error = Some("no way\nmore".into());
         assert!(refused(&status, "a1", Machine::Here).contains("does not answer"));
+    }
+
+    #[test]
+    fn a_member_that_could_not_be_told_does_not_leave() {
+        let mut status = cluster(&[UP, UP, UP]);
+        let third = &mut status.nodes[2];
+        (third.etcd, third.member_name) = (None, None);
+        let words = refused(&status, "s3", Machine::Here);
+        assert!(words.contains("its member could not be told"), "{words}");
+        let mut status = cluster(&[UP, UP, UP]);
+        let leave = decide(&status, "s3", Machine::Here).unwrap();
+        let etcd = status.etcd.as_mut().unwrap();
+        (etcd.members, etcd.voters, etcd.quorum) = (Vec::new(), 0, 0);
+        for node in &mut status.nodes {
+            node.etcd = None;
+        }
+        let words = refused(&status, "s3", Machine::Here);
+        assert!(words.contains("its member could not be told"), "{words}");
+        let failure = still(&status, &leave, Machine::Here).unwrap_err();
+        assert!(failure.message.contains("its member could not be told"));
+        decide(&status, "a1", Machine::Here).unwrap();
+    }
+
+    #[test]
+    fn what_changed_while_a_node_was_drained_stops_the_rest() {
+        let leave = decide(&cluster(&[UP, UP, UP]), "s3", Machine::Here).unwrap();
+        assert!(leave.stop_first && leave.server);
+        still(&cluster(&[UP, UP, UP]), &leave, Machine::Here).unwrap();
+        let failure = still(&cluster(&[UP, DOWN, UP]), &leave, Machine::Here).unwrap_err();
+        assert!(failure.message.contains("no quorum"), "{failure:?}");
+        // Somebody else took one out: of two, both have to agree.
+        let mut two = cluster(&[UP, UP, UP]);
+        two.nodes.remove(0);
+        let etcd = two.etcd.as_mut().unwrap();
+        etcd.members.remove(0);
+        (etcd.voters, etcd.healthy_voters, etcd.quorum) = (2, 2, 2);
+        let failure = still(&two, &leave, Machine::Here).unwrap_err();
+        assert!(failure.message.contains("fewer members"), "{failure:?}");
+        let agent = decide(&cluster(&[UP]), "a1", Machine::Here).unwrap();
+        assert!(!agent.server);
     }
 }

@@ -35,6 +35,8 @@ pub struct Told {
     pub uptime_ms: u64,
     /// The name of its Node.
     pub node: String,
+    /// The name of its member of etcd, as its disk has it; empty: there is none.
+    pub member: String,
     /// What `/readyz` of this very server says; empty: it was not asked, as K3s does not run.
     pub readyz: String,
     /// The members of etcd, or why it does not tell them; `None` = not asked.
@@ -147,6 +149,7 @@ fn said(told: &mut Told, text: &str) {
         let value = value.trim();
         match name {
             "node" => told.node = value.to_owned(),
+            "member" => told.member = value.to_owned(),
             "readyz" => {
                 told.readyz = if value.is_empty() { "no answer" } else { value }.to_owned();
             }
@@ -259,10 +262,11 @@ mod tests {
         let mut told = Told::default();
         said(
             &mut told,
-            "node=n1\nreadyz=Error from server (ServiceUnavailable): apiserver not ready \nmembers=Error from server: context deadline exceeded\n\
+            "node=n1\nmember=n1-65c0107c\nreadyz=Error from server (ServiceUnavailable): apiserver not ready \nmembers=Error from server: context deadline exceeded\n\
              health={\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}\n",
         );
         assert_eq!(told.node, "n1");
+        assert_eq!(told.member, "n1-65c0107c");
         assert_eq!(
             told.members,
             Some(Err(
@@ -286,5 +290,63 @@ mod tests {
                 .message
                 .contains("permission denied")
         );
+    }
+
+    /// The name that is found with these files below /etc, by the path there.
+    #[expect(clippy::disallowed_methods, reason = "runs the script as it is")]
+    fn name_with(files: &[(&str, &str)]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        for (at, text) in files {
+            let at = folder.path().join(at);
+            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+            std::fs::write(at, text).unwrap();
+        }
+        let text = WHOAMI.replace("/etc/", &format!("{}/", folder.path().display()));
+        let said = std::process::Command::new("sh")
+            .args(["-c", &format!("{text}\necho \"$ROLE $NODE\"")])
+            .output()
+            .unwrap();
+        assert!(said.stderr.is_empty(), "{said:?}");
+        String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn the_name_of_a_node_is_found_where_k3s_takes_it_from() {
+        const CONFIG: &str = "rancher/k3s/config.yaml";
+        const UNIT: &str = "systemd/system/k3s.service";
+        const AGENT: &str = "systemd/system/k3s-agent.service";
+        for text in [
+            "node-name: One\n",
+            "token: x\nnode-name:  \"one\"\n",
+            "node-name: 'one'   # the first\r\n",
+            "node-name: one # \"the\" first\n",
+            "\"node-name\" : one\n",
+        ] {
+            assert_eq!(name_with(&[(CONFIG, text)]), "server one", "{text}");
+        }
+        assert_eq!(name_with(&[(CONFIG, "# node-name: one\n")]), "server");
+        let env = |name: &str| format!("systemd/system/{name}.service.env");
+        let (server, agent) = (env("k3s"), env("k3s-agent"));
+        assert_eq!(
+            name_with(&[(&server, "K3S_TOKEN='t'\nK3S_NODE_NAME='two'\n")]),
+            "server two"
+        );
+        let said = name_with(&[(AGENT, ""), (&agent, "K3S_NODE_NAME=two\n")]);
+        assert_eq!(said, "agent two");
+        // As get.k3s.io writes it.
+        let unit = "[Service]\nExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--node-name' \\\n\t'three' \\\n\n";
+        let env = (server.as_str(), "K3S_NODE_NAME=two\n");
+        let config = (CONFIG, "node-name: one\n");
+        assert_eq!(name_with(&[env, config]), "server one");
+        assert_eq!(name_with(&[env, config, (UNIT, unit)]), "server three");
+        let unit = "ExecStart=/usr/local/bin/k3s server --node-name=three\n";
+        assert_eq!(name_with(&[config, (UNIT, unit)]), "server three");
+        // A suffix that K3s made.
+        let id = ("rancher/node/id", "0a1b2c3d");
+        let with = (CONFIG, "with-node-id: true\nnode-name: one\n");
+        assert_eq!(name_with(&[with, id]), "server one-0a1b2c3d");
+        assert_eq!(name_with(&[config, id]), "server one");
+        let unit = (UNIT, "ExecStart=/usr/local/bin/k3s server --with-node-id\n");
+        assert_eq!(name_with(&[config, unit, id]), "server one-0a1b2c3d");
     }
 }

@@ -77,10 +77,6 @@ impl Row {
 /// The servers of an inventory.
 pub fn servers(inventory: &Inventory) -> Vec<Server> {
     let is_server = |node: &&Node| node.roles.iter().any(|role| role == "server");
-    let server = |node: &Node| Server {
-        name: node.name.clone(),
-        address: address(node),
-    };
     inventory
         .nodes
         .iter()
@@ -97,20 +93,39 @@ pub fn address(node: &Node) -> Option<String> {
     }
 }
 
+fn guard(removal: &Removal<'_>) -> Guard {
+    let mut servers = servers(removal.inventory);
+    let name = &removal.leave.name;
+    if !servers.iter().any(|server| server.name.as_str() == name)
+        && let Some(node) = removal.inventory.node(&NodeName::new(name))
+    {
+        // It may be a server although the inventory says otherwise.
+        servers.push(server(node));
+    }
+    Guard {
+        cluster: removal.inventory.cluster.name.clone(),
+        servers,
+        leave: removal.leave.clone(),
+        dead: removal.machine == Machine::Dead,
+    }
+}
+
+fn server(node: &Node) -> Server {
+    Server {
+        name: node.name.clone(),
+        address: address(node),
+    }
+}
+
 /// Takes a node out of its cluster, and K3s off it where its machine is there. `witness`: a server that stays and serves.
 pub fn removal(removal: &Removal<'_>, witness: Option<&NodeName>) -> Vec<Link> {
     let leave = removal.leave;
     let dead = removal.machine == Machine::Dead;
     let own = || Target::Node(NodeName::new(&leave.name));
     let mut row = Row::default();
-    if leave.member.is_some() {
-        let guard = Guard {
-            cluster: removal.inventory.cluster.name.clone(),
-            servers: servers(removal.inventory),
-            name: leave.name.clone(),
-            dead,
-        };
-        row.add("quorum", Target::Cluster, &GUARD, Arc::new(guard), USUAL);
+    let guard = leave.server.then(|| Arc::new(guard(removal)));
+    if let Some(guard) = &guard {
+        row.add("quorum", Target::Cluster, &GUARD, guard.clone(), USUAL);
     }
     if !dead {
         let drained = Drained {
@@ -120,6 +135,10 @@ pub fn removal(removal: &Removal<'_>, witness: Option<&NodeName>) -> Vec<Link> {
         };
         let limit = TimeSpan(removal.drain_timeout.0 + Duration::from_secs(120));
         row.add("drain", Target::Cluster, &DRAIN, Arc::new(drained), limit);
+        if let Some(guard) = guard {
+            // The drain may have taken many minutes.
+            row.add("quorum-still", Target::Cluster, &GUARD, guard, USUAL);
+        }
         let stopped = Stopped {
             by_itself: !leave.stop_first,
         };
@@ -151,6 +170,19 @@ pub fn removal(removal: &Removal<'_>, witness: Option<&NodeName>) -> Vec<Link> {
         row.add("clean", own(), &CLEAN, Arc::new(Clean), USUAL);
     }
     row.0
+}
+
+/// Stops K3s on nodes, so that what is on their disks holds still.
+pub fn stop(nodes: &[NodeName]) -> Vec<Link> {
+    let link = |node: &NodeName| Link {
+        step: "stop",
+        target: Target::Node(node.clone()),
+        kind: &STOP,
+        wish: Arc::new(Stopped { by_itself: false }),
+        timeout: USUAL,
+        after: Vec::new(),
+    };
+    nodes.iter().map(link).collect()
 }
 
 /// Takes K3s and its data off one node; `forget`: what the cluster, which answers, knows of it goes too.
@@ -189,4 +221,64 @@ pub fn reset_all(without: &[NodeName], with: &[NodeName]) -> Vec<Link> {
     let before: Vec<usize> = (0..first.len()).collect();
     let second = with.iter().map(|node| link(node, before.clone()));
     first.iter().cloned().chain(second).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::inventory::Cluster;
+
+    fn steps(leave: &Leave, machine: Machine) -> Vec<&'static str> {
+        let inventory = Inventory {
+            file: String::new(),
+            cluster: Cluster {
+                name: "c".into(),
+                domain: None,
+                api_address: None,
+                ca_sha256: None,
+                kubeconfig: None,
+            },
+            nodes: Vec::new(),
+            groups: Vec::new(),
+            bastions: Vec::new(),
+            vars: Default::default(),
+        };
+        let links = removal(
+            &Removal {
+                inventory: &inventory,
+                leave,
+                machine,
+                drain_timeout: USUAL,
+                lose: false,
+            },
+            None,
+        );
+        for link in links.iter().filter(|link| link.kind.name == GUARD.name) {
+            // Else it would be decided by what was read before the drain.
+            assert!(link.wish.poll().is_some());
+        }
+        links.iter().map(|link| link.step).collect()
+    }
+
+    #[test]
+    fn the_quorum_is_looked_at_before_the_drain_and_again_before_the_stop() {
+        let mut leave = Leave {
+            name: "s1".into(),
+            kube_name: "s1".into(),
+            member: None,
+            server: true,
+            stop_first: true,
+            after: String::new(),
+        };
+        assert_eq!(
+            steps(&leave, Machine::Here),
+            ["quorum", "drain", "quorum-still", "stop", "forget", "clean"]
+        );
+        assert_eq!(steps(&leave, Machine::Dead), ["quorum", "forget"]);
+        leave.server = false;
+        assert_eq!(
+            steps(&leave, Machine::Here),
+            ["drain", "stop", "forget", "clean"]
+        );
+    }
 }

@@ -6,11 +6,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::look::{Member, Told};
+use crate::facts::fact::K3sData;
 use crate::model::kube::key::{meta, text};
 use crate::model::outcome::{ExitCode, Failure};
 use crate::steps::preflight::Role;
 use crate::steps::shared::k3s::files::unit_name;
+use matching::Who;
 
+mod matching;
 mod problems;
 
 /// A node of the inventory, and what it told.
@@ -88,6 +91,15 @@ pub struct NodeStatus {
     pub etcd: Option<MemberStatus>,
     /// It has the datastore of a server on its disk; `null` where it did not tell.
     pub has_datastore: Option<bool>,
+    /// The name of its member of etcd, as it or its Node notes it, also of one that etcd does not have any more.
+    #[serde(skip)]
+    pub member_name: Option<String>,
+    /// What K3s has on its disk; `None` where it did not tell.
+    #[serde(skip)]
+    pub data: Option<K3sData>,
+    /// Why it told nothing, where it did not.
+    #[serde(skip)]
+    pub silence: Option<Failure>,
 }
 
 /// K3s on a node.
@@ -202,15 +214,33 @@ impl Status {
             Ok(lists) => (lists, None),
             Err(why) => (&nothing, Some(why)),
         };
-        let etcd = etcd(seen);
-        let mut left: Vec<&Value> = lists.nodes.iter().collect();
-        let mut nodes: Vec<NodeStatus> = Vec::new();
-        for seen in seen {
-            let found = left.iter().position(|node| is_of(node, seen));
-            let found = found.map(|at| left.remove(at));
-            nodes.push(node(seen, found, etcd.as_ref()));
-        }
-        nodes.extend(left.into_iter().map(|node| stranger(node, etcd.as_ref())));
+        let (found, strangers) = matching::nodes(seen, &lists.nodes);
+        let machines: Vec<Machine<'_>> = seen
+            .iter()
+            .zip(found)
+            .map(|(seen, node)| Machine {
+                seen,
+                node,
+                who: Who::machine(seen, node),
+            })
+            .collect();
+        let (etcd, listed) = match etcd(&machines) {
+            Some((etcd, listed)) => (Some(etcd), listed),
+            None => (None, Vec::new()),
+        };
+        let member = |who: &Who<'_>| {
+            let at = who.member(&listed)?;
+            etcd.as_ref()?.members.get(at).cloned()
+        };
+        let own = machines.iter();
+        let mut nodes: Vec<NodeStatus> = own
+            .map(|machine| node(machine, member(&machine.who)))
+            .collect();
+        let strangers = strangers.into_iter();
+        nodes.extend(strangers.map(|node| {
+            let who = Who::stranger(node);
+            stranger(node, &who, member(&who))
+        }));
         let simulated = lists.nodes.iter().any(|node| {
             node.pointer("/metadata/annotations/hmco-boot~1simulated")
                 .is_some()
@@ -295,19 +325,48 @@ impl NodeStatus {
         begins && self.has_datastore != Some(true) && !self.is_ready()
     }
 
+    /// Whether something is on its disk that cannot be made anew: a datastore, a former one (a restore that fails leaves the one
+    /// that was in use as `etcd-old-TIME`), the keys of a cluster; `None` where it did not tell.
+    pub fn has_state(&self) -> Option<bool> {
+        let has = |data: &K3sData| {
+            data.etcd || data.sqlite || data.ca_sha256.is_some() || has_former(data)
+        };
+        self.data.as_ref().map(has)
+    }
+
+    /// Whether it may be a member of etcd, and which one could not be told.
+    pub fn member_is_unknown(&self, etcd: Option<&EtcdStatus>) -> bool {
+        let roles = self.node.as_ref().map(|node| &node.roles);
+        let may = match &self.data {
+            Some(data) => data.etcd || has_former(data),
+            None => roles.is_some_and(|roles| roles.iter().any(|role| role == "etcd")),
+        };
+        let listed = etcd.is_some_and(|etcd| !etcd.members.is_empty());
+        may && self.etcd.is_none() && !(listed && self.member_name.is_some())
+    }
+
+    /// Its datastore is SQLite: one file, of which nobody else has anything.
+    pub fn has_sqlite(&self) -> bool {
+        let is = |data: &K3sData| data.sqlite && !data.etcd && !has_former(data);
+        self.data.as_ref().is_some_and(is)
+    }
+
     /// Kubernetes has heard of it lately.
     pub fn is_ready(&self) -> bool {
         self.node.as_ref().is_some_and(|node| node.ready == "True")
     }
 }
 
-/// Whether a Node is that of a machine: by the name that it says itself, else by name or address.
-fn is_of(node: &Value, seen: &Seen) -> bool {
-    let name = meta(node, "name").unwrap_or_default();
-    match &seen.told {
-        Ok(told) if !told.node.is_empty() => name == told.node,
-        _ => name == seen.name || (seen.address.is_some() && address_of(node) == seen.address),
-    }
+/// Whether a database is left that a restore moved out of the way.
+fn has_former(data: &K3sData) -> bool {
+    data.old.iter().any(|name| name.starts_with("etcd-old-"))
+}
+
+/// A machine of the inventory, and its Node.
+struct Machine<'a> {
+    seen: &'a Seen,
+    node: Option<&'a Value>,
+    who: Who<'a>,
 }
 
 fn address_of(node: &Value) -> Option<String> {
@@ -317,13 +376,9 @@ fn address_of(node: &Value) -> Option<String> {
     text(internal?, "/address").map(str::to_owned)
 }
 
-fn node(seen: &Seen, found: Option<&Value>, etcd: Option<&EtcdStatus>) -> NodeStatus {
+fn node(machine: &Machine<'_>, etcd: Option<MemberStatus>) -> NodeStatus {
+    let (seen, found) = (machine.seen, machine.node);
     let told = seen.told.as_ref().ok();
-    let name = match (told, found) {
-        (_, Some(node)) => meta(node, "name").unwrap_or_default(),
-        (Some(told), None) if !told.node.is_empty() => &told.node,
-        _ => &seen.name,
-    };
     let is_server = |told: &&Told| {
         let role = told.unit.as_ref().map(|(role, _)| *role);
         role == Some(Role::Server)
@@ -337,13 +392,19 @@ fn node(seen: &Seen, found: Option<&Value>, etcd: Option<&EtcdStatus>) -> NodeSt
         k3s: told.and_then(k3s),
         node: found.map(kube_node),
         api_ready: told.filter(is_server).map(|told| told.readyz == "ok"),
-        etcd: member_of(etcd, name, found),
+        etcd,
+        member_name: machine.who.own().map(str::to_owned),
         has_datastore: told.map(|told| told.data.etcd || told.data.sqlite),
+        data: told.map(|told| told.data.clone()),
+        silence: match &seen.told {
+            Err(silence) => Some(silence.failure.clone()),
+            Ok(_) => None,
+        },
     }
 }
 
 /// A Node that the inventory does not have.
-fn stranger(found: &Value, etcd: Option<&EtcdStatus>) -> NodeStatus {
+fn stranger(found: &Value, who: &Who<'_>, etcd: Option<MemberStatus>) -> NodeStatus {
     let name = meta(found, "name").unwrap_or_default();
     NodeStatus {
         name: name.to_owned(),
@@ -354,8 +415,11 @@ fn stranger(found: &Value, etcd: Option<&EtcdStatus>) -> NodeStatus {
         k3s: None,
         node: Some(kube_node(found)),
         api_ready: None,
-        etcd: member_of(etcd, name, Some(found)),
+        etcd,
+        member_name: who.own().map(str::to_owned),
         has_datastore: None,
+        data: None,
+        silence: None,
     }
 }
 
@@ -423,24 +487,6 @@ fn kube_node(node: &Value) -> KubeNode {
     }
 }
 
-/// The member of a node: by the name that its Node notes, else by its own.
-fn member_of(etcd: Option<&EtcdStatus>, name: &str, node: Option<&Value>) -> Option<MemberStatus> {
-    let members = &etcd?.members;
-    let noted = node
-        .and_then(|node| node.pointer("/metadata/annotations/etcd.k3s.cattle.io~1node-name"))
-        .and_then(Value::as_str);
-    let noted = members
-        .iter()
-        .find(|member| Some(member.name.as_str()) == noted);
-    noted
-        .or_else(|| {
-            members
-                .iter()
-                .find(|member| member.node.as_deref() == Some(name))
-        })
-        .cloned()
-}
-
 fn component(deployment: &Value) -> Component {
     let containers = deployment
         .pointer("/spec/template/spec/containers")
@@ -475,18 +521,19 @@ fn tag(image: &str) -> &str {
     }
 }
 
-/// etcd by the word of its members: who lists the most recent members is not known, so the first server that serves counts.
-fn etcd(seen: &[Seen]) -> Option<EtcdStatus> {
-    let told: Vec<(&Seen, &Told)> = seen
+/// etcd by the word of its members, with what it was made of: who lists the most recent members is not known, so the first
+/// server that serves counts.
+fn etcd(machines: &[Machine<'_>]) -> Option<(EtcdStatus, Vec<Member>)> {
+    let told: Vec<(&Machine<'_>, &Told)> = machines
         .iter()
-        .filter_map(|seen| Some((seen, seen.told.as_ref().ok()?)))
+        .filter_map(|machine| Some((machine, machine.seen.told.as_ref().ok()?)))
         .filter(|(_, told)| told.data.etcd)
         .collect();
     if told.is_empty() {
         return None;
     }
-    let serves = |told: &&(&Seen, &Told)| told.1.health == Some(Ok(()));
-    let lists = |told: &(&Seen, &Told)| match &told.1.members {
+    let serves = |told: &&(&Machine<'_>, &Told)| told.1.health == Some(Ok(()));
+    let lists = |told: &(&Machine<'_>, &Told)| match &told.1.members {
         Some(Ok(members)) => Some(members.clone()),
         _ => None,
     };
@@ -494,38 +541,20 @@ fn etcd(seen: &[Seen]) -> Option<EtcdStatus> {
     let listed: Vec<Member> = listed
         .or_else(|| told.iter().find_map(lists))
         .unwrap_or_default();
-    let members: Vec<MemberStatus> = listed
-        .iter()
-        .map(|member| {
-            let of = told
-                .iter()
-                .find(|(seen, told)| is_member(member, seen, told));
-            let health = of.and_then(|(_, told)| told.health.as_ref());
-            // A server that tells, and whose K3s does not run, does not serve.
-            let down = of.is_some_and(|(_, told)| told.health.is_none());
-            MemberStatus {
-                name: member.name.clone(),
-                node: of
-                    .map(|(seen, _)| seen.name.clone())
-                    .or_else(|| member.node().map(str::to_owned)),
-                address: member.address.clone(),
-                learner: member.learner,
-                healthy: match down {
-                    true => Some(false),
-                    false => health.map(Result::is_ok),
-                },
-                reason: match (down, health) {
-                    (true, _) => Some("K3s does not run there".to_owned()),
-                    (false, Some(Err(why))) => Some(why.clone()),
-                    _ => None,
-                },
-            }
+    let members: Vec<MemberStatus> = (0..)
+        .zip(&listed)
+        .map(|(at, member)| {
+            let is_its = |machine: &&Machine<'_>| machine.who.member(&listed) == Some(at);
+            let of = told.iter().find(|(machine, _)| is_its(machine));
+            let owner = of.map(|(machine, _)| *machine);
+            let owner = owner.or_else(|| machines.iter().find(is_its));
+            member_status(member, owner, of.map(|(_, told)| *told))
         })
         .collect();
     let voters = members.iter().filter(|member| !member.learner);
     let healthy = voters.clone().filter(|member| member.healthy == Some(true));
     let asked = told.iter().any(|(_, told)| told.health.is_some());
-    Some(EtcdStatus {
+    let status = EtcdStatus {
         voters: voters.clone().count(),
         healthy_voters: healthy.count(),
         quorum: match voters.count() {
@@ -534,14 +563,35 @@ fn etcd(seen: &[Seen]) -> Option<EtcdStatus> {
         },
         has_quorum: asked.then(|| told.iter().any(|told| serves(&told))),
         members,
-    })
+    };
+    Some((status, listed))
 }
 
-fn is_member(member: &Member, seen: &Seen, told: &Told) -> bool {
-    match member.node() {
-        Some(node) if !told.node.is_empty() => node == told.node,
-        Some(node) => node == seen.name,
-        None => Some(&member.address) == seen.address.as_ref(),
+/// A member, by the word of the server that it is of, where that told.
+fn member_status(
+    member: &Member,
+    owner: Option<&Machine<'_>>,
+    told: Option<&Told>,
+) -> MemberStatus {
+    let health = told.and_then(|told| told.health.as_ref());
+    // A server that tells, and whose K3s does not run, does not serve.
+    let down = told.is_some_and(|told| told.health.is_none());
+    MemberStatus {
+        name: member.name.clone(),
+        node: owner
+            .map(|machine| machine.seen.name.clone())
+            .or_else(|| member.node().map(str::to_owned)),
+        address: member.address.clone(),
+        learner: member.learner,
+        healthy: match down {
+            true => Some(false),
+            false => health.map(Result::is_ok),
+        },
+        reason: match (down, health) {
+            (true, _) => Some("K3s does not run there".to_owned()),
+            (false, Some(Err(why))) => Some(why.clone()),
+            _ => None,
+        },
     }
 }
 

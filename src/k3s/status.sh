@@ -1,5 +1,5 @@
 # What K3s says of itself here, all questions at once. Comes after look.sh, with ROLE and NODE set.
-printf 'node=%s\n' "$NODE"
+printf 'node=%s\nmember=%s\n' "$NODE" "$(cat /var/lib/rancher/k3s/server/db/etcd/name 2>/dev/null)"
 [ "$ROLE" = server ] || exit 0
 case $(systemctl is-active k3s 2>/dev/null) in active | activating | reloading | refreshing) ;; *) exit 0 ;; esac
 one() { printf '%s=%s\n' "$1" "$(shift; "$@" 2>&1 | tr '\n\r' '  ' | cut -c1-3500)"; }

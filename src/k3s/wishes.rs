@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::leave::{self, Machine};
+use super::leave::{self, Leave, Machine};
 use super::look;
 use super::status::{Listed, Seen, Silence, Status};
 use crate::facts::fact::{Fact, FactError};
@@ -77,15 +77,16 @@ pub struct Server {
     pub address: Option<String>,
 }
 
-/// That the cluster can still do without a node.
+/// That the cluster can still do without a node. As a check that waits it looks anew whenever something was applied before it: what
+/// held before a drain of many minutes may not hold after it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Guard {
     /// The cluster's name.
     pub cluster: String,
     /// All servers of the inventory.
     pub servers: Vec<Server>,
-    /// The node.
-    pub name: String,
+    /// How the node was to leave, when that was decided.
+    pub leave: Leave,
     /// Its machine is dead.
     pub dead: bool,
 }
@@ -140,9 +141,16 @@ impl Wish for Guard {
             true => Machine::Dead,
             false => Machine::Here,
         };
-        Ok(match leave::still(&status, &self.name, machine) {
+        Ok(match leave::still(&status, &self.leave, machine) {
             Ok(()) => Decision::Unchanged,
             Err(failure) => Decision::Refused(failure),
+        })
+    }
+
+    fn poll(&self) -> Option<Poll> {
+        Some(Poll {
+            interval: TimeSpan(Duration::from_secs(2)),
+            timeout: TimeSpan(Duration::from_secs(30)),
         })
     }
 

@@ -164,7 +164,7 @@ fn agent_leaves(world: &World, agent: &str) {
 /// A server leaves, by a command that is killed in the middle and given again.
 fn server_leaves_although_it_is_cut_off(world: &World, third: &str) {
     let remove = ["k3s", "node", "remove", third, "--yes"];
-    let mut child = world.start_until(&remove, &["step_started", "\"pair\":3"]);
+    let mut child = world.start_until(&remove, &["step_started", "\"pair\":4"]);
     child.kill().unwrap();
     child.wait().unwrap();
     let said = world.expect(2, &["resume"]);

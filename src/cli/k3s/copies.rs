@@ -1,5 +1,9 @@
-//! Snapshots and tokens of servers, copied to this machine before their data go. A copy counts when it has the checksum that the
-//! node says, and a snapshot when its own trailing checksum holds as well.
+//! Snapshots, tokens and databases of servers, copied to this machine before their data go. A copy has the checksum that the node
+//! says; whether it is good for anything says what is in it ([`proof`]).
+
+mod proof;
+
+use std::io::Read as _;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cli::Context;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::files;
+use crate::cli::files::{self, Pieces};
 use crate::cli::k3s::procedure::failed;
 use crate::cli::reach::BecomeArgs;
 use crate::cli::session::Session;
@@ -17,6 +21,7 @@ use crate::engine::clock::{Clock as _, SystemClock};
 use crate::facts::fact::{Answer, ExecResult, Fact, FactValue};
 use crate::model::id::{NodeName, Target};
 use crate::model::outcome::Failure;
+use crate::model::shell::quote;
 use crate::model::units::TimeSpan;
 use crate::report::text::{and_list, count};
 use crate::transport::{Host, Hosts as _};
@@ -43,6 +48,14 @@ printf '%s %s %s %s\n' "$1" "${h%% *}" "$((b))" "$2"
 one token "$d/token"
 [ -L "$d/agent-token" ] || one agent-token "$d/agent-token"
 for f in "$s"/*; do one snapshot "$f"; done
+e=
+[ ! -d "$d/db/etcd/member" ] || e=1
+f=
+for n in "$d"/db/etcd-old-*; do [ ! -d "$n" ] || e=1 f=$n/member/snap/db; done
+[ -z "$f" ] || one former "$f"
+[ -z "$e" ] || printf 'etcd - 0 %s\n' "$d/db"
+case $(systemctl is-active k3s 2>/dev/null) in active|activating|reloading|refreshing|deactivating) exit 0;; esac
+[ -n "$e" ] || for n in state.db state.db-wal state.db-shm; do one database "$d/db/$n"; done
 "#;
 
 /// What is copied off.
@@ -56,12 +69,34 @@ pub struct Args {
     pub without_copies: bool,
 }
 
+impl Args {
+    /// Its flags, as they are given again.
+    pub fn words(&self) -> String {
+        match (&self.to, self.without_copies) {
+            (Some(dir), _) => format!(" --to {}", quote(&dir.to_string_lossy())),
+            (None, true) => " --without-copies".to_owned(),
+            (None, false) => String::new(),
+        }
+    }
+}
+
 /// What is to be copied from where.
 pub struct Copies {
     folder: PathBuf,
     nodes: Vec<NodeName>,
+    sqlite: Vec<NodeName>,
     wanted: bool,
 }
+
+/// Kinds of files.
+const TOKEN: &str = "token";
+const AGENT_TOKEN: &str = "agent-token";
+const SNAPSHOT: &str = "snapshot";
+/// The database of a restore before: where that failed, the one that was in use.
+const FORMER: &str = "former";
+const DATABASE: &str = "database";
+/// No file: there is data of etcd.
+const ETCD: &str = "etcd";
 
 /// A file of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,10 +107,29 @@ struct Remote {
     path: String,
 }
 
-/// Says where the copies of these nodes go.
+impl Remote {
+    /// Where it goes, below the folder of its node.
+    fn place(&self) -> PathBuf {
+        let path = Path::new(&self.path);
+        let name = path.file_name().unwrap_or_default();
+        let is_former = |name: &&std::ffi::OsStr| name.to_string_lossy().starts_with("etcd-old-");
+        match self.kind.as_str() {
+            SNAPSHOT => Path::new("snapshots").join(name),
+            DATABASE => Path::new("db").join(name),
+            FORMER => {
+                let former = path.iter().find(is_former).unwrap_or_default();
+                Path::new("db").join(former).join(name)
+            }
+            kind => PathBuf::from(kind),
+        }
+    }
+}
+
+/// Says where the copies of these nodes go. `sqlite`: those whose database is a file, which holds still only while K3s is stopped.
 pub fn plan(
     args: &Args,
     nodes: &[NodeName],
+    sqlite: &[NodeName],
     session: &Session,
     context: &Context<'_>,
 ) -> Result<Copies, CliError> {
@@ -89,27 +143,46 @@ pub fn plan(
     Ok(Copies {
         folder: base.join(format!("{}-{stamp}", session.inventory.cluster.name)),
         nodes: nodes.to_vec(),
+        sqlite: sqlite.to_vec(),
         wanted: !args.without_copies,
     })
 }
 
 impl Copies {
     /// What happens, in words.
-    pub fn words(&self) -> String {
+    pub fn words(&self) -> Vec<String> {
+        let names = |nodes: &[NodeName]| {
+            let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+            and_list(&names)
+        };
+        if !self.wanted {
+            return vec!["snapshots and token are NOT copied: they go with the rest".to_owned()];
+        }
+        let (mut words, mut database) = (Vec::new(), String::new());
+        if !self.sqlite.is_empty() {
+            let sqlite = names(&self.sqlite);
+            words.push(format!(
+                "K3s is stopped on {sqlite}, so that its database (SQLite) holds still"
+            ));
+            database = format!(", and the database of {sqlite},");
+        }
+        words.push(format!(
+            "snapshots and token of {}{database} are copied to {}, and held to their checksums",
+            names(&self.nodes),
+            self.folder.display()
+        ));
+        words
+    }
+
+    /// On which nodes K3s has to be stopped before.
+    pub fn stopped(&self) -> &[NodeName] {
         match self.wanted {
-            true => {
-                let names: Vec<String> = self.nodes.iter().map(ToString::to_string).collect();
-                format!(
-                    "snapshots and token of {} are copied to {}, and held to their checksums",
-                    and_list(&names),
-                    self.folder.display()
-                )
-            }
-            false => "snapshots and token are NOT copied: they go with the rest".to_owned(),
+            true => &self.sqlite,
+            false => &[],
         }
     }
 
-    /// Copies. `needed`: without a token and a snapshot that is whole nothing more may be done.
+    /// Copies. `needed`: without what makes the cluster anew nothing more may be done.
     pub async fn make(
         &self,
         session: &mut Session,
@@ -121,86 +194,181 @@ impl Copies {
             return Ok(());
         }
         let machines = session.machines(how, context).await?;
-        let (mut tokens, mut snapshots) = (0, 0);
+        let (mut all, mut has) = (Vec::new(), Has::default());
         for node in &self.nodes {
             let target = Target::Node(node.clone());
             let host = machines.host(&target).await;
             let host = host.map_err(|error| of_host(node, &error.failure))?;
             let list = list(&host, node).await?;
-            for remote in &list {
-                let bytes = self.copy(&host, node, remote).await?;
-                match remote.kind.as_str() {
-                    "snapshot" if is_whole(&remote.path, &bytes) => snapshots += 1,
-                    "snapshot" => context.output.warn(
-                        &format!(
-                            "{node}: {} is no whole snapshot: its own checksum does not hold",
-                            remote.path
-                        ),
-                        "it was copied as it is; another one has to serve",
-                    ),
-                    _ => {
-                        let redactor = context.output.redactor();
-                        redactor.register("", bytes.trim_ascii());
-                        tokens += 1;
-                    }
-                }
+            has.etcd |= list.iter().any(|remote| remote.kind == ETCD);
+            let files = list.iter().filter(|remote| remote.kind != ETCD);
+            let (mut number, mut size) = (0, 0);
+            for remote in files {
+                let local = self.copy(&host, node, remote).await?;
+                (number, size) = (number + 1, size + remote.size);
+                all.push(Copied {
+                    node: node.clone(),
+                    remote: remote.clone(),
+                    local,
+                });
             }
-            let size: u64 = list.iter().map(|remote| remote.size).sum();
             context.output.talk(&format!(
                 "copied from {node}: {}, {} KiB, to {}\n",
-                count(list.len(), "file", "files"),
-                size.div_ceil(1024),
+                count(number, "file", "files"),
+                u64::div_ceil(size, 1024),
                 self.folder.join(node.as_str()).display()
             ));
         }
-        match needed && (tokens == 0 || snapshots == 0) {
-            true => Err(failed(&nothing_good(&self.nodes, tokens))),
-            false => Ok(()),
+        let redactor = context.output.redactor().clone();
+        let found = prove(&mut has, &all, &|token| redactor.register("", token))?;
+        for (what, hint) in &found {
+            context.output.warn(what, hint);
+        }
+        match self.nothing_good(&has).filter(|_| needed) {
+            Some(failure) => Err(failed(&failure)),
+            None => Ok(()),
         }
     }
 
-    /// Copies one file; gives its bytes, which are proven.
+    /// Copies one file, and proves that it is as it is there.
     async fn copy(
         &self,
         host: &Arc<dyn Host>,
         node: &NodeName,
         remote: &Remote,
-    ) -> Result<Vec<u8>, CliError> {
-        let bytes = fetch(host, node, remote).await?;
-        let folder = self.folder.join(node.as_str());
-        let (folder, name) = match remote.kind.as_str() {
-            "snapshot" => (
-                folder.join("snapshots"),
-                Path::new(&remote.path)
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_owned(),
-            ),
-            kind => (folder, kind.into()),
-        };
-        let path = folder.join(name);
-        let written = files::keep(&path, &bytes, &remote.sha256);
-        written.map_err(|error| {
+    ) -> Result<PathBuf, CliError> {
+        let path = self.folder.join(node.as_str()).join(remote.place());
+        let written = |error: std::io::Error| {
             CliError::failed(format!("cannot write {}", path.display()))
                 .caused_by(&error)
                 .hint("name another folder with --to DIR")
-        })?;
-        Ok(bytes)
+        };
+        let mut pieces = Pieces::begin(&path).map_err(written)?;
+        fetch(host, node, remote, &mut |piece| {
+            pieces.add(piece).map_err(written)
+        })
+        .await?;
+        pieces.end(&remote.sha256).map_err(written)?;
+        Ok(path)
+    }
+
+    /// What is missing to make the cluster anew.
+    fn nothing_good(&self, has: &Has) -> Option<Failure> {
+        let first = self.nodes.first().map_or("", NodeName::as_str);
+        let without = "if nothing of it is wanted any more, or you have copied it yourself, add --without-copies";
+        let lacking = self
+            .sqlite
+            .iter()
+            .find(|node| !has.databases.contains(node));
+        let (what, why, cure) = if has.records.is_empty() {
+            (
+                "no server token was found",
+                "a cluster is restored with the token of its time, or never",
+                format!("look for /var/lib/rancher/k3s/server/token on {first}; {without}"),
+            )
+        } else if has.etcd && has.snapshots == 0 {
+            (
+                "no snapshot was found that is whole and of a token that is there",
+                "a cluster is restored from a snapshot and the token of its time",
+                format!(
+                    "while K3s runs, make a snapshot: hmco-boot exec {first} -- k3s etcd-snapshot save; else copy \
+                     /var/lib/rancher/k3s/server away by hand; {without}"
+                ),
+            )
+        } else if lacking.is_some() {
+            (
+                "the database (SQLite) was not found whole",
+                "nobody else has it",
+                format!(
+                    "stop K3s there, and copy /var/lib/rancher/k3s/server/db away by hand; {without}"
+                ),
+            )
+        } else {
+            return None;
+        };
+        let names: Vec<String> = match lacking {
+            Some(node) => vec![node.to_string()],
+            None => self.nodes.iter().map(ToString::to_string).collect(),
+        };
+        let what = format!("{what} on {}: nothing was removed", and_list(&names));
+        Some(Failure::new(what).evidence(why).hint(cure))
     }
 }
 
-fn nothing_good(nodes: &[NodeName], tokens: usize) -> Failure {
-    let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
-    let what = match tokens {
-        0 => "no server token was found",
-        _ => "no snapshot was found that is whole",
-    };
-    let first = nodes.first().map_or("", NodeName::as_str);
-    Failure::new(format!("{what} on {}: nothing was changed", and_list(&names)))
-        .evidence("a cluster is restored from a snapshot and the token of its time")
-        .hint(format!(
-            "make a snapshot first: hmco-boot exec {first} -- k3s etcd-snapshot save; or, if nothing of it is wanted any more, add --without-copies"
-        ))
+/// What copies there are that are good.
+#[derive(Debug, Default)]
+struct Has {
+    /// Some node has, or had, data of etcd.
+    etcd: bool,
+    /// Under which names K3s keeps what the tokens open.
+    records: Vec<String>,
+    /// Snapshots that are whole, and of a token that is there.
+    snapshots: usize,
+    /// Whose databases are there.
+    databases: Vec<NodeName>,
+}
+
+/// A file that was copied.
+struct Copied {
+    node: NodeName,
+    remote: Remote,
+    local: PathBuf,
+}
+
+/// Looks at what was copied; gives what is to be told of it, each with what to do. Tokens are handed on, to be hidden.
+fn prove(
+    has: &mut Has,
+    all: &[Copied],
+    hide: &dyn Fn(&[u8]),
+) -> Result<Vec<(String, &'static str)>, CliError> {
+    let of = |kind: &'static str| all.iter().filter(move |one| one.remote.kind == kind);
+    for one in of(TOKEN).chain(of(AGENT_TOKEN)) {
+        let mut token = Vec::new();
+        let read =
+            files::open(&one.local).and_then(|file| file.take(CHUNK).read_to_end(&mut token));
+        read.map_err(|error| unread(one, &error))?;
+        hide(token.trim_ascii());
+        // An agent's token opens nothing.
+        let record = proof::record_of(&token).filter(|_| one.remote.kind == TOKEN);
+        has.records.extend(record);
+    }
+    let mut found = Vec::new();
+    for one in of(SNAPSHOT) {
+        let zipped = one.remote.path.ends_with(".zip");
+        let looked = files::open(&one.local)
+            .and_then(|mut file| proof::snapshot(&mut file, zipped, &has.records));
+        let (what, hint) = match looked.map_err(|error| unread(one, &error))? {
+            proof::Snapshot::Good => {
+                has.snapshots += 1;
+                continue;
+            }
+            proof::Snapshot::OtherToken => (
+                "is of no token that is there",
+                "it was copied as it is; to be restored it takes the token of its time",
+            ),
+            proof::Snapshot::Broken(why) => {
+                (why, "it was copied as it is; another one has to serve")
+            }
+        };
+        found.push((format!("{}: {}: {what}", one.node, one.remote.path), hint));
+    }
+    for one in of(DATABASE).filter(|one| one.remote.path.ends_with("/state.db")) {
+        let looked = files::open(&one.local).and_then(|mut file| proof::is_sqlite(&mut file));
+        match looked.map_err(|error| unread(one, &error))? {
+            true => has.databases.push(one.node.clone()),
+            false => found.push((
+                format!("{}: {} is no database of SQLite", one.node, one.remote.path),
+                "it was copied as it is; see what is wrong with its disk",
+            )),
+        }
+    }
+    Ok(found)
+}
+
+fn unread(one: &Copied, error: &std::io::Error) -> CliError {
+    CliError::failed(format!("cannot read {}", one.local.display()))
+        .caused_by(error)
+        .hint("name another folder with --to DIR; nothing was removed")
 }
 
 fn of_host(node: &NodeName, failure: &Failure) -> CliError {
@@ -237,7 +405,7 @@ async fn ask(
         failed(
             &Failure::new(what)
                 .evidence(why)
-                .hint("see what is wrong with its disk; nothing was changed"),
+                .hint("see what is wrong with its disk; nothing was removed"),
         )
     })
 }
@@ -264,13 +432,14 @@ fn parse(text: &str) -> Vec<Remote> {
     text.lines().filter_map(remote).collect()
 }
 
-/// All bytes of a file, held to its checksum.
+/// All bytes of a file, piece by piece, held to its checksum.
 async fn fetch(
     host: &Arc<dyn Host>,
     node: &NodeName,
     remote: &Remote,
-) -> Result<Vec<u8>, CliError> {
-    let mut bytes = Vec::new();
+    take: &mut (dyn FnMut(&[u8]) -> Result<(), CliError> + Send),
+) -> Result<(), CliError> {
+    let mut digest = Sha256::new();
     let chunks = remote.size.div_ceil(CHUNK);
     let mut next = 0;
     let from = format!("if={}", remote.path);
@@ -286,37 +455,22 @@ async fn fetch(
             })
             .collect();
         for result in ask(host, node, &facts).await? {
-            bytes.extend_from_slice(&result.stdout);
+            digest.update(&result.stdout);
+            take(&result.stdout)?;
         }
         next = last;
     }
-    match hex(&Sha256::digest(&bytes)) == remote.sha256 {
-        true => Ok(bytes),
+    match hex(&digest.finalize()) == remote.sha256 {
+        true => Ok(()),
         false => Err(failed(
             &Failure::new(format!("{node}: {} did not arrive as it is there", remote.path))
-                .hint("it changed meanwhile, or its disk is failing: give the command again; nothing was changed"),
+                .hint("it changed meanwhile, or its disk is failing: give the command again; nothing was removed"),
         )),
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whether a snapshot is whole: etcd puts the sha256 of all before at its end. What K3s compressed has a checksum of its own, which
-/// is looked at when it is unpacked.
-fn is_whole(path: &str, bytes: &[u8]) -> bool {
-    if path.ends_with(".zip") {
-        return !bytes.is_empty();
-    }
-    let Some((body, tail)) = bytes
-        .len()
-        .checked_sub(32)
-        .and_then(|at| bytes.split_at_checked(at))
-    else {
-        return false;
-    };
-    body.len() % 512 == 0 && !body.is_empty() && Sha256::digest(body).as_slice() == tail
 }
 
 #[cfg(test)]
@@ -332,39 +486,149 @@ mod tests {
         assert_eq!(found[1].size, 2_097_184);
     }
 
-    #[test]
     #[expect(clippy::disallowed_methods, reason = "runs the script as it is")]
-    fn the_script_lists_token_and_snapshots_with_size_and_checksum() {
+    fn listed(make: &str) -> Vec<Remote> {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().to_str().unwrap();
-        let made = format!(
-            "mkdir -p {at}/db/snapshots; printf abc >{at}/token; printf 12 >\"{at}/db/snapshots/a b\""
-        );
         let text = LIST
             .replace("/var/lib/rancher/k3s/server", at)
             .replace("/etc/rancher", at);
         let said = std::process::Command::new("sh")
-            .args(["-c", &format!("{made}\n{text}")])
+            .args(["-c", &format!("cd {at}\n{make}\n{text}")])
             .output()
             .unwrap();
         assert!(said.status.success(), "{said:?}");
-        let found = parse(&String::from_utf8(said.stdout).unwrap());
-        assert_eq!(found.len(), 2);
-        assert_eq!((found[0].kind.as_str(), found[0].size), ("token", 3));
-        assert_eq!(found[0].sha256, hex(&Sha256::digest("abc")));
-        assert_eq!(found[1].path, format!("{at}/db/snapshots/a b"));
+        let mut found = parse(&String::from_utf8(said.stdout).unwrap());
+        for remote in &mut found {
+            let below = remote.path.strip_prefix(at).unwrap();
+            remote.path = below.to_owned();
+        }
+        found
     }
 
     #[test]
-    fn a_snapshot_is_whole_with_its_own_checksum_only() {
-        let mut snapshot = vec![7; 1024];
-        let digest = Sha256::digest(&snapshot);
-        snapshot.extend_from_slice(&digest);
-        assert!(is_whole("a", &snapshot));
-        snapshot[3] ^= 1;
-        assert!(!is_whole("a", &snapshot));
-        assert!(!is_whole("a", &snapshot[..40]));
-        assert!(!is_whole("a", b""));
-        assert!(is_whole("a.zip", b"PK"));
+    fn the_script_lists_token_and_snapshots_with_size_and_checksum() {
+        let found = listed(
+            "mkdir -p db/snapshots db/etcd/member; printf abc >token; printf 12 >'db/snapshots/a b'",
+        );
+        assert_eq!(found.len(), 3);
+        assert_eq!((found[0].kind.as_str(), found[0].size), (TOKEN, 3));
+        assert_eq!(found[0].sha256, hex(&Sha256::digest("abc")));
+        assert_eq!(found[1].path, "/db/snapshots/a b");
+        assert_eq!(found[1].place(), Path::new("snapshots/a b"));
+        assert_eq!(found[2].kind, ETCD);
+    }
+
+    #[test]
+    fn the_script_lists_the_last_former_database_and_that_of_sqlite() {
+        let found = listed(
+            "for n in 1700000000 1700000001; do mkdir -p db/etcd-old-$n/member/snap; printf $n >db/etcd-old-$n/member/snap/db; done",
+        );
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].kind.as_str(), found[0].size), (FORMER, 10));
+        assert_eq!(found[0].place(), Path::new("db/etcd-old-1700000001/db"));
+        assert_eq!(found[1].kind, ETCD);
+        let found = listed("mkdir db; printf a >db/state.db; printf b >db/state.db-wal");
+        let places: Vec<PathBuf> = found.iter().map(Remote::place).collect();
+        assert_eq!(
+            places,
+            [Path::new("db/state.db"), Path::new("db/state.db-wal")]
+        );
+        assert!(listed("mkdir db; printf a >db/state.db.migrated").is_empty());
+    }
+
+    /// What is found good of these files: kind, path on the node, content.
+    #[expect(clippy::disallowed_methods, reason = "writes what was copied")]
+    fn proved(files: &[(&str, &str, &[u8])]) -> (Has, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let all: Vec<Copied> = (0..)
+            .zip(files)
+            .map(|(number, (kind, path, content))| {
+                let local = folder.path().join(format!("{number}"));
+                std::fs::write(&local, content).unwrap();
+                Copied {
+                    node: NodeName::new("n1"),
+                    remote: Remote {
+                        kind: (*kind).to_owned(),
+                        sha256: String::new(),
+                        size: 0,
+                        path: (*path).to_owned(),
+                    },
+                    local,
+                }
+            })
+            .collect();
+        let mut has = Has {
+            etcd: true,
+            ..Has::default()
+        };
+        let told = prove(&mut has, &all, &|_| ()).unwrap();
+        (has, told.into_iter().map(|(what, _)| what).collect())
+    }
+
+    /// A snapshot that a password made.
+    fn snapshot(password: &str) -> Vec<u8> {
+        let mut bytes = proof::record_of(password.as_bytes()).unwrap().into_bytes();
+        bytes.resize(1024, 7);
+        let digest = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&digest);
+        bytes
+    }
+
+    fn copies(sqlite: &[NodeName]) -> Copies {
+        Copies {
+            folder: PathBuf::new(),
+            nodes: vec![NodeName::new("n1")],
+            sqlite: sqlite.to_vec(),
+            wanted: true,
+        }
+    }
+
+    fn missing(files: &[(&str, &str, &[u8])]) -> Option<String> {
+        let (has, _) = proved(files);
+        copies(&[]).nothing_good(&has).map(|one| one.message)
+    }
+
+    #[test]
+    fn only_a_snapshot_with_the_token_of_its_time_is_a_good_copy() {
+        let token: &[u8] = b"K10aa::server:secret\n";
+        let (old, new) = (snapshot("before"), snapshot("secret"));
+        let said = missing(&[(SNAPSHOT, "a", &new)]).unwrap();
+        assert!(said.contains("no server token"), "{said}");
+        let said = missing(&[(AGENT_TOKEN, "a", token), (SNAPSHOT, "a", &new)]).unwrap();
+        assert!(said.contains("no server token"), "{said}");
+        for bad in [&old[..], &new[..1024], b"PK"] {
+            for name in ["a", "a.zip"] {
+                let said = missing(&[(TOKEN, "t", token), (SNAPSHOT, name, bad)]).unwrap();
+                assert!(said.contains("no snapshot"), "{said}");
+            }
+        }
+        assert_eq!(missing(&[(TOKEN, "t", token), (SNAPSHOT, "a", &new)]), None);
+        let (has, told) = proved(&[
+            (SNAPSHOT, "/s/old", &old),
+            (SNAPSHOT, "/s/new", &new),
+            (TOKEN, "t", token),
+        ]);
+        assert_eq!(has.snapshots, 1);
+        assert_eq!(told, ["n1: /s/old: is of no token that is there"]);
+    }
+
+    #[test]
+    fn without_etcd_the_copy_is_the_database_or_else_the_token() {
+        let token: (&str, &str, &[u8]) = (TOKEN, "t", b"K10aa::server:secret\n");
+        let sqlite = copies(&[NodeName::new("n1")]);
+        let missing = |sqlite: &Copies, files: &[(&str, &str, &[u8])]| {
+            let (mut has, _) = proved(files);
+            has.etcd = false;
+            sqlite.nothing_good(&has).map(|one| one.message)
+        };
+        // Its datastore is elsewhere.
+        assert_eq!(missing(&copies(&[]), &[token]), None);
+        assert!(missing(&sqlite, &[token]).unwrap().contains("SQLite"));
+        let database: (&str, &str, &[u8]) = (DATABASE, "/db/state.db", b"SQLite format 3\0");
+        assert_eq!(missing(&sqlite, &[token, database]), None);
+        let said = missing(&sqlite, &[database]).unwrap();
+        assert!(said.contains("no server token"), "{said}");
+        assert_eq!(sqlite.words().len(), 2);
     }
 }

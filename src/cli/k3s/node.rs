@@ -4,7 +4,7 @@ use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::k3s::copies;
 use crate::cli::k3s::look::{self, Looked};
-use crate::cli::k3s::procedure::{self, not_agreed, refused};
+use crate::cli::k3s::procedure::{self, not_agreed, refused, untold};
 use crate::cli::k3s::stages;
 use crate::cli::reach::BecomeArgs;
 use crate::cli::session::Session;
@@ -34,6 +34,9 @@ pub enum Command {
     Replace(ReplaceArgs),
 }
 
+/// How long a drain is waited for by default.
+const DRAIN: TimeSpan = TimeSpan(std::time::Duration::from_secs(300));
+
 /// Arguments of `k3s node remove`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
@@ -51,7 +54,7 @@ pub struct RemoveArgs {
     #[arg(long)]
     pub dead: bool,
     /// How long PodDisruptionBudgets and pods are waited for
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value_t = DRAIN, value_parser = time)]
     pub drain_timeout: TimeSpan,
     /// Go on where pods that nothing makes anew, or volumes on the node's own disk, are lost
     #[arg(long)]
@@ -68,17 +71,16 @@ impl RemoveArgs {
     /// The command as it is given again.
     fn words(&self) -> String {
         let mut words = format!("k3s node remove {}", quote(&self.name));
+        if self.drain_timeout != DRAIN {
+            words.push_str(&format!(" --drain-timeout {}", self.drain_timeout));
+        }
         let flags = [
             (self.dead, " --dead"),
             (self.delete_local_data, " --delete-local-data"),
-            (self.copies.without_copies, " --without-copies"),
         ];
-        words.extend(
-            flags
-                .iter()
-                .filter(|(given, _)| *given)
-                .map(|(_, flag)| *flag),
-        );
+        let given = flags.iter().filter(|(given, _)| *given);
+        words.extend(given.map(|(_, flag)| *flag));
+        words.push_str(&self.copies.words());
         words
     }
 }
@@ -138,14 +140,17 @@ async fn remove(args: &RemoveArgs, context: &mut Context<'_>) -> Result<ExitCode
     };
     let leave = leave::decide(&looked.status, &args.name, machine).map_err(|r| refused(&r))?;
     let node = looked.status.node(&args.name);
-    let copies = match (args.dead, node) {
-        (false, Some(node)) if node.has_datastore == Some(true) => {
+    let node = node.filter(|_| machine == Machine::Here);
+    let untold = untold(node.as_slice(), args.copies.without_copies)?;
+    let copies = match node {
+        Some(node) if node.has_state() == Some(true) => {
             let node = NodeName::new(&node.name);
-            Some(copies::plan(&args.copies, &[node], &session, context)?)
+            Some(copies::plan(&args.copies, &[node], &[], &session, context)?)
         }
         _ => None,
     };
-    let stages = stages::of_removal(&looked, &leave, args, copies.as_ref())?;
+    let mut stages = stages::of_removal(&looked, &leave, args, copies.as_ref())?;
+    stages.warnings.extend(untold);
     let cluster = &looked.status.cluster;
     let heading = match args.dead {
         false => format!("{} leaves the cluster {cluster}:", args.name),
@@ -298,4 +303,36 @@ async fn replace(args: &ReplaceArgs, context: &mut Context<'_>) -> Result<ExitCo
         context.output.talk(&text);
     }
     Ok(exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    #[test]
+    fn the_command_that_is_given_again_has_all_that_was_said() {
+        for line in [
+            "k3s node remove n1",
+            "k3s node remove n1 --dead",
+            "k3s node remove n1 --drain-timeout 40m --delete-local-data --without-copies",
+            "k3s node remove n1 --to /media/stick",
+            "k3s node remove n1 --to '/media/my stick'",
+        ] {
+            let words = line.replace("'/media/my stick'", "'/media/my\u{a0}stick'");
+            let words = words.split(' ').map(|word| word.replace('\u{a0}', " "));
+            let words = words.map(|word| word.trim_matches('\'').to_owned());
+            match Line::parse_from(words.skip(1)).command {
+                Command::Remove(args) => assert_eq!(args.words(), line),
+                Command::Replace(_) => panic!("{line}"),
+            }
+        }
+    }
 }

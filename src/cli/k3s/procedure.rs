@@ -6,6 +6,7 @@ use crate::cli::reach::BecomeArgs;
 use crate::cli::run::{How, execute};
 use crate::cli::session::Session;
 use crate::k3s::leave::Refusal;
+use crate::k3s::status::NodeStatus;
 use crate::model::outcome::{ExitCode, Failure};
 use crate::plan::chain::{self, Link};
 use crate::report::style::{Ink, Line};
@@ -56,6 +57,30 @@ pub fn refused(refusal: &Refusal) -> CliError {
 /// A failure as the edge error.
 pub fn failed(failure: &Failure) -> CliError {
     CliError::from_failure(Kind::Failed, failure)
+}
+
+/// What nodes that can be reached have on their disks must be known before it goes, unless nobody wants copies of it: then what
+/// is not known is to be warned of.
+pub fn untold(nodes: &[&NodeStatus], without_copies: bool) -> Result<Vec<String>, CliError> {
+    let mut warnings = Vec::new();
+    for node in nodes.iter().filter(|node| node.data.is_none()) {
+        let why = node.silence.clone().unwrap_or_default();
+        let what = format!(
+            "{}: whether it has data that cannot be made anew could not be told",
+            node.name
+        );
+        if !without_copies {
+            let mut failure = Failure::new(what).evidence(why.message);
+            failure.evidence.extend(why.evidence);
+            failure.evidence.push("nothing was done".to_owned());
+            return Err(failed(&failure.hint(
+                "mend what keeps it from telling (hmco-boot status shows it too), then give the command again; or, if nothing of \
+                 it is wanted any more, add --without-copies",
+            )));
+        }
+        warnings.push(format!("{what} ({}); it goes with the rest", why.message));
+    }
+    Ok(warnings)
 }
 
 /// Nobody agreed.

@@ -2,15 +2,16 @@
 
 use crate::cli::Context;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::k3s::copies;
+use crate::cli::k3s::copies::{self, Copies};
 use crate::cli::k3s::look;
-use crate::cli::k3s::procedure::{self, Stages, failed, not_agreed};
+use crate::cli::k3s::procedure::{self, Stages, failed, not_agreed, untold};
 use crate::cli::reach::BecomeArgs;
 use crate::cli::session::Session;
+use crate::k3s::leave::{self, Others, may_be_reset};
 use crate::k3s::plans;
 use crate::k3s::status::{NodeStatus, Status};
 use crate::model::id::NodeName;
-use crate::model::outcome::{ExitCode, Failure};
+use crate::model::outcome::ExitCode;
 use crate::model::shell::quote;
 use crate::plan::chain::Link;
 use crate::report::text::and_list;
@@ -52,9 +53,23 @@ pub struct Args {
     pub copies: copies::Args,
 }
 
+impl Args {
+    /// The command as it is given again. What is typed to agree is asked for anew.
+    fn words(&self) -> String {
+        let which = match &self.node {
+            Some(name) => format!("--node {}", quote(name)),
+            None => "--all".to_owned(),
+        };
+        let skip = match self.skip_unreachable {
+            true => " --skip-unreachable",
+            false => "",
+        };
+        format!("k3s reset {which}{skip}{}", self.copies.words())
+    }
+}
+
 /// What is to be done.
 struct Task {
-    command: String,
     title: String,
     /// What has to be typed.
     name: String,
@@ -62,6 +77,8 @@ struct Task {
     links: Vec<Link>,
     /// Whose snapshots and tokens are copied to this machine.
     stores: Vec<NodeName>,
+    /// Those of them whose database is a file, which nobody else has.
+    sqlite: Vec<NodeName>,
     /// Nobody else has what is on them.
     last: bool,
 }
@@ -88,15 +105,21 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     let looked = look::look(&mut session, &args.become_root, false, context).await?;
     let status = &looked.status;
     let mut task = match &args.node {
-        Some(name) => one(name, status)?,
+        Some(name) => one(name, args, status)?,
         None => all(args, status)?,
     };
     let copies = match task.stores.is_empty() {
         true => None,
-        false => Some(copies::plan(&args.copies, &task.stores, &session, context)?),
+        false => Some(copies::plan(
+            &args.copies,
+            &task.stores,
+            &task.sqlite,
+            &session,
+            context,
+        )?),
     };
     if let Some(copies) = &copies {
-        task.stages.stages.insert(0, copies.words());
+        task.stages.stages.splice(0..0, copies.words());
     }
     let heading = match &args.node {
         Some(name) => format!("{name} of the cluster {} is reset:", status.cluster),
@@ -108,17 +131,48 @@ pub async fn run(args: &Args, context: &mut Context<'_>) -> Result<ExitCode, Cli
     }
     agreed(args, &task, context)?;
     if let Some(copies) = &copies {
-        copies
-            .make(&mut session, &args.become_root, task.last, context)
-            .await?;
+        let exit = copied(copies, args, &task, &mut session, context).await?;
+        if exit != ExitCode::Done {
+            return Ok(exit);
+        }
     }
-    let (command, title) = (&task.command, &task.title);
+    let (command, title) = (&args.words(), &task.title);
     let how = &args.become_root;
     let exit = procedure::run(&mut session, command, title, &task.links, how, context).await?;
     if exit == ExitCode::Done {
         ended(args, &session, context);
     }
     Ok(exit)
+}
+
+/// Copies, after stopping what has to hold still for that.
+async fn copied(
+    copies: &Copies,
+    args: &Args,
+    task: &Task,
+    session: &mut Session,
+    context: &mut Context<'_>,
+) -> Result<ExitCode, CliError> {
+    let (stop, how) = (copies.stopped(), &args.become_root);
+    if !stop.is_empty() {
+        let title = "K3s is stopped, so that its database can be copied";
+        let links = plans::stop(stop);
+        let exit = procedure::run(session, &args.words(), title, &links, how, context).await?;
+        if exit != ExitCode::Done {
+            return Ok(exit);
+        }
+    }
+    let made = copies.make(session, how, task.last, context).await;
+    made.map(|()| ExitCode::Done).map_err(|error| match stop {
+        [] => error,
+        stop => {
+            let names: Vec<String> = stop.iter().map(ToString::to_string).collect();
+            let names = and_list(&names);
+            error.hint(format!(
+                "K3s is stopped on {names}, and does not start at boot: hmco-boot run k3s brings it back"
+            ))
+        }
+    })
 }
 
 /// What comes next. With the cluster goes what this machine knows of it.
@@ -176,7 +230,7 @@ fn unreachable(nodes: &[&NodeStatus], hint: &str) -> CliError {
 const GONE: &str = "K3s and its data are taken off the machine: processes, /var/lib/rancher/k3s (datastore, snapshots, volumes of \
                     local-path), /etc/rancher, /var/lib/kubelet, units, binary";
 
-fn one(name: &str, status: &Status) -> Result<Task, CliError> {
+fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
     let Some(node) = status.node(name) else {
         return Err(CliError::usage(format!("there is no node `{name}`"))
             .hint("hmco-boot status shows those that there are"));
@@ -187,21 +241,15 @@ fn one(name: &str, status: &Status) -> Result<Task, CliError> {
         );
         return Err(unreachable(&[node], &hint));
     }
-    let others = status.nodes.iter().any(|other| {
-        other.name != node.name && (other.etcd.is_some() || other.has_datastore == Some(true))
-    });
+    let untold = untold(&[node], args.copies.without_copies)?;
+    may_be_reset(status, node).map_err(|failure| failed(&failure))?;
+    let others = leave::others(status, node);
     let answers = status.api_error.is_none();
-    if answers && others && node.etcd.is_some() {
-        let failure = Failure::new(format!(
-            "{name} is a member of etcd: reset, it would count as one that is down"
-        ))
-        .hint(format!(
-            "take it out of the cluster, which resets it too: hmco-boot k3s node remove {name}"
-        ));
-        return Err(failed(&failure));
-    }
-    let mut stages = Stages::default();
-    let forget = answers && others && node.node.is_some();
+    let mut stages = Stages {
+        warnings: untold,
+        ..Stages::default()
+    };
+    let forget = answers && others == Others::There && node.node.is_some();
     if forget {
         stages.stages.push(
             "K3s is stopped on it; its Node and its node password are deleted, so that it can join anew".to_owned(),
@@ -213,29 +261,40 @@ fn one(name: &str, status: &Status) -> Result<Task, CliError> {
         }
     }
     stages.stages.push(GONE.to_owned());
-    if !others && node.has_datastore == Some(true) {
-        stages
-            .warnings
-            .push("it is the only server: this is the end of the cluster".to_owned());
-    } else if !answers && node.has_datastore == Some(true) {
-        stages.warnings.push(
-            "the Kubernetes API does not answer: whether the others still count on it in etcd could not be asked".to_owned(),
-        );
-    }
+    stages.warnings.extend(of_others(node, others, answers));
     let own = NodeName::new(&node.name);
     let kube_name = node.kube_name();
     Ok(Task {
-        command: format!("k3s reset --node {}", quote(name)),
         title: format!("{name} is reset"),
         name: name.to_owned(),
         links: plans::reset_one(&own, forget.then_some(kube_name)),
         stages,
-        stores: match node.has_datastore {
+        sqlite: match node.has_sqlite() {
+            true => vec![own.clone()],
+            false => Vec::new(),
+        },
+        stores: match node.has_state() {
             Some(true) => vec![own],
             _ => Vec::new(),
         },
-        last: !(answers && others),
+        last: !(answers && others == Others::There) || node.has_sqlite(),
     })
+}
+
+/// What it means for the others, as far as is known.
+fn of_others(node: &NodeStatus, others: Others, answers: bool) -> Option<String> {
+    let is_server = node.has_state() != Some(false);
+    let words = match others {
+        Others::Nobody if is_server => "it is the only server: this is the end of the cluster",
+        Others::Silent if is_server => {
+            "no other server answers: this is the end of the cluster, unless one of them has its data"
+        }
+        Others::There | Others::Silent if !answers => {
+            "the Kubernetes API does not answer: its Node and its node password stay in the cluster"
+        }
+        _ => return None,
+    };
+    Some(words.to_owned())
 }
 
 fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
@@ -251,13 +310,21 @@ fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
         let hint = "bring them up first: what is left on one of them is a cluster that comes back with it. Or leave them out: --skip-unreachable";
         return Err(unreachable(&silent, hint));
     }
+    let untold = untold(&there, args.copies.without_copies)?;
     let names = |nodes: &[&NodeStatus]| -> Vec<NodeName> {
         nodes.iter().map(|node| NodeName::new(&node.name)).collect()
     };
     let (with, without): (Vec<&NodeStatus>, Vec<&NodeStatus>) = there
         .into_iter()
-        .partition(|node| node.has_datastore == Some(true));
-    let mut stages = Stages::default();
+        .partition(|node| node.has_state() != Some(false));
+    let stores = with.iter().filter(|node| node.has_state() == Some(true));
+    let stores = stores.map(|node| NodeName::new(&node.name)).collect();
+    let sqlite = with.iter().filter(|node| node.has_sqlite());
+    let sqlite = sqlite.map(|node| NodeName::new(&node.name)).collect();
+    let mut stages = Stages {
+        warnings: untold,
+        ..Stages::default()
+    };
     let listed = |nodes: &[&NodeStatus]| {
         let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
         and_list(&names)
@@ -278,12 +345,15 @@ fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
         ));
     }
     Ok(Task {
-        command: "k3s reset --all".to_owned(),
         title: "the end of the cluster".to_owned(),
         name: status.cluster.clone(),
         links: plans::reset_all(&names(&without), &names(&with)),
         stages,
-        stores: names(&with),
+        stores,
+        sqlite,
         last: true,
     })
 }
+
+#[cfg(test)]
+mod tests;

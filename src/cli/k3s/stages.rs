@@ -33,7 +33,9 @@ pub fn of_removal(
         if is_there(looked, leave) {
             stages.stages.push(drained(&pods, args));
         }
-        stages.stages.extend(copies.map(Copies::words));
+        stages
+            .stages
+            .extend(copies.into_iter().flat_map(Copies::words));
         stages.stages.push(match leave.stop_first {
             true => "K3s is stopped on it, and does not start at boot any more".to_owned(),
             false => "K3s on it is kept from starting again (etcd of two needs both to let one go)"

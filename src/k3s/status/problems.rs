@@ -16,6 +16,7 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
         return found;
     }
     found.extend(etcd(status));
+    found.extend(unlisted(status, seen));
     let no_quorum = is_without_quorum(status);
     for seen in seen {
         let Some(node) = status.nodes.iter().find(|node| node.name == seen.name) else {
@@ -32,6 +33,7 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
             ));
             continue;
         }
+        found.extend(unknown_member(status, node));
         match &seen.told {
             Err(silence) => found.push(silent(&seen.name, silence)),
             Ok(_) if seen.role.is_none() && node.node.is_none() => {}
@@ -90,6 +92,7 @@ fn strangers(status: &Status) -> impl Iterator<Item = Problem> {
     })
 }
 
+const RUN: &str = "hmco-boot run k3s brings it up, or names what stops it";
 const WAITS: &str = "it waits for a quorum of etcd: see above";
 
 fn cluster(what: impl Into<String>, hint: impl Into<String>) -> Problem {
@@ -114,9 +117,23 @@ fn is_left_over(status: &Status, node: &NodeStatus) -> bool {
         |etcd: &super::EtcdStatus| etcd.has_quorum == Some(true) && !etcd.members.is_empty();
     node.has_datastore == Some(true)
         && node.etcd.is_none()
+        && !node.member_is_unknown(status.etcd.as_ref())
         && node.api_ready != Some(true)
         && status.api_error.is_none()
         && status.etcd.as_ref().is_some_and(serves)
+}
+
+/// A server whose member is none of those that are listed, as far as can be told.
+fn unknown_member(status: &Status, node: &NodeStatus) -> Option<Problem> {
+    let etcd = status.etcd.as_ref().filter(|etcd| !etcd.members.is_empty());
+    (etcd.is_some() && node.member_is_unknown(etcd)).then(|| {
+        on(
+            node,
+            "it has data of etcd, and which member is its own could not be told",
+            "/var/lib/rancher/k3s/server/db/etcd/name has its name there: see why it is not to be read, or is gone (a restore \
+             that failed leaves the database as db/etcd-old-TIME)",
+        )
+    })
 }
 
 fn is_without_quorum(status: &Status) -> bool {
@@ -187,9 +204,25 @@ fn etcd(status: &Status) -> Vec<Problem> {
     found
 }
 
+/// Servers that were asked for the members of etcd, and none that lists them: then nobody knows whether it is whole.
+fn unlisted(status: &Status, seen: &[Seen]) -> Option<Problem> {
+    let etcd = status.etcd.as_ref()?;
+    if !etcd.members.is_empty() || etcd.has_quorum == Some(false) {
+        return None;
+    }
+    let why = |seen: &Seen| match seen.told.as_ref().ok()?.members.as_ref()? {
+        Ok(_) => Some(format!("{} lists none", seen.name)),
+        Err(why) => Some(format!("{}: {}", seen.name, why.trim())),
+    };
+    let why = seen.iter().find_map(why)?;
+    Some(cluster(
+        format!("the members of etcd could not be listed: {why}"),
+        "look again in a moment; else see on that server: k3s kubectl get --raw /db/info, journalctl -u k3s",
+    ))
+}
+
 /// Its unit and its own API server.
 fn service(node: &NodeStatus, role: Option<Role>, no_quorum: bool) -> Vec<Problem> {
-    let run = "hmco-boot run k3s brings it up, or names what stops it";
     let Some(k3s) = node.k3s.as_ref().filter(|k3s| k3s.unit.is_some()) else {
         return match role {
             Some(role) => vec![on(
@@ -220,7 +253,7 @@ fn service(node: &NodeStatus, role: Option<Role>, no_quorum: bool) -> Vec<Proble
         };
         let hint = match (no_quorum, node.is_running()) {
             (true, true) => WAITS,
-            _ => run,
+            _ => RUN,
         };
         let what = format!("{unit} is {} ({}){times}", k3s.active, k3s.sub);
         found.push(on(node, what, hint));
@@ -233,19 +266,27 @@ fn service(node: &NodeStatus, role: Option<Role>, no_quorum: bool) -> Vec<Proble
         };
         found.push(on(node, "its API server is not ready", hint));
     }
-    let ill = node
-        .etcd
-        .as_ref()
-        .filter(|member| member.healthy == Some(false));
-    if let Some(member) = ill.filter(|_| !no_quorum && k3s.active == "active") {
-        let why = member.reason.as_deref().unwrap_or("it does not say why");
+    if wished == Some(unit) && !k3s.enabled && node.is_running() {
         found.push(on(
             node,
-            format!("its member of etcd does not serve: {why}"),
-            run,
+            "it runs and does not start at boot",
+            "hmco-boot run k3s",
         ));
     }
+    found.extend(ill(node).filter(|_| !no_quorum && k3s.active == "active"));
     found
+}
+
+/// Its member of etcd.
+fn ill(node: &NodeStatus) -> Option<Problem> {
+    let member = node.etcd.as_ref();
+    let member = member.filter(|member| member.healthy == Some(false))?;
+    let why = member.reason.as_deref().unwrap_or("it does not say why");
+    Some(on(
+        node,
+        format!("its member of etcd does not serve: {why}"),
+        RUN,
+    ))
 }
 
 /// Its Node.

@@ -30,6 +30,8 @@ fn recorded_members() -> Vec<Member> {
 }
 
 fn server(name: &str) -> Seen {
+    let members = recorded_members();
+    let own = members.iter().find(|own| own.node() == Some(name));
     Seen {
         name: name.to_owned(),
         role: Some(Role::Server),
@@ -43,8 +45,9 @@ fn server(name: &str) -> Seen {
             unit: Some((Role::Server, unit("active", "running"))),
             uptime_ms: 100_000,
             node: name.to_owned(),
+            member: own.map(|own| own.name.clone()).unwrap_or_default(),
             readyz: "ok".into(),
-            members: Some(Ok(recorded_members())),
+            members: Some(Ok(members)),
             health: Some(Ok(())),
             ..Told::default()
         }),
@@ -307,4 +310,107 @@ fn why_the_api_told_nothing_is_said_with_its_own_cure() {
     assert_eq!(status.problems[0].hint, "find out whose it is");
     let status = Status::of("c", &all(), Err("no answer within 30s".into()));
     assert!(status.problems[0].what.ends_with("no answer within 30s"));
+}
+
+/// A server of another name than its Node's and its member's.
+fn renamed(name: &str, own: &str) -> Seen {
+    let mut seen = server(own);
+    seen.name = name.to_owned();
+    seen
+}
+
+#[test]
+fn a_member_is_found_by_the_name_on_its_disk_whatever_its_node_is_called() {
+    let mut seen = all();
+    seen[2] = renamed("third", "n3");
+    // What it takes for the name of its Node is wrong.
+    told(&mut seen[2]).node = "third".into();
+    let status = Status::of("c", &seen, Ok(&listed()));
+    let third = status.node("third").unwrap();
+    assert_eq!(third.etcd.as_ref().unwrap().name, "n3-f1c4e3e9");
+    assert_eq!(third.etcd.as_ref().unwrap().healthy, Some(true));
+    assert_eq!(third.kube_name(), "n3");
+    assert_eq!(problems(&status), Vec::<String>::new());
+    // The API tells nothing.
+    let status = Status::of("c", &seen, Err("no".into()));
+    let third = status.node("third").unwrap();
+    assert_eq!(third.etcd.as_ref().unwrap().name, "n3-f1c4e3e9");
+}
+
+#[test]
+fn a_node_that_told_another_name_is_found_by_its_address() {
+    let mut seen = all();
+    seen[2] = renamed("third", "n3");
+    seen[2].address = Some("172.30.7.13".into());
+    told(&mut seen[2]).node = "x".into();
+    told(&mut seen[2]).member = String::new();
+    seen[3].address = Some("172.30.7.14".into());
+    told(&mut seen[3]).node = "y".into();
+    let status = Status::of("c", &seen, Ok(&listed()));
+    let third = status.node("third").unwrap();
+    assert_eq!(third.kube_name(), "n3");
+    assert_eq!(third.etcd.as_ref().unwrap().name, "n3-f1c4e3e9");
+    assert_eq!(status.node("n4").unwrap().kube_name(), "n4");
+    assert!(status.node("n4").unwrap().in_inventory);
+    assert_eq!(status.nodes.len(), 4);
+}
+
+#[test]
+fn a_member_that_could_not_be_told_is_not_taken_for_none() {
+    let mut seen = all();
+    for server in seen.iter_mut().take(3) {
+        told(server).members = Some(Err("certificate has expired".into()));
+    }
+    let status = Status::of("c", &seen, Ok(&listed()));
+    let unknown = |name: &str| {
+        let node = status.node(name).unwrap();
+        node.member_is_unknown(status.etcd.as_ref())
+    };
+    assert!(unknown("n1") && unknown("n3") && !unknown("n4"));
+    let mut seen = all();
+    let mut listed = listed();
+    listed.nodes.remove(2);
+    let left = told(&mut seen[2]);
+    (left.node, left.member) = ("x".into(), String::new());
+    let status = Status::of("c", &seen, Ok(&listed));
+    let third = status.node("n3").unwrap();
+    assert!(third.member_is_unknown(status.etcd.as_ref()));
+    assert!(problems(&status).contains(
+        &"n3: it has data of etcd, and which member is its own could not be told".to_owned()
+    ));
+}
+
+#[test]
+fn what_nobody_could_list_is_not_healthy() {
+    let mut seen = all();
+    for server in seen.iter_mut().take(3) {
+        told(server).members = Some(Err("error: certificate has expired ".into()));
+    }
+    let status = Status::of("c", &seen, Ok(&listed()));
+    assert!(!status.healthy);
+    assert_eq!(
+        problems(&status),
+        ["the members of etcd could not be listed: n1: error: certificate has expired"]
+    );
+    // One that lists them is enough.
+    told(&mut seen[1]).members = Some(Ok(recorded_members()));
+    assert!(Status::of("c", &seen, Ok(&listed())).healthy);
+}
+
+#[test]
+fn a_k3s_that_would_not_come_back_after_a_boot_is_not_healthy() {
+    let mut seen = all();
+    for at in [1, 3] {
+        let (_, unit) = told(&mut seen[at]).unit.as_mut().unwrap();
+        unit.enabled = "disabled".into();
+    }
+    let status = Status::of("c", &seen, Ok(&listed()));
+    assert_eq!(
+        problems(&status),
+        [
+            "n2: it runs and does not start at boot",
+            "n4: it runs and does not start at boot"
+        ]
+    );
+    assert_eq!(status.problems[0].hint, "hmco-boot run k3s");
 }
