@@ -20,7 +20,7 @@ use crate::model::units::TimeSpan;
 use crate::steps::preflight::Role;
 use crate::steps::shared::diff::shown;
 use crate::steps::shared::k3s::cluster::is_alive;
-use crate::steps::shared::k3s::files::{path, unit_name};
+use crate::steps::shared::k3s::files::{HOLD, path, unit_name};
 use crate::steps::shared::k3s::scripts;
 use crate::steps::shared::kube::list_fact;
 use crate::steps::shared::script;
@@ -31,8 +31,6 @@ type Decided = Result<Decision<Vec<Action>>, Unreadable>;
 /// How long a deleted object may take to be gone: K3s' controllers take the member of etcd out first, and a new leader is chosen
 /// where that was the leader.
 const GONE: TimeSpan = TimeSpan(Duration::from_secs(120));
-/// A drop-in of this boot that keeps a K3s down that ends by itself.
-const HOLD: &str = "/run/systemd/system/k3s.service.d/hmco-boot-leaving.conf";
 
 fn key(kind: &str, namespace: Option<&str>, name: &str) -> ObjectKey {
     ObjectKey {

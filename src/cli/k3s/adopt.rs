@@ -279,6 +279,22 @@ fn text(nodes: &[Node], chosen: &Chosen) -> String {
     }
     let all: Vec<&Node> = nodes.iter().collect();
     values("k3s_env", &all, environment, &mut common, &mut own);
+    hidden(&mut text, nodes);
+    line(&mut text, "[vars]");
+    for entry in common {
+        line(&mut text, &entry);
+    }
+    for (node, entries) in own {
+        line(&mut text, &format!("\n[node.{node}.vars]"));
+        for entry in entries {
+            line(&mut text, &entry);
+        }
+    }
+    text
+}
+
+/// Which settings are not shown, and what becomes of them.
+fn hidden(text: &mut String, nodes: &[Node]) {
     for node in nodes {
         for name in &node.set.secrets {
             let words = match name.starts_with(|c: char| c.is_ascii_uppercase()) {
@@ -291,20 +307,9 @@ fn text(nodes: &[Node], chosen: &Chosen) -> String {
                     node.found.node
                 ),
             };
-            line(&mut text, &words);
+            line(text, &words);
         }
     }
-    line(&mut text, "[vars]");
-    for entry in common {
-        line(&mut text, &entry);
-    }
-    for (node, entries) in own {
-        line(&mut text, &format!("\n[node.{node}.vars]"));
-        for entry in entries {
-            line(&mut text, &entry);
-        }
-    }
-    text
 }
 
 /// A var that is the same on all nodes, or one for each.

@@ -133,6 +133,30 @@ fn is_name(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
+/// What is wrong with documents in the playbook itself. What YAML says of a text may quote it: of one with a secret only the
+/// kind of mistake is told.
+fn inline_mistake(inline: &Text) -> Option<String> {
+    let objects = match document::parse(inline.expose()) {
+        Ok(objects) => objects,
+        Err(DocumentError::NotText { .. }) if inline.is_tainted() => {
+            return Some(format!(
+                "a value of a Secret is no text, but what YAML makes of it: put it in quotes, {}",
+                document::TEMPLATES
+            ));
+        }
+        Err(_) if inline.is_tainted() => {
+            return Some("this is not YAML (not shown: it holds a secret)".to_owned());
+        }
+        Err(error) => return Some(error.to_string()),
+    };
+    if objects.is_empty() {
+        return Some("there is no object in this text".to_owned());
+    }
+    (inline.is_tainted() && !objects.iter().all(secret::is_secret)).then(|| {
+        "a secret belongs in a Secret: give the other objects a step of their own".to_owned()
+    })
+}
+
 impl Kind for Manifest {
     type Drift = Drift;
     const NAME: &'static str = "manifest";
@@ -160,37 +184,8 @@ impl Kind for Manifest {
                 );
             }
         }
-        if let Some(inline) = &self.inline {
-            match document::parse(inline.expose()) {
-                Err(DocumentError::NotText { .. }) if inline.is_tainted() => {
-                    mistake(
-                        "inline",
-                        format!(
-                            "a value of a Secret is no text, but what YAML makes of it: put it in quotes, {}",
-                            document::TEMPLATES
-                        ),
-                    );
-                }
-                // What YAML says of a text may quote it.
-                Err(_) if inline.is_tainted() => {
-                    mistake(
-                        "inline",
-                        "this is not YAML (not shown: it holds a secret)".to_owned(),
-                    );
-                }
-                Err(error) => mistake("inline", error.to_string()),
-                Ok(objects) if objects.is_empty() => {
-                    mistake("inline", "there is no object in this text".to_owned());
-                }
-                Ok(objects) if inline.is_tainted() && !objects.iter().all(secret::is_secret) => {
-                    mistake(
-                        "inline",
-                        "a secret belongs in a Secret: give the other objects a step of their own"
-                            .to_owned(),
-                    );
-                }
-                Ok(_) => {}
-            }
+        if let Some(message) = self.inline.as_ref().and_then(inline_mistake) {
+            mistake("inline", message);
         }
         for (key, name) in [("namespace", &self.namespace), ("set", &self.set)] {
             if let Some(name) = name

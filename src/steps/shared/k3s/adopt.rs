@@ -109,23 +109,10 @@ pub fn read(found: &Found, wished_unit: &str) -> Result<Set, String> {
     }
     let arguments = arguments(&found.unit);
     let from_unit = flags_of(&arguments)?;
-    let mut set = Set::default();
-    if !from_unit.is_empty() {
-        let names: Vec<&str> = from_unit.keys().map(String::as_str).collect();
-        set.restarts.push(format!(
-            "its unit has arguments, which move to a file: {}",
-            names.join(", ")
-        ));
-    } else if found.unit != wished_unit {
-        set.restarts.push("its unit file is another one".to_owned());
-    }
-    for (path, text) in &found.config {
-        if !text.trim().is_empty() {
-            set.restarts.push(format!(
-                "its settings in {path} are also written to drop-ins"
-            ));
-        }
-    }
+    let mut set = Set {
+        restarts: restarts(found, &from_unit, wished_unit),
+        ..Set::default()
+    };
     let hidden = |(name, value): (&String, &Setting)| {
         let secret = !DECIDED.contains(&name.as_str()) && is_secret(name, &value.yaml());
         secret.then(|| name.clone())
@@ -174,6 +161,28 @@ pub fn read(found: &Found, wished_unit: &str) -> Result<Set, String> {
         shown
     });
     Ok(set)
+}
+
+/// Why the first run would restart it, by its files.
+fn restarts(found: &Found, from_unit: &Settings, wished_unit: &str) -> Vec<String> {
+    let mut why = Vec::new();
+    if !from_unit.is_empty() {
+        let names: Vec<&str> = from_unit.keys().map(String::as_str).collect();
+        why.push(format!(
+            "its unit has arguments, which move to a file: {}",
+            names.join(", ")
+        ));
+    } else if found.unit != wished_unit {
+        why.push("its unit file is another one".to_owned());
+    }
+    let written = found
+        .config
+        .iter()
+        .filter(|(_, text)| !text.trim().is_empty());
+    why.extend(
+        written.map(|(path, _)| format!("its settings in {path} are also written to drop-ins")),
+    );
+    why
 }
 
 /// Refuses what cannot be taken over; takes out what is said without need.

@@ -232,19 +232,8 @@ impl Install<'_> {
                 drift
             }
         };
-        // It was to leave, and that was given up.
-        if known.stat(&path(files::HOLD))?.is_some() {
-            changes.diff.push(DiffLine::old(format!(
-                "{}: systemd would not start it again",
-                files::HOLD
-            )));
-            changes.actions.push(Action::Remove {
-                path: path(files::HOLD),
-                recursive: false,
-            });
-            if !found.verbs.contains(&Verb::DaemonReload) {
-                found.verbs.insert(0, Verb::DaemonReload);
-            }
+        if release(&mut changes, known)? && !found.verbs.contains(&Verb::DaemonReload) {
+            found.verbs.insert(0, Verb::DaemonReload);
         }
         let nothing = Unit::default();
         let unit = known.unit(unit_name(self.role))?.unwrap_or(&nothing);
@@ -361,6 +350,22 @@ fn digest(at: &AbsPath) -> Fact {
         path: at.clone(),
         uncached: false,
     }
+}
+
+/// Of a server that was to leave, which was given up. Whether it was.
+fn release(changes: &mut Changes, known: &Known<'_>) -> Result<bool, Unreadable> {
+    if known.stat(&path(files::HOLD))?.is_none() {
+        return Ok(false);
+    }
+    changes.diff.push(DiffLine::old(format!(
+        "{}: systemd would not start it again",
+        files::HOLD
+    )));
+    changes.actions.push(Action::Remove {
+        path: path(files::HOLD),
+        recursive: false,
+    });
+    Ok(true)
 }
 
 /// `kubectl`, `crictl`, `ctr`, each where nothing of that name is there: somebody's own stays.
