@@ -290,9 +290,10 @@ pub fn may_be_reset(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
             "take it out of the cluster, which resets it too: hmco-boot k3s node remove {name}"
         )),
         Some(why) => {
-            let why = why.lines().next().unwrap_or_default();
+            let lines = why.lines().filter(|line| !line.starts_with("hint: "));
+            let mut failure = failure.evidence("the Kubernetes API does not answer this machine:");
+            failure.evidence.extend(lines.take(4).map(str::to_owned));
             failure
-                .evidence(format!("the Kubernetes API does not answer this machine: {why}"))
                 .hint(format!(
                     "see why: hmco-boot status; once it answers, take the node out: hmco-boot k3s node remove {name}. The end of the \
                      whole cluster is: hmco-boot k3s reset --all"

@@ -146,7 +146,10 @@ fn a_former_database_and_the_keys_of_a_cluster_are_something_to_copy() {
 
 #[test]
 fn a_member_is_not_reset_although_the_api_cannot_be_asked_from_here() {
-    for why in [None, Some("n1: the cluster has another CA\nmore")] {
+    for why in [
+        None,
+        Some("it cannot be reached\nn1: the cluster has another CA"),
+    ] {
         let status = found(&[server("s1"), server("s2")], why);
         let said = words(one("s2", &args(true), &status));
         assert!(said.contains("is a member of etcd"), "{said}");
