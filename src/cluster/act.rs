@@ -10,10 +10,12 @@ use tokio::time::{Instant, sleep};
 
 use super::host::ClusterHost;
 use super::read::{AT_ONCE, hidden};
-use super::retry::{CHANGING, Patience, retrying};
+use super::retry::{CHANGING, LOOKING, Patience, retrying};
 use super::wait::wait;
 use super::{ApiError, ApiErrorKind, Apply, Cluster, Place};
 use crate::model::action::{Action, Job, JobEnd, JobStatus};
+use crate::model::kube::key::meta;
+use crate::model::kube::patch::overlay;
 use crate::model::kube::ready::Expected;
 use crate::model::kube::{ApiResource, Awaited, Discovery, KubeAction, KubeObject, ObjectKey};
 use crate::model::sensitive::Text;
@@ -261,7 +263,8 @@ async fn patch(
     };
     let resource = resource(host, key).await.map_err(one)?;
     let bad = || ApiError::new(ApiErrorKind::Rejected, "the patch is no JSON object");
-    let mut body: Value = serde_json::from_str(patch.expose()).map_err(|_| one(bad()))?;
+    let change: Value = serde_json::from_str(patch.expose()).map_err(|_| one(bad()))?;
+    let mut body = change.clone();
     if let (Some(version), Some(map)) = (resource_version, body.as_object_mut()) {
         let metadata = map
             .entry("metadata")
@@ -279,8 +282,29 @@ async fn patch(
         },
         ..CHANGING
     };
-    retrying(patience, || host.cluster.patch(place, &body))
-        .await
-        .map_err(one)?;
-    Ok(())
+    match retrying(patience, || host.cluster.patch(place, &body)).await {
+        Ok(_) => Ok(()),
+        // It may be this very patch that has changed it, by a try whose answer was lost.
+        Err(error) if error.kind == ApiErrorKind::Stale => {
+            let looked = retrying(LOOKING, || {
+                host.cluster.list(&resource, key.namespace.as_deref())
+            });
+            let items = looked.await.map_err(one)?;
+            let live = items
+                .iter()
+                .find(|item| meta(item, "name") == Some(&key.name));
+            match live.is_some_and(|live| is_in(live, &change)) {
+                true => Ok(()),
+                false => Err(one(error)),
+            }
+        }
+        Err(error) => Err(one(error)),
+    }
+}
+
+/// Whether a patch would change nothing.
+fn is_in(live: &Value, change: &Value) -> bool {
+    let mut after = live.clone();
+    overlay(&mut after, change);
+    after == *live
 }

@@ -28,7 +28,11 @@ fn a_server_that_loses_its_power_is_replaced_by_the_next_one_in_the_middle_of_a_
     // Something is awaited.
     let run = world.start_until(&["run", "awaited"], &["gate_waiting"]);
     world.do_lab(&["kill", &first]);
-    world.kubectl(2, "create configmap after");
+    // A new leader of etcd is chosen, which ends what is asked meanwhile.
+    world.on(
+        2,
+        "timeout 60 sh -c \"until kubectl create configmap after; do sleep 1; done\"",
+    );
     let (code, said) = end(run);
     assert_eq!(code, Some(0), "{said}");
     world.do_lab(&["start", &first]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hmco_boot::facts::fact::{DnsRecord, DnsReply, Fact, FactValue, HttpReply, NetAnswer};
-use hmco_boot::model::kube::ObjectList;
+use hmco_boot::model::kube::{ApiResource, Discovery, ObjectList};
 
 /// The answer to a question that the controller asks.
 pub fn answer(fact: &Fact) -> FactValue {
@@ -40,6 +40,14 @@ pub fn answer(fact: &Fact) -> FactValue {
             items: vec![serde_json::json!({
                 "kind": "Namespace", "metadata": { "name": "kube-system" }, "status": { "phase": "Active" }
             })],
+        })),
+        Fact::KubeDiscovery => FactValue::KubeDiscovery(Arc::new(Discovery {
+            resources: vec![ApiResource {
+                api_version: "v1".to_owned(),
+                kind: "Namespace".to_owned(),
+                plural: "namespaces".to_owned(),
+                namespaced: false,
+            }],
         })),
         other => panic!("{} is asked of a machine", other.describe()),
     }

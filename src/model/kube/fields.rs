@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use super::key::text;
+
 /// The label of members of an ApplySet (KEP-3659).
 pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
 
@@ -226,6 +228,60 @@ fn item_covered(
     map_covered(item.as_object()?, live.as_object()?, owned).then_some((at, live_at))
 }
 
+/// Whether an apply that was tried would leave a live object as it is, but for who owns what: compared as a whole where both
+/// are of one version. Where they are not, others (the object's own controllers) have changed it between the two looks, so only
+/// what the manager would own can be compared.
+pub fn is_left_as_it_is(live: &Value, tried: &Value, manager: &str) -> bool {
+    let version = |object| text(object, "/metadata/resourceVersion");
+    match (version(live), version(tried), owned(tried, manager)) {
+        (Some(live_version), Some(version), Some(owned)) if live_version != version => {
+            values(live, owned) == values(tried, owned)
+        }
+        _ => comparable(live) == comparable(tried),
+    }
+}
+
+/// The values of owned fields, each with its place.
+fn values<'a>(value: &'a Value, owned: &'a Map<String, Value>) -> Vec<(String, &'a Value)> {
+    let mut found = Vec::new();
+    collect_values(value, owned, "", &mut found);
+    found
+}
+
+fn collect_values<'a>(
+    value: &'a Value,
+    owned: &Map<String, Value>,
+    at: &str,
+    found: &mut Vec<(String, &'a Value)>,
+) {
+    if owned.is_empty() {
+        found.push((at.to_owned(), value));
+    }
+    for (key, inner) in owned {
+        let child = match key.split_once(':') {
+            Some(("f", name)) => value.get(name),
+            Some(("k", keys)) => item_of(value, keys),
+            Some(("v", wanted)) => value
+                .as_array()
+                .and_then(|items| items.iter().find(|item| item.to_string() == wanted)),
+            _ => continue,
+        };
+        if let (Some(child), Some(inner)) = (child, inner.as_object()) {
+            collect_values(child, inner, &format!("{at}/{key}"), found);
+        }
+    }
+}
+
+/// The item of a list with keys that has these.
+fn item_of<'a>(list: &'a Value, keys: &str) -> Option<&'a Value> {
+    let Ok(Value::Object(keys)) = serde_json::from_str(keys) else {
+        return None;
+    };
+    list.as_array()?
+        .iter()
+        .find(|item| keys.iter().all(|(key, value)| item.get(key) == Some(value)))
+}
+
 /// What is left of an object when all is taken off that says nothing of its wished state: for comparing a dry run with
 /// what is live.
 pub fn comparable(object: &Value) -> Value {
@@ -333,6 +389,32 @@ mod tests {
         // Items in another order: an apply would move them.
         wish["spec"]["ports"].as_array_mut().unwrap().reverse();
         assert!(!is_as_wished(&wish, &live, "hmco-boot"));
+    }
+
+    #[test]
+    fn what_others_change_between_two_looks_is_no_difference() {
+        let mut tried = live();
+        tried["metadata"]["resourceVersion"] = json!("7");
+        let mut live = tried.clone();
+        assert!(is_left_as_it_is(&live, &tried, "hmco-boot"));
+        live["metadata"]["annotations"] = json!({ "deployment.kubernetes.io/revision": "1" });
+        assert!(
+            !is_left_as_it_is(&live, &tried, "hmco-boot"),
+            "of one version"
+        );
+        live["metadata"]["resourceVersion"] = json!("8");
+        assert!(is_left_as_it_is(&live, &tried, "hmco-boot"));
+        for change in [json!({ "app": "x" }), json!({})] {
+            let mut other = live.clone();
+            other["spec"]["selector"] = change;
+            assert!(!is_left_as_it_is(&other, &tried, "hmco-boot"));
+        }
+        let mut other = live.clone();
+        other["spec"]["ports"].as_array_mut().unwrap().remove(0);
+        assert!(!is_left_as_it_is(&other, &tried, "hmco-boot"));
+        other = live.clone();
+        other["metadata"]["labels"]["a"] = json!("c");
+        assert!(!is_left_as_it_is(&other, &tried, "hmco-boot"));
     }
 
     #[test]

@@ -29,9 +29,14 @@ pub(super) struct Form {
     pub word: bool,
 }
 
+/// Without blanks around it, of which Unicode has more than ASCII.
+fn trimmed(value: &[u8]) -> &[u8] {
+    std::str::from_utf8(value).map_or_else(|_| value.trim_ascii(), |text| text.trim().as_bytes())
+}
+
 /// All forms of a value; none where it is too short.
 pub(super) fn of(value: &[u8]) -> Vec<Form> {
-    let value = value.trim_ascii();
+    let value = trimmed(value);
     let length = std::str::from_utf8(value).map_or(value.len(), |text| text.chars().count());
     let mut forms = Forms::default();
     if length < SHORTEST {
@@ -149,10 +154,7 @@ impl Forms {
     fn lines(&mut self, value: &[u8]) {
         let mut left = LINES;
         let all = value.split(|byte| *byte == b'\n');
-        for line in all
-            .filter(|_| value.contains(&b'\n'))
-            .map(<[u8]>::trim_ascii)
-        {
+        for line in all.filter(|_| value.contains(&b'\n')).map(trimmed) {
             let armor = line.starts_with(b"-----") && line.ends_with(b"-----");
             let Ok(text) = std::str::from_utf8(line) else {
                 continue;

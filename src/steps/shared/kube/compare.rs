@@ -224,7 +224,7 @@ fn new(wished: &Wished, how: How, found: &mut Found) {
 fn against(wished: &Wished, live: &Value, dry: &Value, how: How, found: &mut Found) {
     let (old, new) = (fields::comparable(live), fields::comparable(dry));
     let key = &wished.key;
-    if old == new {
+    if fields::is_left_as_it_is(live, dry, MANAGER) {
         let owned = fields::newly_owned(live, dry, MANAGER);
         if owned.is_empty() {
             return as_wished(wished, live, how, found);
