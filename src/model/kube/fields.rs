@@ -261,9 +261,9 @@ fn collect_values<'a>(
         let child = match key.split_once(':') {
             Some(("f", name)) => value.get(name),
             Some(("k", keys)) => item_of(value, keys),
-            Some(("v", wanted)) => value
-                .as_array()
-                .and_then(|items| items.iter().find(|item| item.to_string() == wanted)),
+            Some(("v", wanted)) => serde_json::from_str::<Value>(wanted)
+                .ok()
+                .and_then(|wanted| value.as_array()?.iter().find(|item| **item == wanted)),
             _ => continue,
         };
         if let (Some(child), Some(inner)) = (child, inner.as_object()) {
