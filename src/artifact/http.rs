@@ -1,7 +1,6 @@
 //! The HTTP client: TLS by rustls with ring and the system's roots, proxies of the environment; which answers and errors
 //! may pass, and what each means for people.
 
-use std::error::Error as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, StatusCode, Url};
 
 use super::store::Settings;
-use crate::model::outcome::Failure;
+use crate::model::outcome::{Failure, causes};
 
 /// Redirects that are followed.
 const REDIRECTS: usize = 10;
@@ -139,19 +138,4 @@ fn host(url: &str) -> String {
         .ok()
         .and_then(|url| url.host_str().map(str::to_owned));
     host.unwrap_or_else(|| url.to_owned())
-}
-
-/// An error and what is behind it, in one line.
-pub(super) fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let words = inner.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -8,9 +8,8 @@ use jiff::Timestamp;
 use rustls::CertificateError;
 use tokio::time::timeout;
 
-use super::request::chain;
 use super::way::{NoWay, Opened};
-use crate::model::outcome::Failure;
+use crate::model::outcome::{Failure, causes};
 
 /// How long a server may take to say that it is ready.
 const READY: Duration = Duration::from_secs(8);
@@ -85,10 +84,10 @@ fn no_answer(error: &kube::Error, opened: &Opened) -> NoWay {
             ),
         ),
         _ => {
-            return NoWay::passing(Failure::new("its API does not answer").evidence(chain(error)));
+            return NoWay::passing(Failure::new("its API does not answer").evidence(causes(error)));
         }
     };
-    NoWay::lasting(Failure::new(words).evidence(chain(error)).hint(hint))
+    NoWay::lasting(Failure::new(words).evidence(causes(error)).hint(hint))
 }
 
 /// What is wrong with the certificate that a server shows, where that is what is wrong.

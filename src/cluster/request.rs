@@ -9,6 +9,7 @@ use kube::client::Body;
 use serde_json::Value;
 
 use super::{ApiError, ApiErrorKind};
+use crate::model::outcome::causes;
 
 /// How requests are told from those of others, in the API server's audit log too.
 const AGENT: &str = concat!("hmco-boot/", env!("CARGO_PKG_VERSION"));
@@ -57,7 +58,7 @@ pub(super) async fn send(
         None => Body::empty(),
     };
     let request = request.body(body).map_err(|error| error.to_string())?;
-    let answer = client.send(request).await.map_err(|error| chain(&error))?;
+    let answer = client.send(request).await.map_err(|error| causes(&error))?;
     let status = answer.status();
     let retry_after = answer.headers().get("retry-after");
     let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -68,7 +69,7 @@ pub(super) async fn send(
         return Err(too_long(asked, longest, &format!("{announced} bytes")));
     }
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| chain(&error))?;
+        let frame = frame.map_err(|error| causes(&error))?;
         if let Ok(data) = frame.into_data() {
             bytes.extend_from_slice(&data);
         }
@@ -88,21 +89,6 @@ fn too_long(asked: &Asked<'_>, longest: usize, size: &str) -> Unsent {
             asked.method, asked.path
         ),
     ))
-}
-
-/// An error with its causes, each said once.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !words.contains(&text) {
-            words.push_str(": ");
-            words.push_str(&text);
-        }
-        next = error.source();
-    }
-    words
 }
 
 /// The JSON of an answer.

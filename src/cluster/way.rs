@@ -13,10 +13,9 @@ use kube::config::{Cluster, KubeConfigOptions, Kubeconfig};
 use super::BoxFuture;
 use super::certificate::valid_until;
 use super::pin::Pin;
-use super::request::chain;
 use crate::facts::fact::{Fact, FactError, FactValue};
 use crate::model::id::Target;
-use crate::model::outcome::Failure;
+use crate::model::outcome::{Failure, causes};
 use crate::model::path::AbsPath;
 use crate::model::redact::Redactor;
 use crate::transport::{HostError, HostErrorKind, Hosts, Stream, Tunnels};
@@ -97,7 +96,7 @@ async fn credentials(text: &str, folder: Option<&Path>) -> Result<Credentials, F
             .evidence(why)
             .hint("try it with `kubectl --kubeconfig FILE get --raw /readyz`")
     };
-    let mut parsed = Kubeconfig::from_yaml(text).map_err(|error| bad(chain(&error)))?;
+    let mut parsed = Kubeconfig::from_yaml(text).map_err(|error| bad(causes(&error)))?;
     match folder {
         Some(folder) => begin_at(folder, &mut parsed),
         None if names_files(&parsed) => {
@@ -110,7 +109,7 @@ async fn credentials(text: &str, folder: Option<&Path>) -> Result<Credentials, F
     let ca = ca_of(&mut parsed).await.map_err(bad)?;
     let options = KubeConfigOptions::default();
     let config = kube::Config::from_custom_kubeconfig(parsed, &options);
-    let config = config.await.map_err(|error| bad(chain(&error)))?;
+    let config = config.await.map_err(|error| bad(causes(&error)))?;
     let certificate = config.auth_info.client_certificate_data.as_deref();
     let until = certificate.and_then(|data| valid_until(&decoded(data)?));
     Ok(Credentials { config, ca, until })

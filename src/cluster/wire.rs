@@ -10,8 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kube::client::ConfigExt as _;
 
 use super::BoxFuture;
-use super::request::chain;
 use super::way::{Dial, Opened};
+use crate::model::outcome::causes;
 use crate::transport::Stream;
 
 /// What a server may send of one answer, and of all together, before this side has read it: lists of definitions have
@@ -24,7 +24,7 @@ pub(super) fn client(opened: &Opened) -> Result<kube::Client, String> {
     let tls = opened
         .config
         .rustls_client_config()
-        .map_err(|error| chain(&error))?;
+        .map_err(|error| causes(&error))?;
     let https = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_or_http()
@@ -39,7 +39,7 @@ pub(super) fn client(opened: &Opened) -> Result<kube::Client, String> {
         .build(https);
     let layers = tower::ServiceBuilder::new()
         .layer(opened.config.base_uri_layer())
-        .option_layer(opened.config.auth_layer().map_err(|error| chain(&error))?)
+        .option_layer(opened.config.auth_layer().map_err(|error| causes(&error))?)
         .map_err(tower::BoxError::from)
         .service(http);
     Ok(kube::Client::new(layers, "default"))

@@ -35,6 +35,21 @@ pub enum Outcome {
 /// How the message of [`Failure::exited`] begins.
 const EXITED: &str = "it ended with exit status ";
 
+/// An error with its causes in one line, each said once: libraries repeat their causes' words.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !words.contains(&text) {
+            words.push_str(": ");
+            words.push_str(&text);
+        }
+        next = cause.source();
+    }
+    words
+}
+
 /// The message of a disruptive step that nobody agreed to.
 const NOT_AGREED: &str = "it disturbs what runs on its target and was not agreed to";
 

@@ -18,7 +18,7 @@ use reqwest::header::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::mirror::chain;
+use crate::model::outcome::causes;
 
 /// How long a file that can change is taken to be the newest.
 const FRESH: Duration = Duration::from_secs(30);
@@ -126,7 +126,7 @@ impl Cache {
         let answer = request
             .send()
             .await
-            .map_err(|error| bad(chain(&error.without_url())))?;
+            .map_err(|error| bad(causes(&error.without_url())))?;
         let status = answer.status();
         if let (StatusCode::NOT_MODIFIED, Some(meta)) = (status, held) {
             return Ok(meta.clone());
@@ -147,7 +147,7 @@ impl Cache {
         loop {
             // A body that is shorter than was said is an error of this call.
             let part = answer.chunk().await;
-            match part.map_err(|error| bad(chain(&error.without_url())))? {
+            match part.map_err(|error| bad(causes(&error.without_url())))? {
                 Some(bytes) => new
                     .file
                     .write_all(&bytes)

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::recipe::{MAIN_URL, SECURITY_URL};
-use crate::model::outcome::Failure;
+use crate::model::outcome::{Failure, causes};
 
 /// How long a mirror may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
@@ -89,7 +89,7 @@ async fn first_that_answers(
         match answer {
             Ok(answer) if answer.status().is_success() => return Ok(candidate.clone()),
             Ok(answer) => said.push(format!("{url}: {}", answer.status())),
-            Err(error) => said.push(format!("{url}: {}", chain(&error))),
+            Err(error) => said.push(format!("{url}: {}", causes(&error))),
         }
     }
     let mut failure = Failure::new(format!(
@@ -99,13 +99,6 @@ async fn first_that_answers(
         failure = failure.evidence(line);
     }
     Err(failure.hint("name one with --mirror URL; behind a proxy set http_proxy"))
-}
-
-/// An error with its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let all = std::iter::successors(Some(error), |error| error.source());
-    let words: Vec<String> = all.map(ToString::to_string).collect();
-    words.join(": ")
 }
 
 /// The archives of this machine's own apt: URL, and whether it is of security updates.

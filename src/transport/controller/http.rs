@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{io_trouble, tcp, trouble};
 use crate::facts::fact::{HttpQuestion, HttpReply, NetTrouble, TroubleKind, Trust};
+use crate::model::outcome::causes;
 use crate::transport::actions::hex;
 
 /// How much of a body is read.
@@ -91,7 +92,7 @@ async fn client(question: &HttpQuestion, url: &Url) -> Result<Client, NetTrouble
     };
     builder
         .build()
-        .map_err(|error| bad(format!("no HTTP client could be made: {}", chain(&error))))
+        .map_err(|error| bad(format!("no HTTP client could be made: {}", causes(&error))))
 }
 
 /// Follows so many redirects, and none that leaves TLS: what answers without it is proven by nothing. Such a redirect is the
@@ -191,7 +192,7 @@ fn in_words(error: &reqwest::Error, url: &Url) -> NetTrouble {
     if error.is_redirect() {
         return trouble(TroubleKind::Protocol, format!("{whom}: too many redirects"));
     }
-    trouble(TroubleKind::Protocol, format!("{whom}: {}", chain(error)))
+    trouble(TroubleKind::Protocol, format!("{whom}: {}", causes(error)))
 }
 
 fn tls_words(error: &rustls::Error) -> String {
@@ -219,18 +220,4 @@ fn tls_words(error: &rustls::Error) -> String {
         rustls::Error::InvalidMessage(_) => format!("it does not speak TLS: {error}"),
         other => format!("TLS: {other}"),
     }
-}
-
-/// An error with its causes, each once.
-fn chain(error: &dyn StdError) -> String {
-    let mut words = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !words.iter().any(|said| said.contains(&text)) {
-            words.push(text);
-        }
-        cause = inner.source();
-    }
-    words.join(": ")
 }
