@@ -66,7 +66,7 @@ const reset = `systemctl stop k3s k3s-agent 2>/dev/null
 for p in $(pgrep -x k3s); do kill -9 $p; done
 systemctl reset-failed 2>/dev/null
 umount /srv/small 2>/dev/null
-rm -rf /var/lib/rancher /etc/rancher /var/lib/kubelet /run/k3s /run/flannel /srv
+rm -rf /var/lib/rancher /etc/rancher /var/lib/kubelet /run/k3s /run/k3s-standin /run/flannel /srv
 mkdir -p /srv /var/lib/rancher /etc/rancher/k3s
 journalctl -q --rotate; journalctl -q --vacuum-time=1s
 true`
