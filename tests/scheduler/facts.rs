@@ -208,6 +208,44 @@ fn slow_facts_are_read_only_when_their_step_has_its_turn() {
 }
 
 #[test]
+fn what_was_seen_of_others_before_the_jobs_of_a_rollout_is_looked_at_again() {
+    let sees = |target: &str| {
+        let other = of("o", "up");
+        step("a", target)
+            .serial(1)
+            .wish(|wish| wish.facts.insert(0, other))
+    };
+    let mut lab = Lab::new(plan(vec![sees("n"), sees("m"), sees("l"), sees("k")]));
+    lab.set("k", "a", "good").set("o", "up", "good").start();
+    lab.lock();
+    assert_eq!(lab.applying(), [0], "nothing has happened since");
+    lab.works(0);
+    assert_eq!(lab.applying(), [0; 0]);
+    assert!(lab.read("o").contains(&fact("up")));
+    assert_eq!(lab.applying(), [1]);
+    // What is seen then is what counts; here, that nobody knows.
+    let answer = Err(FactError::TimedOut);
+    lab.world.insert((node("o"), "up".to_owned()), answer);
+    lab.works(1).reads();
+    assert_eq!(lab.words(), ["changed", "changed", "failed", "blocked"]);
+}
+
+#[test]
+fn a_rollout_does_not_wait_again_for_those_who_did_not_answer() {
+    let sees = |target: &str| {
+        let asks = |wish: &mut Good| wish.facts = vec![fact("a").into(), of("o", "up")];
+        step("a", target).serial(1).wish(asks)
+    };
+    let mut lab = Lab::new(plan(vec![step("a", "n").serial(1), sees("m")]));
+    let answer = Err(FactError::NotFound);
+    lab.world.insert((node("o"), "up".to_owned()), answer);
+    lab.start().lock();
+    lab.works(0);
+    lab.read("o");
+    assert_eq!(lab.applying(), [1]);
+}
+
+#[test]
 fn leftover_jobs_on_a_target_that_is_only_checked_are_left_alone() {
     let mut lab = Lab::new(plan(vec![step("a", "n").check()]));
     lab.jobs.insert(node("n"), Ok(vec!["somebody-1-1".into()]));

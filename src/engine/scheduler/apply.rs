@@ -50,6 +50,9 @@ impl Scheduler {
         }
         self.executions += 1;
         self.uploads += usize::from(ready.upload);
+        if let Some(series) = self.series.get_mut(&info.series) {
+            series.jobs += 1;
+        }
         let facts = self.made_doubtful(info, target);
         self.emit(Event::StepDecided {
             pair: ready.pair,

@@ -106,7 +106,13 @@ impl Scheduler {
         if let Want::More(facts) = wish.facts(&known) {
             return Step::Needs(facts);
         }
-        match wish.decide(&known) {
+        let decision = wish.decide(&known);
+        if !matches!(decision, Ok(Decision::Unchanged))
+            && let Some(facts) = self.looks_at_others_again(info, wish)
+        {
+            return Step::Needs(facts);
+        }
+        match decision {
             Err(unreadable) => self.end_step(info.id, Outcome::Failed(cannot_read(&unreadable))),
             Ok(Decision::Refused(failure)) => self.end_step(info.id, Outcome::Failed(failure)),
             Ok(Decision::Unknown(failure)) => self.end_step(info.id, Outcome::Unknown(failure)),
@@ -131,6 +137,29 @@ impl Scheduler {
             }
             Ok(Decision::Drift { diff, drift }) => self.drifted(info, wish, diff, drift),
         }
+    }
+
+    /// A rollout takes its time: what a pair saw of other targets before the jobs of its series is looked at again before
+    /// anything follows from it, or the next server would be restarted while another has gone down meanwhile. None: it is
+    /// fresh, or there is nothing to look at.
+    fn looks_at_others_again(&mut self, info: &Pair, wish: &dyn Wish) -> Option<Vec<FactRef>> {
+        info.serial.filter(|_| self.options.mode == Mode::Run)?;
+        let jobs = self.series.get(&info.series)?.jobs;
+        let state = self.pairs.get_mut(info.id.index())?;
+        if std::mem::replace(&mut state.looked_after, jobs) == jobs {
+            return None;
+        }
+        let mut again = self.asked_by(&info.target, wish);
+        again.retain(|fact| {
+            let other = fact
+                .target
+                .as_ref()
+                .filter(|target| **target != info.target);
+            // Who did not answer is not waited for at each step of a rollout: it counts as not there.
+            other.is_some_and(|target| matches!(self.store.get(target, &fact.fact), Some(Ok(_))))
+        });
+        self.forget_facts(info, &again);
+        (!again.is_empty()).then_some(again)
     }
 
     /// In a preview, remembers what a drifting step would change: on its target, and where K3s is in it, of the cluster.

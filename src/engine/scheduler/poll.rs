@@ -164,7 +164,13 @@ impl Scheduler {
 
     /// What a wish looks at is to be read anew.
     pub(super) fn forget_seen_by(&mut self, info: &Pair, wish: &dyn Wish) {
-        for fact in self.asked_by(&info.target, wish) {
+        let facts = self.asked_by(&info.target, wish);
+        self.forget_facts(info, &facts);
+    }
+
+    /// These facts are to be read anew.
+    pub(super) fn forget_facts(&mut self, info: &Pair, facts: &[FactRef]) {
+        for fact in facts {
             let target = fact.target.as_ref().unwrap_or(&info.target);
             self.forget(target, |known| *known == fact.fact);
             self.outdate(target, &fact.fact);
@@ -172,7 +178,7 @@ impl Scheduler {
     }
 
     /// All that a wish looks at, as far as is known: its later rounds follow from the answers to its earlier ones.
-    fn asked_by(&self, own: &Target, wish: &dyn Wish) -> Vec<FactRef> {
+    pub(super) fn asked_by(&self, own: &Target, wish: &dyn Wish) -> Vec<FactRef> {
         let mut seen = Store::default();
         let mut asked = Vec::new();
         for _ in 0..ROUNDS {

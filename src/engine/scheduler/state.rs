@@ -52,6 +52,8 @@ pub(super) struct PairState {
     pub(super) passed_on: Option<Cause>,
     /// It has told what a person should know of it.
     pub(super) warned: bool,
+    /// How many jobs of its series had begun when it last looked at other targets.
+    pub(super) looked_after: usize,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -154,6 +156,8 @@ pub(super) struct Series {
     /// Its pairs that are not done, in plan order.
     pub(super) open: BTreeSet<PairId>,
     pub(super) limit: usize,
+    /// Jobs of its pairs so far.
+    pub(super) jobs: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -214,6 +218,7 @@ impl PairState {
             doomed: None,
             passed_on: None,
             warned: false,
+            looked_after: 0,
         }
     }
 }
