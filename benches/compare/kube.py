@@ -78,7 +78,7 @@ class Bench:
                                          "KUBECONFIG": str(self.project / "kubeconfig")}
 
     def call(self, argv, wanted=(0,)):
-        """Wall time and processor time of a command that must end so."""
+        """Wall time, processor time and output of a command that must end so."""
         before, begun = os.times(), time.monotonic()
         done = subprocess.run([str(word) for word in argv], cwd=self.project, env=self.environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -86,23 +86,26 @@ class Bench:
         if done.returncode not in wanted:
             sys.exit(f"{argv} ended with {done.returncode}:\n{done.stdout.decode()[-4000:]}")
         cpu = after.children_user + after.children_system - before.children_user - before.children_system
-        return {"wall": wall, "cpu": cpu}
+        return {"wall": wall, "cpu": cpu, "out": done.stdout.decode()}
 
     def hmco(self, *words):
         return [self.args.hmco_boot, *words]
 
-    def up(self):
+    def lab(self, name, servers, agents):
+        """A project with nodes, and with the playbooks that every project gets."""
         self.call(self.hmco("init", "."))
-        for path in ("inventory", "playbooks"):
-            for file in (self.project / path).glob("*.toml"):
-                file.unlink()
-        self.call(self.hmco("lab", "--name", LAB, "up", "--servers", "1", "--agents", "0", "--k3s", self.args.k3s))
+        for file in [*(self.project / "inventory").glob("*.toml"), self.project / "playbooks/hello.toml"]:
+            file.unlink()
+        self.call(self.hmco("lab", "--name", name, "up", "--servers", str(servers), "--agents", str(agents), "--k3s", self.args.k3s))
+
+    def up(self):
+        self.lab(LAB, servers=1, agents=0)
         config = 'k3s_config={ "flannel-backend" = "host-gw", "disable" = ["local-storage", "traefik", "servicelb", "metrics-server"] }'
         self.call(self.hmco("run", "k3s", "--yes", "--var", config))
         self.call(self.hmco("kubeconfig"))
 
-    def down(self):
-        subprocess.run(self.hmco("lab", "--name", LAB, "down"), cwd=self.project, check=False, stdout=subprocess.DEVNULL)
+    def down(self, name=LAB):
+        subprocess.run(self.hmco("lab", "--name", name, "down"), cwd=self.project, check=False, stdout=subprocess.DEVNULL)
 
     def playbook(self, name, steps):
         """Steps: name, texts of files, what else the step says. Gives the folder of the files."""
@@ -125,7 +128,7 @@ class Bench:
             for tool, command in commands.items():
                 seen[tool].append(self.call(command))
                 print(f"{tool}: {seen[tool][-1]['wall']:.2f} s", file=sys.stderr, flush=True)
-        return {tool: {key: statistics.median(one[key] for one in runs) for key in runs[0]} for tool, runs in seen.items()}
+        return {tool: {key: statistics.median(one[key] for one in runs) for key in ("wall", "cpu")} for tool, runs in seen.items()}
 
 
 def table(title, note, results):
@@ -177,4 +180,5 @@ def main():
         bench.down()
 
 
-main()
+if __name__ == "__main__":
+    main()
