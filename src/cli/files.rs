@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::Digest as _;
 
+use crate::steps::shared::digest;
+
 /// Writes a file that must not be there yet ([`io::ErrorKind::AlreadyExists`]), and its folders; no half of it is left
 /// behind.
 pub fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
@@ -80,7 +82,7 @@ impl Pieces {
     /// Ends it, and reads it back: what lies on the disk has this sha256.
     pub fn end(self, sha256: &str) -> io::Result<()> {
         self.file.sync_all()?;
-        let mut digest = sha2::Sha256::new();
+        let mut sum = sha2::Sha256::new();
         let mut back = BufReader::with_capacity(1 << 16, File::open(&self.beside)?);
         loop {
             let piece = back.fill_buf()?;
@@ -88,15 +90,10 @@ impl Pieces {
             if length == 0 {
                 break;
             }
-            digest.update(piece);
+            sum.update(piece);
             back.consume(length);
         }
-        let digest: String = digest
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        match digest == sha256 {
+        match digest::hex(&sum.finalize()) == sha256 {
             true => fs::rename(&self.beside, &self.path),
             false => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
