@@ -336,10 +336,9 @@ impl NodeStatus {
 
     /// Whether it may be a member of etcd, and which one could not be told.
     pub fn member_is_unknown(&self, etcd: Option<&EtcdStatus>) -> bool {
-        let roles = self.node.as_ref().map(|node| &node.roles);
         let may = match &self.data {
             Some(data) => data.etcd || has_former(data),
-            None => roles.is_some_and(|roles| roles.iter().any(|role| role == "etcd")),
+            None => self.has_role("etcd"),
         };
         let listed = etcd.is_some_and(|etcd| !etcd.members.is_empty());
         may && self.etcd.is_none() && !(listed && self.member_name.is_some())
@@ -349,6 +348,16 @@ impl NodeStatus {
     pub fn has_sqlite(&self) -> bool {
         let is = |data: &K3sData| data.sqlite && !data.etcd && !has_former(data);
         self.data.as_ref().is_some_and(is)
+    }
+
+    /// It is a server, as its Node says.
+    pub fn is_control(&self) -> bool {
+        self.has_role("control-plane")
+    }
+
+    fn has_role(&self, name: &str) -> bool {
+        let roles = self.node.as_ref().map(|node| &node.roles);
+        roles.is_some_and(|roles| roles.iter().any(|role| role == name))
     }
 
     /// Kubernetes has heard of it lately.
