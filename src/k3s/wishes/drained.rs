@@ -26,7 +26,7 @@ pub struct Drained {
 
 impl Wish for Drained {
     fn facts(&self, known: &Known<'_>) -> Want {
-        let lists = ["Node", "Pod", "PersistentVolume"].map(|kind| list(kind));
+        let lists = ["Node", "Pod", "PersistentVolume"].map(list);
         Want::all(known, lists)
     }
 
