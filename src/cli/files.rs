@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::Digest as _;
 
+use crate::steps::shared::digest;
+
 /// Writes a file that must not be there yet ([`io::ErrorKind::AlreadyExists`]), and its folders; no half of it is left
 /// behind.
 pub fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
@@ -27,30 +29,54 @@ pub fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
     written
 }
 
-/// Writes a file that only its owner may read, whole or not at all: beside it, then renamed over it.
-pub fn replace_private(path: &Path, text: &[u8]) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)
-        .and_then(|mut file| file.write_all(text).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        fs::remove_file(&beside).ok();
-    }
-    written
-}
-
-/// A file that comes in pieces, which only its owner may read, in a folder that only its owner may look into. It is there in the
-/// end whole or not at all.
-pub struct Pieces {
+/// A file that only its owner may read, written beside the place of another and renamed to it in the end; what does not come so far
+/// is not left behind.
+struct Beside {
     path: PathBuf,
     beside: PathBuf,
     file: File,
 }
+
+impl Beside {
+    fn begin(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)
+            .inspect_err(|_| {
+                // One that a process of the same number left is in the way no second time.
+                fs::remove_file(&beside).ok();
+            })?;
+        let path = path.to_owned();
+        Ok(Self { path, beside, file })
+    }
+
+    fn end(self) -> io::Result<()> {
+        fs::rename(&self.beside, &self.path)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // Ended, it has another name.
+        fs::remove_file(&self.beside).ok();
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all: beside it, then renamed over it.
+pub fn replace_private(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut new = Beside::begin(path)?;
+    new.file.write_all(text)?;
+    new.file.sync_all()?;
+    new.end()
+}
+
+/// A file that comes in pieces, which only its owner may read, in a folder that only its owner may look into. It is there in the
+/// end whole or not at all.
+pub struct Pieces(Beside);
 
 impl Pieces {
     /// Begins it, and makes its folder.
@@ -61,55 +87,35 @@ impl Pieces {
                 .mode(0o700)
                 .create(folder)?;
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
-        let path = path.to_owned();
-        Ok(Self { path, beside, file })
+        Beside::begin(path).map(Self)
     }
 
     /// The next bytes.
     pub fn add(&mut self, piece: &[u8]) -> io::Result<()> {
-        self.file.write_all(piece)
+        self.0.file.write_all(piece)
     }
 
     /// Ends it, and reads it back: what lies on the disk has this sha256.
     pub fn end(self, sha256: &str) -> io::Result<()> {
-        self.file.sync_all()?;
-        let mut digest = sha2::Sha256::new();
-        let mut back = BufReader::with_capacity(1 << 16, File::open(&self.beside)?);
+        self.0.file.sync_all()?;
+        let mut sum = sha2::Sha256::new();
+        let mut back = BufReader::with_capacity(1 << 16, File::open(&self.0.beside)?);
         loop {
             let piece = back.fill_buf()?;
             let length = piece.len();
             if length == 0 {
                 break;
             }
-            digest.update(piece);
+            sum.update(piece);
             back.consume(length);
         }
-        let digest: String = digest
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        match digest == sha256 {
-            true => fs::rename(&self.beside, &self.path),
+        match digest::hex(&sum.finalize()) == sha256 {
+            true => self.0.end(),
             false => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "what was read back is not what was written",
             )),
         }
-    }
-}
-
-impl Drop for Pieces {
-    fn drop(&mut self) {
-        // Ended, it has another name.
-        fs::remove_file(&self.beside).ok();
     }
 }
 
@@ -142,23 +148,12 @@ pub fn replace_if_same(path: &Path, old: &str, new: &str) -> io::Result<()> {
     };
     same()?;
     let mode = fs::metadata(&path)?.permissions();
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&beside)
-        .and_then(|mut file| {
-            file.set_permissions(mode)?;
-            file.write_all(new.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| same())
-        .and_then(|()| fs::rename(&beside, &path));
-    if written.is_err() {
-        fs::remove_file(&beside).ok();
-    }
-    written
+    let mut made = Beside::begin(&path)?;
+    made.file.set_permissions(mode)?;
+    made.file.write_all(new.as_bytes())?;
+    made.file.sync_all()?;
+    same()?;
+    made.end()
 }
 
 /// Reads a text file.

@@ -1,11 +1,15 @@
-//! Whether a node may leave its cluster, and how: decided on the state of the whole cluster, by the rules of etcd. Refuses where
-//! what is left would not be a cluster that works.
+//! Whether a node may leave its cluster, and how: decided on the state of the whole cluster, by the rules of etcd (`quorum.rs`).
+//! Refuses where what is left would not be a cluster that works.
+
+mod quorum;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 
-use super::status::{EtcdStatus, MemberStatus, NodeStatus, Status};
+use super::status::{NodeStatus, Status};
 use crate::model::outcome::{ExitCode, Failure};
-use crate::steps::preflight::Role;
+use quorum::{after, quorum};
 
 /// What is known of the machine of the node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -177,14 +181,14 @@ fn dead(node: &NodeStatus) -> Result<(), Refusal> {
 }
 
 fn only_server(status: &Status, node: &NodeStatus) -> Result<(), Refusal> {
-    if node.has_state() != Some(true) && node.etcd.is_none() && !is_control(node) {
+    if node.has_state() != Some(true) && node.etcd.is_none() && !node.is_control() {
         return Ok(());
     }
     // Servers with a datastore elsewhere have none, and no member.
     let is_other = |other: &NodeStatus| {
         other.has_datastore == Some(true)
             || other.etcd.is_some()
-            || (is_control(other) && other.is_ready())
+            || (other.is_control() && other.is_ready())
     };
     let others = status.nodes.iter().filter(|other| other.name != node.name);
     // A server that left already may still have its data.
@@ -201,7 +205,7 @@ fn only_server(status: &Status, node: &NodeStatus) -> Result<(), Refusal> {
 }
 
 /// A node that may be a member of etcd must not pass for one that is none.
-fn member_is_told(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
+pub(super) fn member_is_told(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
     match node.member_is_unknown(status.etcd.as_ref()) {
         true => Err(unknown_member(status, node)),
         false => Ok(()),
@@ -233,380 +237,4 @@ fn unknown_member(status: &Status, node: &NodeStatus) -> Failure {
                   k3s reset --all"
             .to_owned(),
     })
-}
-
-/// What others there are that a server belongs to, as far as anybody tells.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Others {
-    /// There are others.
-    There,
-    /// Nobody tells of any, and some server does not answer.
-    Silent,
-    /// There are none.
-    Nobody,
-}
-
-/// The other servers of a node's cluster: by the list of etcd's members where there is one.
-pub fn others(status: &Status, node: &NodeStatus) -> Others {
-    let etcd = status.etcd.as_ref();
-    if let Some(etcd) = etcd.filter(|etcd| !etcd.members.is_empty()) {
-        let is_other = |member: &MemberStatus| Some(member) != node.etcd.as_ref();
-        return match etcd.members.iter().any(is_other) {
-            true => Others::There,
-            false => Others::Nobody,
-        };
-    }
-    let others = || status.nodes.iter().filter(|other| other.name != node.name);
-    let is_server = |other: &NodeStatus| other.role == Some(Role::Server) || is_control(other);
-    if others().any(|other| other.etcd.is_some() || other.has_state() == Some(true)) {
-        Others::There
-    } else if others().any(|other| other.data.is_none() && is_server(other)) {
-        Others::Silent
-    } else {
-        Others::Nobody
-    }
-}
-
-fn is_control(node: &NodeStatus) -> bool {
-    let roles = node.node.as_ref().map(|node| &node.roles);
-    roles.is_some_and(|roles| roles.iter().any(|role| role == "control-plane"))
-}
-
-/// Whether a node may be reset by itself: never while it is, or may be, a member of an etcd that has others. Whether this machine
-/// can reach the API does not matter for that: etcd lives without it.
-pub fn may_be_reset(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
-    if others(status, node) == Others::Nobody {
-        return Ok(());
-    }
-    if node.etcd.is_none() {
-        return member_is_told(status, node);
-    }
-    let name = &node.name;
-    let failure = Failure::new(format!(
-        "{name} is a member of etcd: reset, it would count as one that is down"
-    ));
-    Err(match &status.api_error {
-        None => failure.hint(format!(
-            "take it out of the cluster, which resets it too: hmco-boot k3s node remove {name}"
-        )),
-        Some(why) => {
-            let lines = why.lines().filter(|line| !line.starts_with("hint: "));
-            let mut failure = failure.evidence("the Kubernetes API does not answer this machine:");
-            failure.evidence.extend(lines.take(4).map(str::to_owned));
-            failure
-                .hint(format!(
-                    "see why: hmco-boot status; once it answers, take the node out: hmco-boot k3s node remove {name}. The end of the \
-                     whole cluster is: hmco-boot k3s reset --all"
-                ))
-        }
-    })
-}
-
-/// etcd must be able to write that the member leaves, and to go on without it.
-fn quorum(etcd: &EtcdStatus, leaving: &MemberStatus, machine: Machine) -> Result<(), Refusal> {
-    if leaving.learner {
-        return Ok(());
-    }
-    let voters = etcd.members.iter().filter(|member| !member.learner);
-    let others: Vec<&MemberStatus> = voters
-        .filter(|member| member.name != leaving.name)
-        .collect();
-    let serving = others
-        .iter()
-        .filter(|member| member.healthy == Some(true))
-        .count();
-    let ill: Vec<String> = others
-        .iter()
-        .filter(|member| member.healthy != Some(true))
-        .map(|member| shown(member))
-        .collect();
-    let needed = others.len() / 2 + 1;
-    let refuse = |what: String| {
-        let mut failure = Failure::new(what);
-        failure.evidence = ill
-            .iter()
-            .map(|ill| format!("not serving: {ill}"))
-            .collect();
-        failure
-    };
-    if serving < needed {
-        return Err(refuse(format!(
-            "without {} etcd would have no quorum: {serving} of the {} others serve, and {needed} have to",
-            shown_name(leaving),
-            others.len()
-        ))
-        .hint("bring the others up first: hmco-boot status says what is wrong with them")
-        .into());
-    }
-    let now = serving + usize::from(leaving.healthy == Some(true));
-    if now < etcd.quorum {
-        return Err(refuse(format!(
-            "etcd cannot be changed now: {now} of {} voters serve, and {} have to",
-            etcd.voters, etcd.quorum
-        ))
-        .hint("bring servers up first: hmco-boot status says what is wrong with them")
-        .into());
-    }
-    if machine == Machine::Here && !ill.is_empty() {
-        return Err(refuse(format!(
-            "the rest of etcd is not healthy: {} would be one more that is missing",
-            shown_name(leaving)
-        ))
-        .hint("bring it up first; if its machine is gone for good, remove that one: hmco-boot k3s node remove NAME --dead")
-        .into());
-    }
-    Ok(())
-}
-
-/// Whether K3s is stopped on it first, and what etcd is afterwards.
-fn after(etcd: &EtcdStatus, leaving: &MemberStatus) -> (bool, String) {
-    if leaving.learner {
-        return (
-            true,
-            "a learner leaves etcd: its quorum stays as it is".to_owned(),
-        );
-    }
-    let left = etcd.voters.saturating_sub(1);
-    let others = etcd
-        .healthy_voters
-        .saturating_sub(usize::from(leaving.healthy == Some(true)));
-    let may_fail = others.saturating_sub(left / 2 + 1);
-    let words = match may_fail {
-        _ if left == 1 => "then there is one server left, which may not fail".to_owned(),
-        0 => "then none of them may fail".to_owned(),
-        count => format!("then {count} of them may fail"),
-    };
-    (
-        others >= etcd.quorum,
-        format!("etcd: of {} voters {left} stay; {words}", etcd.voters),
-    )
-}
-
-fn shown_name(member: &MemberStatus) -> &str {
-    member.node.as_deref().unwrap_or(&member.name)
-}
-
-fn shown(member: &MemberStatus) -> String {
-    match &member.reason {
-        Some(why) => format!("{} ({why})", shown_name(member)),
-        None => format!("{} (nobody could ask it)", shown_name(member)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::status::Status;
-    use super::*;
-    use crate::facts::fact::K3sData;
-
-    fn member(name: &str, healthy: Option<bool>) -> MemberStatus {
-        MemberStatus {
-            name: format!("{name}-0a1b2c3d"),
-            node: Some(name.to_owned()),
-            address: String::new(),
-            learner: false,
-            healthy,
-            reason: None,
-        }
-    }
-
-    /// Servers s1, s2 ... of this health, and an agent.
-    fn cluster(health: &[Option<bool>]) -> Status {
-        let members: Vec<MemberStatus> = (1..)
-            .zip(health)
-            .map(|(n, healthy)| member(&format!("s{n}"), *healthy))
-            .collect();
-        let mut nodes: Vec<NodeStatus> = members
-            .iter()
-            .map(|member| node(member.node.as_deref().unwrap(), Some(member.clone())))
-            .collect();
-        nodes.push(node("a1", None));
-        Status {
-            cluster: "c".into(),
-            healthy: true,
-            simulated: None,
-            api_error: None,
-            nodes,
-            etcd: Some(EtcdStatus {
-                voters: members.len(),
-                healthy_voters: health.iter().filter(|h| **h == Some(true)).count(),
-                quorum: members.len() / 2 + 1,
-                has_quorum: Some(true),
-                members,
-            }),
-            components: Vec::new(),
-            problems: Vec::new(),
-        }
-    }
-
-    fn node(name: &str, etcd: Option<MemberStatus>) -> NodeStatus {
-        let is_up = etcd
-            .as_ref()
-            .is_none_or(|member| member.healthy == Some(true));
-        NodeStatus {
-            name: name.to_owned(),
-            role: None,
-            in_inventory: true,
-            reachable: Some(is_up),
-            address: None,
-            k3s: None,
-            node: None,
-            api_ready: None,
-            has_datastore: is_up.then_some(etcd.is_some()),
-            data: is_up.then(|| K3sData {
-                etcd: etcd.is_some(),
-                ..K3sData::default()
-            }),
-            silence: None,
-            member_name: etcd.as_ref().map(|member| member.name.clone()),
-            etcd,
-        }
-    }
-
-    const UP: Option<bool> = Some(true);
-    const DOWN: Option<bool> = None;
-
-    fn refused(status: &Status, name: &str, machine: Machine) -> String {
-        decide(status, name, machine).unwrap_err().failure.message
-    }
-
-    #[test]
-    fn a_server_leaves_where_the_others_serve() {
-        let leave = decide(&cluster(&[UP, UP, UP]), "s3", Machine::Here).unwrap();
-        assert!(leave.stop_first);
-        assert_eq!(leave.member.as_deref(), Some("s3-0a1b2c3d"));
-        assert_eq!(
-            leave.after,
-            "etcd: of 3 voters 2 stay; then none of them may fail"
-        );
-        let leave = decide(&cluster(&[UP, UP, UP, UP]), "s3", Machine::Here).unwrap();
-        assert!(leave.stop_first && leave.after.ends_with("then 1 of them may fail"));
-    }
-
-    #[test]
-    fn of_two_the_one_that_leaves_has_to_agree_to_it_first() {
-        assert!(
-            !decide(&cluster(&[UP, UP]), "s2", Machine::Here)
-                .unwrap()
-                .stop_first
-        );
-        let words = refused(&cluster(&[UP, DOWN]), "s2", Machine::Dead);
-        assert!(
-            words.contains("1 of 2 voters serve, and 2 have to"),
-            "{words}"
-        );
-    }
-
-    #[test]
-    fn a_dead_server_leaves_as_long_as_there_is_a_quorum() {
-        let leave = decide(&cluster(&[UP, UP, DOWN]), "s3", Machine::Dead).unwrap();
-        assert!(leave.stop_first);
-        assert_eq!(
-            leave.after,
-            "etcd: of 3 voters 2 stay; then none of them may fail"
-        );
-        // Two of five are dead: first the one, then the other.
-        decide(&cluster(&[UP, UP, UP, DOWN, DOWN]), "s5", Machine::Dead).unwrap();
-    }
-
-    #[test]
-    fn nobody_leaves_a_cluster_that_needs_him() {
-        let words = refused(&cluster(&[UP, UP, DOWN]), "s1", Machine::Here);
-        assert!(
-            words.contains("1 of the 2 others serve, and 2 have to"),
-            "{words}"
-        );
-        let words = refused(&cluster(&[UP, UP, UP, UP, DOWN]), "s1", Machine::Here);
-        assert!(words.contains("the rest of etcd is not healthy"), "{words}");
-        let words = refused(&cluster(&[UP]), "s1", Machine::Here);
-        assert!(words.contains("the only server"), "{words}");
-        decide(&cluster(&[UP]), "a1", Machine::Here).unwrap();
-    }
-
-    #[test]
-    fn what_lives_is_not_dead_and_what_is_silent_is_not_here() {
-        let status = cluster(&[UP, UP, DOWN]);
-        let refusal = decide(&status, "s3", Machine::Here).unwrap_err();
-        assert_eq!(refusal.exit, ExitCode::Unreachable);
-        let mut status = cluster(&[UP, UP, UP]);
-        status.nodes[2].k3s = Some(crate::k3s::status::K3sStatus {
-            version: String::new(),
-            unit: Some("k3s.service".into()),
-            active: "active".into(),
-            sub: "running".into(),
-            enabled: true,
-            restarts: 0,
-            active_seconds: None,
-        });
-        let words = refused(&status, "s3", Machine::Dead);
-        assert!(words.contains("is not dead"), "{words}");
-        assert!(refused(&status, "nobody", Machine::Here).contains("there is no node nobody"));
-    }
-
-    #[test]
-    fn a_new_machine_may_wait_already_to_take_the_place() {
-        let mut status = cluster(&[UP, UP, UP]);
-        let agent = status.nodes.last_mut().unwrap();
-        agent.k3s = Some(crate::k3s::status::K3sStatus {
-            version: String::new(),
-            unit: Some("k3s-agent.service".into()),
-            active: "activating".into(),
-            sub: "start".into(),
-            enabled: false,
-            restarts: 0,
-            active_seconds: None,
-        });
-        decide(&status, "a1", Machine::Replaced).unwrap();
-        assert!(refused(&status, "a1", Machine::Dead).contains("is not dead"));
-        // With a datastore it is a member that waits for the others.
-        status.nodes.last_mut().unwrap().has_datastore = Some(true);
-        assert!(refused(&status, "a1", Machine::Replaced).contains("is not dead"));
-    }
-
-    #[test]
-    fn without_an_answer_of_the_api_nobody_leaves() {
-        let mut status = cluster(&[UP, UP, UP]);
-        status.api_error = Some("no way\nmore".into());
-        assert!(refused(&status, "a1", Machine::Here).contains("does not answer"));
-    }
-
-    #[test]
-    fn a_member_that_could_not_be_told_does_not_leave() {
-        let mut status = cluster(&[UP, UP, UP]);
-        let third = &mut status.nodes[2];
-        (third.etcd, third.member_name) = (None, None);
-        let words = refused(&status, "s3", Machine::Here);
-        assert!(words.contains("its member could not be told"), "{words}");
-        let mut status = cluster(&[UP, UP, UP]);
-        let leave = decide(&status, "s3", Machine::Here).unwrap();
-        let etcd = status.etcd.as_mut().unwrap();
-        (etcd.members, etcd.voters, etcd.quorum) = (Vec::new(), 0, 0);
-        for node in &mut status.nodes {
-            node.etcd = None;
-        }
-        let words = refused(&status, "s3", Machine::Here);
-        assert!(words.contains("its member could not be told"), "{words}");
-        let failure = still(&status, &leave, Machine::Here).unwrap_err();
-        assert!(failure.message.contains("its member could not be told"));
-        decide(&status, "a1", Machine::Here).unwrap();
-    }
-
-    #[test]
-    fn what_changed_while_a_node_was_drained_stops_the_rest() {
-        let leave = decide(&cluster(&[UP, UP, UP]), "s3", Machine::Here).unwrap();
-        assert!(leave.stop_first && leave.server);
-        still(&cluster(&[UP, UP, UP]), &leave, Machine::Here).unwrap();
-        let failure = still(&cluster(&[UP, DOWN, UP]), &leave, Machine::Here).unwrap_err();
-        assert!(failure.message.contains("no quorum"), "{failure:?}");
-        // Somebody else took one out: of two, both have to agree.
-        let mut two = cluster(&[UP, UP, UP]);
-        two.nodes.remove(0);
-        let etcd = two.etcd.as_mut().unwrap();
-        etcd.members.remove(0);
-        (etcd.voters, etcd.healthy_voters, etcd.quorum) = (2, 2, 2);
-        let failure = still(&two, &leave, Machine::Here).unwrap_err();
-        assert!(failure.message.contains("fewer members"), "{failure:?}");
-        let agent = decide(&cluster(&[UP]), "a1", Machine::Here).unwrap();
-        assert!(!agent.server);
-    }
 }

@@ -7,8 +7,8 @@ use crate::cli::k3s::look;
 use crate::cli::k3s::procedure::{self, Stages, failed, not_agreed, untold};
 use crate::cli::reach::BecomeArgs;
 use crate::cli::session::Session;
-use crate::k3s::leave::{self, Others, may_be_reset};
 use crate::k3s::plans;
+use crate::k3s::reset::{self, Others, may_be_reset};
 use crate::k3s::status::{NodeStatus, Status};
 use crate::model::id::NodeName;
 use crate::model::outcome::ExitCode;
@@ -243,7 +243,7 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
     }
     let untold = untold(&[node], args.copies.without_copies)?;
     may_be_reset(status, node).map_err(|failure| failed(&failure))?;
-    let others = leave::others(status, node);
+    let others = reset::others(status, node);
     let answers = status.api_error.is_none();
     let mut stages = Stages {
         warnings: untold,

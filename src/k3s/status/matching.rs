@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::{Seen, address_of};
+use super::Seen;
+use super::node::address_of;
 use crate::k3s::look::Member;
 use crate::model::kube::key::meta;
 

@@ -1,7 +1,23 @@
 //! What is wrong in a cluster, by its state, each with its cure.
 
-use super::{NodeStatus, Problem, Seen, Silence, Status};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{EtcdStatus, NodeStatus, Seen, Silence, Status};
 use crate::steps::preflight::Role;
+
+/// Something that is wrong.
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+pub struct Problem {
+    /// On which node; `null`: in the cluster.
+    pub node: Option<String>,
+    /// A node could not be reached.
+    pub unreachable: bool,
+    /// What.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
 
 /// Everything, the gravest first.
 pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
@@ -113,8 +129,7 @@ fn on(node: &NodeStatus, what: impl Into<String>, hint: impl Into<String>) -> Pr
 
 /// Whether it came back with the data of a member that was taken out meanwhile.
 fn is_left_over(status: &Status, node: &NodeStatus) -> bool {
-    let serves =
-        |etcd: &super::EtcdStatus| etcd.has_quorum == Some(true) && !etcd.members.is_empty();
+    let serves = |etcd: &EtcdStatus| etcd.has_quorum == Some(true) && !etcd.members.is_empty();
     node.has_datastore == Some(true)
         && node.etcd.is_none()
         && !node.member_is_unknown(status.etcd.as_ref())

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::facts::fact::{K3sData, Unit};
+use crate::k3s::look::Member;
 
 fn unit(active: &str, sub: &str) -> Unit {
     Unit {
@@ -266,14 +267,6 @@ fn a_node_that_only_the_api_knows_is_shown_too() {
     let stranger = status.node("n4").unwrap();
     assert!(!stranger.in_inventory && stranger.reachable.is_none());
     assert!(status.healthy);
-}
-
-#[test]
-fn versions_of_images_are_their_tags() {
-    assert_eq!(tag("docker.io/rancher/x:v1"), "v1");
-    assert_eq!(tag("localhost:5000/x"), "latest");
-    assert_eq!(tag("x:v1@sha256:00"), "v1");
-    assert_eq!(tag("x@sha256:00"), "sha256:00");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use aho_corasick::AhoCorasick;
 use flate2::{Crc, read::DeflateDecoder};
 use sha2::{Digest as _, Sha256};
 
+use crate::steps::shared::digest;
 use crate::steps::shared::k3s::password;
 
 /// How much is read at once.
@@ -29,7 +30,7 @@ pub enum Snapshot {
 pub fn record_of(token: &[u8]) -> Option<String> {
     let token = std::str::from_utf8(token).ok()?;
     let password = password(token.trim());
-    let digest = super::hex(&Sha256::digest(password));
+    let digest = digest::sha256(password.as_bytes());
     (!password.is_empty()).then(|| format!("/bootstrap/{}", digest.get(..12).unwrap_or_default()))
 }
 

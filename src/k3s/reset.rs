@@ -1,0 +1,68 @@
+//! Whether a node may be reset by itself, without leaving its cluster first: never while others need it.
+
+use super::leave::member_is_told;
+use super::status::{MemberStatus, NodeStatus, Status};
+use crate::model::outcome::Failure;
+use crate::steps::preflight::Role;
+
+/// What others there are that a server belongs to, as far as anybody tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Others {
+    /// There are others.
+    There,
+    /// Nobody tells of any, and some server does not answer.
+    Silent,
+    /// There are none.
+    Nobody,
+}
+
+/// The other servers of a node's cluster: by the list of etcd's members where there is one.
+pub fn others(status: &Status, node: &NodeStatus) -> Others {
+    let etcd = status.etcd.as_ref();
+    if let Some(etcd) = etcd.filter(|etcd| !etcd.members.is_empty()) {
+        let is_other = |member: &MemberStatus| Some(member) != node.etcd.as_ref();
+        return match etcd.members.iter().any(is_other) {
+            true => Others::There,
+            false => Others::Nobody,
+        };
+    }
+    let others = || status.nodes.iter().filter(|other| other.name != node.name);
+    let is_server = |other: &NodeStatus| other.role == Some(Role::Server) || other.is_control();
+    if others().any(|other| other.etcd.is_some() || other.has_state() == Some(true)) {
+        Others::There
+    } else if others().any(|other| other.data.is_none() && is_server(other)) {
+        Others::Silent
+    } else {
+        Others::Nobody
+    }
+}
+
+/// Whether a node may be reset by itself: never while it is, or may be, a member of an etcd that has others. Whether this machine
+/// can reach the API does not matter for that: etcd lives without it.
+pub fn may_be_reset(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
+    if others(status, node) == Others::Nobody {
+        return Ok(());
+    }
+    if node.etcd.is_none() {
+        return member_is_told(status, node);
+    }
+    let name = &node.name;
+    let failure = Failure::new(format!(
+        "{name} is a member of etcd: reset, it would count as one that is down"
+    ));
+    Err(match &status.api_error {
+        None => failure.hint(format!(
+            "take it out of the cluster, which resets it too: hmco-boot k3s node remove {name}"
+        )),
+        Some(why) => {
+            let lines = why.lines().filter(|line| !line.starts_with("hint: "));
+            let mut failure = failure.evidence("the Kubernetes API does not answer this machine:");
+            failure.evidence.extend(lines.take(4).map(str::to_owned));
+            failure
+                .hint(format!(
+                    "see why: hmco-boot status; once it answers, take the node out: hmco-boot k3s node remove {name}. The end of the \
+                     whole cluster is: hmco-boot k3s reset --all"
+                ))
+        }
+    })
+}
