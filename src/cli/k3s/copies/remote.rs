@@ -13,6 +13,7 @@ use crate::facts::fact::{Answer, ExecResult, Fact, FactValue};
 use crate::model::id::NodeName;
 use crate::model::outcome::Failure;
 use crate::model::units::TimeSpan;
+use crate::steps::shared::diff::shown;
 use crate::steps::shared::digest;
 use crate::transport::Host;
 
@@ -57,6 +58,7 @@ const FORMER: &str = "former";
 pub(super) const DATABASE: &str = "database";
 /// No file: there is data of etcd.
 pub(super) const ETCD: &str = "etcd";
+const KINDS: [&str; 6] = [TOKEN, AGENT_TOKEN, SNAPSHOT, FORMER, DATABASE, ETCD];
 
 /// A file of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,16 +70,38 @@ pub(super) struct Remote {
 }
 
 impl Remote {
+    /// A line of the list. A node's words decide nothing but which of a few places below its own folder a file gets.
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.splitn(4, ' ');
+        let found = Self {
+            kind: words.next()?.to_owned(),
+            sha256: words.next()?.to_owned(),
+            size: words.next()?.parse().ok()?,
+            path: words.next()?.to_owned(),
+        };
+        let is_sum =
+            found.sha256.len() == 64 && found.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_one = KINDS.contains(&found.kind.as_str())
+            && (is_sum || found.kind == ETCD)
+            && Path::new(&found.path).file_name().is_some()
+            && (found.kind != FORMER || found.former().is_some());
+        is_one.then_some(found)
+    }
+
+    /// The folder of a former database.
+    fn former(&self) -> Option<&std::ffi::OsStr> {
+        let is_former = |name: &&std::ffi::OsStr| name.to_string_lossy().starts_with("etcd-old-");
+        Path::new(&self.path).iter().find(is_former)
+    }
+
     /// Where it goes, below the folder of its node.
     pub(super) fn place(&self) -> PathBuf {
-        let path = Path::new(&self.path);
-        let name = path.file_name().unwrap_or_default();
-        let is_former = |name: &&std::ffi::OsStr| name.to_string_lossy().starts_with("etcd-old-");
+        let name = Path::new(&self.path).file_name().unwrap_or_default();
         match self.kind.as_str() {
             SNAPSHOT => Path::new("snapshots").join(name),
             DATABASE => Path::new("db").join(name),
             FORMER => {
-                let former = path.iter().find(is_former).unwrap_or_default();
+                let former = self.former().unwrap_or_default();
                 Path::new("db").join(former).join(name)
             }
             kind => PathBuf::from(kind),
@@ -130,20 +154,20 @@ pub(super) async fn list(host: &Arc<dyn Host>, node: &NodeName) -> Result<Vec<Re
     let text = results
         .first()
         .map(|result| String::from_utf8_lossy(&result.stdout).into_owned());
-    Ok(parse(&text.unwrap_or_default()))
+    parse(&text.unwrap_or_default()).map_err(|line| {
+        let what = format!("{node}: its list of snapshots and token makes no sense");
+        failed(
+            &Failure::new(what)
+                .evidence(shown(&line))
+                .hint("see whether a snapshot there has a strange name, as one with a line break; nothing was removed"),
+        )
+    })
 }
 
-fn parse(text: &str) -> Vec<Remote> {
-    let remote = |line: &str| {
-        let mut words = line.splitn(4, ' ');
-        Some(Remote {
-            kind: words.next()?.to_owned(),
-            sha256: words.next()?.to_owned(),
-            size: words.next()?.parse().ok()?,
-            path: words.next()?.to_owned(),
-        })
-    };
-    text.lines().filter_map(remote).collect()
+/// The list, or the line of it that is none.
+fn parse(text: &str) -> Result<Vec<Remote>, String> {
+    let remote = |line: &str| Remote::parse(line).ok_or_else(|| line.to_owned());
+    text.lines().map(remote).collect()
 }
 
 /// All bytes of a file, piece by piece, held to its checksum.
@@ -168,11 +192,20 @@ pub(super) async fn fetch(
                 )
             })
             .collect();
-        for result in ask(host, node, &facts).await? {
+        let results = ask(host, node, &facts).await?;
+        if results.is_empty() {
+            break;
+        }
+        for result in results {
             sum.update(&result.stdout);
             take(&result.stdout)?;
+            // What it says of the size is not believed further than it delivers.
+            next += 1;
+            if next < chunks && (result.stdout.len() as u64) < CHUNK {
+                next = chunks;
+                break;
+            }
         }
-        next = last;
     }
     match digest::hex(&sum.finalize()) == remote.sha256 {
         true => Ok(()),
@@ -189,11 +222,30 @@ mod tests {
 
     #[test]
     fn a_list_has_paths_with_blanks() {
-        let text = "token aa 107 /var/lib/rancher/k3s/server/token\nsnapshot bb 2097184 /srv/my snapshots/x\nnonsense\n";
-        let found = parse(text);
+        let sum = "0a".repeat(32);
+        let text = format!(
+            "token {sum} 107 /var/lib/rancher/k3s/server/token\nsnapshot {sum} 2097184 /srv/my snapshots/x\n"
+        );
+        let found = parse(&text).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(found[1].path, "/srv/my snapshots/x");
         assert_eq!(found[1].size, 2_097_184);
+    }
+
+    #[test]
+    fn a_node_cannot_choose_where_its_files_are_put() {
+        let sum = "0a".repeat(32);
+        for line in [
+            format!("/home/me/.ssh/authorized_keys {sum} 3 /x"),
+            format!("../../x {sum} 3 /x"),
+            format!("snapshot {sum} 3 /srv/.."),
+            format!("former {sum} 3 /srv/db"),
+            format!("snapshot {sum} -3 /srv/a"),
+            "token aa 3 /x".to_owned(),
+            "snapshots/a".to_owned(),
+        ] {
+            assert_eq!(parse(&line), Err(line));
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "runs the script as it is")]
@@ -208,7 +260,7 @@ mod tests {
             .output()
             .unwrap();
         assert!(said.status.success(), "{said:?}");
-        let mut found = parse(&String::from_utf8(said.stdout).unwrap());
+        let mut found = parse(&String::from_utf8(said.stdout).unwrap()).unwrap();
         for remote in &mut found {
             let below = remote.path.strip_prefix(at).unwrap();
             remote.path = below.to_owned();
