@@ -2,15 +2,26 @@
 # nothing is removed.
 # What is still mounted strictly below a folder.
 mounted_below() {
+  at=$(real "$1")
   while read -r source point rest; do
-    case $point in "$1"/*) tell "$point"; break ;; esac
+    plain
+    case $point in "$at"/*) tell "$point"; break ;; esac
   done </proc/self/mounts
 }
-# A folder and all in it. Under another name first, so that half of it never passes for a datastore.
+# All in a folder that stays. Into one place first, so that half of it never passes for a datastore.
+empty() {
+  erase "$1/.removed"
+  mkdir "$1/.removed"
+  find "$1" -mindepth 1 -maxdepth 1 ! -name .removed ! -name lost+found -exec mv {} "$1/.removed/" \;
+  erase "$1/.removed"
+  left=$(find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found)
+  [ -z "$left" ] || { tell "not removed: $left" >&2; return 1; }
+}
+# A folder and all in it, under another name first for the same reason.
 away() {
   # A mount point cannot have another name.
-  [ ! -d "$1" ] || mv "$1" "$1.removed" 2>/dev/null || find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf {} +
-  rm -rf "$1.removed"
+  if [ -d "$1" ] && ! mv "$1" "$1.removed" 2>/dev/null; then empty "$1"; fi
+  erase "$1.removed"
 }
 k3s_uninstall() {
   k3s_killall
