@@ -87,14 +87,18 @@ pub fn uninstall() -> Action {
 /// What an uninstalled machine does not have.
 pub fn remains() -> Vec<Fact> {
     let paths = [
-        // The folder itself may be a disk's mount point.
+        // The folders themselves may be links or mount points, which stay: what is in them is seen through a link.
         "/var/lib/rancher/k3s/server",
         "/var/lib/rancher/k3s/agent",
         "/var/lib/rancher/k3s/data",
+        "/var/lib/rancher/k3s/storage",
+        "/var/lib/rancher/k3s/.removed",
         "/var/lib/rancher/k3s.removed",
-        "/etc/rancher/k3s",
-        "/etc/rancher/node",
         "/var/lib/kubelet/pods",
+        "/etc/rancher/k3s/config.yaml",
+        "/etc/rancher/k3s/config.yaml.d",
+        "/etc/rancher/k3s/k3s.yaml",
+        "/etc/rancher/node/password",
         "/etc/systemd/system/k3s.service",
         "/etc/systemd/system/k3s-agent.service",
         "/usr/local/bin/k3s",

@@ -206,3 +206,99 @@ fn no_mounted_disk_is_emptied() {
         }
     }
 }
+
+/// What the proof looks for, and finds.
+fn remaining(sandbox: &Sandbox) -> Vec<String> {
+    let root = sandbox.root();
+    let facts = remains();
+    let paths = facts.iter().filter_map(Fact::path).map(AbsPath::as_str);
+    let look = "[ -e \"$1\" ] || [ -L \"$1\" ] && echo there || :";
+    paths
+        .filter(|at| !sh(look, &[&format!("{root}{at}")]).is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn data_behind_a_link_go_and_the_link_stays() {
+    for shell in shells(&[]) {
+        let sandbox = Sandbox::new(&shell);
+        let made = "mkdir -p var/lib/rancher etc ssd/k3s/server/db/etcd/member ssd/k3s/storage/lost+found ssd/k3s/lost+found
+            mkdir -p ssd/kubelet/pods ssd/rancher/k3s/config.yaml.d ssd/rancher/node
+            ln -s ../../../ssd/k3s var/lib/rancher/k3s; ln -s \"$1/ssd/kubelet\" var/lib/kubelet; ln -s ../ssd/rancher etc/rancher
+            : >ssd/k3s/server/token; : >ssd/k3s/server/.hidden; : >ssd/kubelet/memory_manager_state; : >ssd/kubelet/pods/x
+            : >ssd/rancher/k3s/k3s.yaml; : >ssd/rancher/k3s/config.yaml.d/10-base.yaml; : >ssd/rancher/node/password\n";
+        assert!(sandbox.run("", made).status.success());
+        assert_eq!(
+            remaining(&sandbox),
+            [
+                "/var/lib/rancher/k3s/server",
+                "/var/lib/rancher/k3s/storage",
+                "/var/lib/kubelet/pods",
+                "/etc/rancher/k3s/config.yaml.d",
+                "/etc/rancher/k3s/k3s.yaml",
+                "/etc/rancher/node/password",
+            ]
+        );
+        // What an earlier try did not come to the end of.
+        let earlier = "mkdir -p ssd/k3s/.removed/server; : >ssd/k3s/.removed/server/x\n";
+        let end = sandbox.run(&sandbox.text(), &format!("{earlier}k3s_uninstall"));
+        assert!(end.status.success(), "{shell:?}: {end:?}");
+        assert_eq!(
+            sandbox.left(),
+            [
+                "./etc/rancher",
+                "./var/lib/kubelet",
+                "./var/lib/rancher/k3s"
+            ]
+        );
+        assert_eq!(remaining(&sandbox), [""; 0]);
+        // Where it points to is ready for the next cluster.
+        assert!(
+            sandbox
+                .run("", "[ -d var/lib/rancher/k3s/lost+found ]")
+                .status
+                .success()
+        );
+    }
+}
+
+#[test]
+fn what_may_not_be_of_k3s_behind_a_link_is_not_touched() {
+    let cases = [
+        (
+            "mkdir -p ssd/server ssd/photos; ln -s ../../../ssd var/lib/rancher/k3s",
+            "k3s/photos is not of K3s",
+        ),
+        (
+            "mkdir var/lib/rancher/k3s home; : >home/.profile; ln -s ../../home var/lib/kubelet",
+            "kubelet/.profile is not of K3s",
+        ),
+        (
+            "ln -s /mnt/not-there/k3s var/lib/rancher/k3s",
+            "a link to /mnt/not-there/k3s, which is not there",
+        ),
+        (
+            "mkdir -p ssd/db/etcd var/lib/rancher/k3s/server; ln -s ../../../../../ssd/db var/lib/rancher/k3s/server/db",
+            "k3s/server/db is a link to ../../../../../ssd/db",
+        ),
+    ];
+    for shell in shells(&[]) {
+        for (made, why) in cases {
+            let sandbox = Sandbox::new(&shell);
+            let made = format!(
+                "mkdir -p var/lib/rancher etc/rancher/k3s\n: >etc/rancher/k3s/k3s.yaml\n{made}"
+            );
+            assert!(sandbox.run("", &made).status.success());
+            let before = sh("find \"$1\" | sort", &[&sandbox.root()]);
+            let end = sandbox.run(&sandbox.text(), "k3s_uninstall");
+            assert!(!end.status.success(), "{end:?}");
+            let said = said(&end);
+            assert!(
+                said.contains("nothing removed: ") && said.contains(why),
+                "{said}"
+            );
+            assert_eq!(sh("find \"$1\" | sort", &[&sandbox.root()]), before);
+        }
+    }
+}
