@@ -14,7 +14,9 @@ shut "$e" "$e/config.yaml.d" "$R/etc/systemd/system" "$R/etc/default" && s=denie
 for n in k3s.service k3s-agent.service; do
 [ -f "$R/etc/systemd/system/$n" ] && printf '%s;unit %s\n' "$D" "$n"
 done
-for p in "$e/config.yaml" "$e"/config.yaml.d/*.yaml "$R"/etc/systemd/system/k3s*.service.env "$R"/etc/default/k3s*; do
+for p in "$e/config.yaml" "$e"/config.yaml.d/.* "$e"/config.yaml.d/* "$R"/etc/systemd/system/k3s*.service.env "$R"/etc/default/k3s*; do
+# What K3s reads of that folder, hidden or not (k3s-io/k3s pkg/configfilearg).
+case $p in "$e"/config.yaml.d/*) case $p in *.[yY][aA][mM][lL]|*.[yY][mM][lL]) ;; *) continue;; esac;; esac
 [ -f "$p" ] && printf '%s;config %s\n' "$D" "${p#"$R"}"
 done
 b=
