@@ -104,8 +104,7 @@ fn is_secret(name: &str, value: &str) -> bool {
 pub fn read(found: &Found, wished_unit: &str) -> Result<Set, String> {
     let mut all = Settings::new();
     for (path, text) in &found.config {
-        let settings = flags::of_file(text).map_err(|_| format!("{path} is no file of flags"))?;
-        all.extend(settings);
+        flags::add_file(&mut all, text).map_err(|_| format!("{path} is no file of flags"))?;
     }
     let arguments = arguments(&found.unit);
     let from_unit = flags_of(&arguments)?;
@@ -358,6 +357,23 @@ mod tests {
         assert_eq!(toml(&set.config), r#"{ flannel-backend = "host-gw" }"#);
         assert_eq!(set.server.as_deref(), Some("https://n0:6443"));
         assert!(set.encrypts);
+    }
+
+    #[test]
+    fn what_a_drop_in_appends_is_not_lost() {
+        let mut found = found(
+            "ExecStart=/usr/local/bin/k3s server\n",
+            "",
+            "disable: [traefik]\ntls-san: [k3s.lab]\n",
+        );
+        found.config.push((
+            "/etc/rancher/k3s/config.yaml.d/50-more.yaml".to_owned(),
+            "disable+: [servicelb]\ntls-san+: 192.0.2.1\n".to_owned(),
+        ));
+        assert_eq!(
+            toml(&read(&found, "").unwrap().config),
+            r#"{ disable = ["traefik", "servicelb"], tls-san = ["k3s.lab", "192.0.2.1"] }"#
+        );
     }
 
     #[test]
