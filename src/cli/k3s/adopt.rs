@@ -17,7 +17,7 @@ use crate::model::outcome::{ExitCode, Failure};
 use crate::model::path::AbsPath;
 use crate::steps::preflight::Role;
 use crate::steps::shared::k3s::adopt::{Found, Set, read, toml};
-use crate::steps::shared::k3s::files::{OWN, env_path, unit_name, unit_text};
+use crate::steps::shared::k3s::files::{OWN, env_path, named_unit, unit_name, unit_text};
 use crate::steps::shared::k3s::setting::quoted;
 use crate::transport::machines::Machines;
 use crate::transport::{HostError, Hosts};
@@ -148,6 +148,11 @@ async fn look_at(
             Ok(_) => {}
             Err(error) => return Err(Trouble::Odd(format!("{}: {error}", fact.describe()))),
         }
+    }
+    if let Some(unit) = named_unit(&install.units) {
+        return Err(Trouble::Odd(format!(
+            "K3s was installed here under another name: {unit}; rename it, and its environment file, to k3s.service (k3s-agent.service)"
+        )));
     }
     let role = match install.units.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => return Ok(None),
