@@ -21,20 +21,18 @@ stays() {
 objection() {
   still=$(mounted_below "$1")
   [ -z "$still" ] || { tell "$still is mounted there by somebody else"; return; }
-  stays "$1" || return 0
-  [ -d "$1" ] || { tell "$1 is a link to $(readlink "$1"), which is not there: is its disk mounted?"; return; }
-  # It may be a whole disk with more on it than K3s.
-  for entry in "$1"/* "$1"/.[!.]*; do
-    [ -e "$entry" ] || [ -L "$entry" ] || continue
-    case $1:${entry##*/} in
-      *:lost+found | *:.removed | /run/*) ;;
-      */k3s:agent | */k3s:data | */k3s:server | */k3s:storage) ;;
-      */kubelet:pod* | */kubelet:plugins* | */kubelet:*_state | */kubelet:device-plugins) ;;
-      */kubelet:checkpoints | */kubelet:pki | */kubelet:seccomp) ;;
-      /etc/rancher/k3s:*.y*ml | /etc/rancher/k3s:*.yaml.d | /etc/rancher/node:id | /etc/rancher/node:password) ;;
-      *) tell "$entry is not of K3s, and $1 leads to $(real "$1")"; return ;;
-    esac
-  done
+  [ -d "$1" ] || [ ! -L "$1" ] || tell "$1 is a link to $(readlink "$1"), which is no folder: is its disk mounted?"
+}
+# Whether the entry $2 of the folder $1 is of K3s or its kubelet.
+of_k3s() {
+  case $1:$2 in
+    /run/*) ;;
+    */k3s:agent | */k3s:data | */k3s:server | */k3s:storage) ;;
+    */kubelet:pod* | */kubelet:plugins* | */kubelet:*_state | */kubelet:*_manager* | */kubelet:device-plugins) ;;
+    */kubelet:checkpoints | */kubelet:pki | */kubelet:seccomp) ;;
+    */rancher/k3s:*.yaml | */rancher/k3s:*.yml | */rancher/k3s:config.yaml.d | */rancher/node:id | */rancher/node:password) ;;
+    *) return 1 ;;
+  esac
 }
 # Links further down, with data behind them.
 linked() {
@@ -43,14 +41,17 @@ linked() {
   done
   [ ! -L /var/lib/kubelet/pods ] || tell /var/lib/kubelet/pods
 }
-# All in a folder that stays. Into one place first, so that half of it never passes for a datastore.
+# What is of K3s in a folder that stays: there may be a whole disk behind it. Into one place first, so that half of it never
+# passes for a datastore.
 empty() {
   erase "$1/.removed"
   mkdir "$1/.removed"
-  find "$1/" -mindepth 1 -maxdepth 1 ! -name .removed ! -name lost+found -exec mv {} "$1/.removed/" \;
+  for entry in "$1"/* "$1"/.[!.]*; do
+    [ -e "$entry" ] || [ -L "$entry" ] || continue
+    case ${entry##*/} in .removed | lost+found) continue ;; esac
+    if of_k3s "$1" "${entry##*/}"; then mv "$entry" "$1/.removed/"; else tell "left, as it is not of K3s: $entry"; fi
+  done
   erase "$1/.removed"
-  left=$(find "$1/" -mindepth 1 -maxdepth 1 ! -name lost+found)
-  [ -z "$left" ] || { tell "not removed: $left" >&2; return 1; }
 }
 # A folder and all in it, under another name first for the same reason.
 away() {

@@ -264,19 +264,41 @@ fn data_behind_a_link_go_and_the_link_stays() {
 }
 
 #[test]
-fn what_may_not_be_of_k3s_behind_a_link_is_not_touched() {
+fn what_is_not_of_k3s_behind_a_link_is_left_and_named() {
+    for shell in shells(&[]) {
+        let sandbox = Sandbox::new(&shell);
+        let made = "mkdir -p var/lib/rancher etc disk/server disk/photos home/pods; : >disk/server/token; : >disk/photos/a
+            : >home/.profile; : >home/cpu_manager_state; : >home/pods/x
+            ln -s ../../../disk var/lib/rancher/k3s; ln -s ../../home var/lib/kubelet\n";
+        let end = sandbox.run(&sandbox.text(), &format!("{made}k3s_uninstall"));
+        assert!(end.status.success(), "{shell:?}: {end:?}");
+        let told = String::from_utf8(end.stdout).unwrap();
+        for left in ["rancher/k3s/photos", "kubelet/.profile"] {
+            let line = format!(
+                "left, as it is not of K3s: {}/var/lib/{left}\n",
+                sandbox.root()
+            );
+            assert!(told.contains(&line), "{told}");
+        }
+        assert_eq!(
+            sandbox.left(),
+            [
+                "./disk/photos/a",
+                "./home/.profile",
+                "./var/lib/kubelet",
+                "./var/lib/rancher/k3s"
+            ]
+        );
+        assert_eq!(remaining(&sandbox), [""; 0]);
+    }
+}
+
+#[test]
+fn links_that_hide_data_are_refused_by_name_before_anything_is_removed() {
     let cases = [
         (
-            "mkdir -p ssd/server ssd/photos; ln -s ../../../ssd var/lib/rancher/k3s",
-            "k3s/photos is not of K3s",
-        ),
-        (
-            "mkdir var/lib/rancher/k3s home; : >home/.profile; ln -s ../../home var/lib/kubelet",
-            "kubelet/.profile is not of K3s",
-        ),
-        (
             "ln -s /mnt/not-there/k3s var/lib/rancher/k3s",
-            "a link to /mnt/not-there/k3s, which is not there",
+            "a link to /mnt/not-there/k3s, which is no folder: is its disk mounted?",
         ),
         (
             "mkdir -p ssd/db/etcd var/lib/rancher/k3s/server; ln -s ../../../../../ssd/db var/lib/rancher/k3s/server/db",
