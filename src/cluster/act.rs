@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep};
 use super::host::ClusterHost;
 use super::read::{AT_ONCE, hidden};
 use super::retry::{CHANGING, LOOKING, Patience, retrying};
+use super::trial::{gone, trial};
 use super::wait::wait;
 use super::{ApiError, ApiErrorKind, Apply, Cluster, Place};
 use crate::model::action::{Action, Job, JobEnd, JobStatus};
 use crate::model::kube::key::meta;
 use crate::model::kube::patch::overlay;
-use crate::model::kube::ready::Expected;
-use crate::model::kube::{ApiResource, Awaited, Discovery, KubeAction, KubeObject, ObjectKey};
+use crate::model::kube::{ApiResource, Discovery, KubeAction, KubeObject, ObjectKey};
 use crate::model::sensitive::Text;
 use crate::transport::OutputSink;
 
@@ -67,15 +67,7 @@ async fn do_one(
 ) -> Result<(), Trouble> {
     match action {
         KubeAction::Apply { objects, force } => apply(host, objects, *force, output).await,
-        KubeAction::Delete { objects, timeout } => {
-            delete(host, objects, output).await?;
-            let gone = |key: &ObjectKey| Awaited {
-                key: key.clone(),
-                what: Expected::Absent,
-            };
-            let gone: Vec<Awaited> = objects.iter().map(gone).collect();
-            wait(host, &gone, timeout.0, output).await
-        }
+        KubeAction::Delete { objects, timeout } => gone(host, objects, timeout.0, output).await,
         KubeAction::Patch {
             key,
             patch,
@@ -87,6 +79,11 @@ async fn do_one(
                 .await
                 .map_err(|(lines, may_pass)| Trouble { lines, may_pass })
         }
+        KubeAction::Try {
+            objects,
+            awaited,
+            timeout,
+        } => trial(host, objects, awaited, timeout.0, output).await,
     }
 }
 
@@ -131,7 +128,7 @@ pub(super) async fn known_or_asked(
     Ok(fresh)
 }
 
-async fn apply(
+pub(super) async fn apply(
     host: &ClusterHost,
     objects: &[KubeObject],
     force: bool,
@@ -222,7 +219,7 @@ fn told(mut troubles: Vec<(ObjectKey, ApiError)>) -> Result<(), Trouble> {
     })
 }
 
-async fn delete(
+pub(super) async fn delete(
     host: &ClusterHost,
     objects: &[ObjectKey],
     output: OutputSink<'_>,

@@ -378,6 +378,9 @@ impl Cluster for FakeCluster {
         let mut state = self.state();
         let key = state.key(&place);
         state.asked.push(format!("delete {} {}", key.0, key.2));
+        if let Some(error) = state.troubles.get(&place.resource.kind).cloned() {
+            return Box::pin(async move { Err(error) });
+        }
         let there = state.objects.remove(&key).is_some();
         if place.resource.kind == "Namespace" {
             state

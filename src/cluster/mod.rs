@@ -19,6 +19,7 @@ mod pin;
 mod read;
 mod request;
 mod retry;
+mod trial;
 mod wait;
 mod way;
 mod wire;

@@ -341,6 +341,19 @@ mod tests {
         assert_eq!(name_with(&[env, config, (UNIT, unit)]), "server three");
         let unit = "ExecStart=/usr/local/bin/k3s server --node-name=three\n";
         assert_eq!(name_with(&[config, (UNIT, unit)]), "server three");
+        // Drop-ins of any suffix that K3s reads, in the order of their names.
+        let drop_in = |name: &str| format!("rancher/k3s/config.yaml.d/{name}");
+        let (late, early, other) = (
+            drop_in("50-b.yml"),
+            drop_in("10-a.YAML"),
+            drop_in("60.yml.off"),
+        );
+        let (late, early) = (
+            (late.as_str(), "node-name: four\n"),
+            (early.as_str(), "node-name: five\n"),
+        );
+        let other = (other.as_str(), "node-name: six\n");
+        assert_eq!(name_with(&[config, late, early, other]), "server four");
         // A suffix that K3s made.
         let id = ("rancher/node/id", "0a1b2c3d");
         let with = (CONFIG, "with-node-id: true\nnode-name: one\n");

@@ -8,8 +8,8 @@ S=${U##*/}
 for f in "/etc/default/${S%.service}" "/etc/sysconfig/${S%.service}" "$U.env"; do
 [ -f "$f" ] && is "$(sed -n 's/^[[:space:]]*K3S_NODE_NAME=//p' "$f" | plain)"
 done
-for f in /etc/rancher/k3s/config.yaml /etc/rancher/k3s/config.yaml.d/*.yaml; do
-[ -f "$f" ] || continue
+for f in /etc/rancher/k3s/config.yaml /etc/rancher/k3s/config.yaml.d/.* /etc/rancher/k3s/config.yaml.d/*; do
+case $f in *.[yY][aA][mM][lL]|*.[yY][mM][lL]) [ -f "$f" ] || continue;; *) continue;; esac
 is "$(sed -n "s/^[\"']\{0,1\}node-name[\"']\{0,1\}[[:space:]]*:[[:space:]]//p" "$f" | plain)"
 n=$(sed -n "s/^[\"']\{0,1\}with-node-id[\"']\{0,1\}[[:space:]]*:[[:space:]]//p" "$f" | plain)
 [ -z "$n" ] || ID=$n

@@ -141,6 +141,7 @@ impl Action {
                 KubeAction::Delete { timeout, .. }
                 | KubeAction::Await { timeout, .. }
                 | KubeAction::Drain { timeout, .. } => timeout.0,
+                KubeAction::Try { timeout, .. } => timeout.0 * 2,
                 KubeAction::Apply { .. } | KubeAction::Patch { .. } => Duration::ZERO,
             },
             _ => Duration::ZERO,

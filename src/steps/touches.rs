@@ -64,7 +64,7 @@ impl Touches {
                 return self;
             };
             match &**action {
-                KubeAction::Apply { objects: new, .. } => {
+                KubeAction::Apply { objects: new, .. } | KubeAction::Try { objects: new, .. } => {
                     objects.extend(new.iter().map(|object| object.key.clone()));
                 }
                 KubeAction::Delete { objects: old, .. } => objects.extend(old.iter().cloned()),

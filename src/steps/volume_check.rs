@@ -220,10 +220,6 @@ impl Kind for VolumeCheck {
 
     fn apply(&self, drift: &Self::Drift) -> Vec<Action> {
         let both = vec![self.made("Pod"), self.made("PersistentVolumeClaim")];
-        let gone = || KubeAction::Delete {
-            objects: both.clone(),
-            timeout: self.timeout,
-        };
         let object = |key: &ObjectKey, body: Value| KubeObject {
             key: key.clone(),
             body: Text::plain(body.to_string()),
@@ -239,22 +235,21 @@ impl Kind for VolumeCheck {
         let patch = json!({ "metadata": { "annotations": { (TRIED): drift } } });
         let actions = [
             // What a trial that was cut off left behind proves nothing.
-            gone(),
-            KubeAction::Apply {
+            KubeAction::Delete {
+                objects: both,
+                timeout: self.timeout,
+            },
+            KubeAction::Try {
                 objects: vec![
                     object(&self.made("PersistentVolumeClaim"), self.claim()),
                     object(&self.made("Pod"), self.pod()),
                 ],
-                force: false,
-            },
-            KubeAction::Await {
-                objects: vec![
+                awaited: vec![
                     awaited("PersistentVolumeClaim", bound),
                     awaited("Pod", Expected::Ready),
                 ],
                 timeout: self.timeout,
             },
-            gone(),
             KubeAction::Patch {
                 key: self.class_key(),
                 patch: Text::plain(patch.to_string()),
@@ -319,6 +314,21 @@ mod tests {
             decided(vec![class("local-path", other)]),
             Decision::Drift { .. }
         ));
+    }
+
+    #[test]
+    fn what_is_made_for_a_trial_goes_with_it() {
+        let wish: VolumeCheck = serde_json::from_value(json!({ "class": "local-path" })).unwrap();
+        let made = |action: Action| match action {
+            Action::Kube(action) => match *action {
+                KubeAction::Apply { objects, .. } => panic!("it is left behind: {objects:?}"),
+                KubeAction::Try { objects, .. } => objects.len(),
+                _ => 0,
+            },
+            other => panic!("{other:?}"),
+        };
+        let all: usize = wish.apply(&String::new()).into_iter().map(made).sum();
+        assert_eq!(all, 2);
     }
 
     #[test]

@@ -137,7 +137,10 @@ fn k3s_is_told_by_its_files_and_its_binary_is_asked_only_once() {
         "etc/rancher/k3s/config.yaml",
         "etc/rancher/k3s/config.yaml.d/z $x.yaml",
         "etc/rancher/k3s/config.yaml.d/10-a.yaml",
+        "etc/rancher/k3s/config.yaml.d/50-mine.yml",
+        "etc/rancher/k3s/config.yaml.d/.60-hidden.YAML",
         "etc/rancher/k3s/config.yaml.d/ignored.txt",
+        "etc/rancher/k3s/config.yaml.d/70-off.yaml.old",
         "var/lib/rancher/k3s/server/db/etcd/member/wal",
         "var/lib/rancher/k3s/server/db/etcd-old-17/x",
         "var/lib/rancher/k3s/server/db/reset-flag",
@@ -145,6 +148,30 @@ fn k3s_is_told_by_its_files_and_its_binary_is_asked_only_once() {
         "var/lib/rancher/k3s/agent/client-kubelet.crt",
     ] {
         write(root, name, name);
+    }
+    for (name, text) in [
+        (
+            "etc/systemd/system/k3s-home.service",
+            "[Service]\nExecStartPre=-/sbin/modprobe overlay\nExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--debug' \\\n\n",
+        ),
+        (
+            "usr/lib/systemd/system/k3s-far.service",
+            "ExecStart=-/opt/k3s --debug agent\n",
+        ),
+        (
+            "lib/systemd/system/k3s-far.service",
+            "ExecStart=-/opt/k3s --debug agent\n",
+        ),
+        (
+            "etc/systemd/system/k3s-save.service",
+            "#ExecStart=/usr/local/bin/k3s server\nExecStart=/usr/local/bin/k3s etcd-snapshot save --name server \n",
+        ),
+        (
+            "etc/systemd/system/k3s-watch.service",
+            "ExecStart=/usr/local/bin/k3s-killall.sh agent\nExecStop=/usr/local/bin/k3s server\n",
+        ),
+    ] {
+        write(root, name, text);
     }
     for shell in shells() {
         if asked.exists() {
@@ -169,10 +196,14 @@ fn expect_k3s(machine: &mut Machine, shell: &Shell) {
             binary: "/usr/local/bin/k3s".to_owned(),
             binary_identity: String::new(),
             version: "k3s version v1.2.3 (abc)".to_owned(),
-            units: vec!["k3s.service".to_owned()],
+            units: ["k3s.service", "k3s-home.service", "k3s-far.service"]
+                .map(str::to_owned)
+                .to_vec(),
             config_files: vec![
                 "/etc/rancher/k3s/config.yaml".to_owned(),
+                "/etc/rancher/k3s/config.yaml.d/.60-hidden.YAML".to_owned(),
                 "/etc/rancher/k3s/config.yaml.d/10-a.yaml".to_owned(),
+                "/etc/rancher/k3s/config.yaml.d/50-mine.yml".to_owned(),
                 "/etc/rancher/k3s/config.yaml.d/z $x.yaml".to_owned(),
                 "/etc/systemd/system/k3s.service.env".to_owned(),
             ],

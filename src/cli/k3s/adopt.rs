@@ -1,6 +1,8 @@
 //! `hmco-boot k3s adopt`: from a K3s that was installed by get.k3s.io, k3s-ansible or by hand to what playbook `k3s` has to be
 //! told. Changes nothing on the nodes.
 
+mod joins;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use crate::model::outcome::{ExitCode, Failure};
 use crate::model::path::AbsPath;
 use crate::steps::preflight::Role;
 use crate::steps::shared::k3s::adopt::{Found, Set, read, toml};
-use crate::steps::shared::k3s::files::{OWN, env_path, unit_name, unit_text};
+use crate::steps::shared::k3s::files::{OWN, env_path, named_unit, unit_name, unit_text};
 use crate::steps::shared::k3s::setting::quoted;
 use crate::transport::machines::Machines;
 use crate::transport::{HostError, Hosts};
@@ -149,11 +151,8 @@ async fn look_at(
             Err(error) => return Err(Trouble::Odd(format!("{}: {error}", fact.describe()))),
         }
     }
-    let role = match install.units.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => return Ok(None),
-        [one] if one == unit_name(Role::Agent) => Role::Agent,
-        [one] if one == unit_name(Role::Server) => Role::Server,
-        _ => return Err(Trouble::Odd("it is server and agent at once".to_owned())),
+    let Some(role) = role(&install)? else {
+        return Ok(None);
     };
     let unit = format!("/etc/systemd/system/{}", unit_name(role));
     let (env, config) = papers(&install, role);
@@ -189,6 +188,21 @@ async fn look_at(
         ca: data.ca_sha256,
         found,
     }))
+}
+
+/// What a node is, by its unit; `None` = it has no K3s.
+fn role(install: &K3sInstall) -> Result<Option<Role>, Trouble> {
+    if let Some(unit) = named_unit(&install.units) {
+        return Err(Trouble::Odd(format!(
+            "K3s was installed here under another name: {unit}; rename it, and its environment file, to k3s.service (k3s-agent.service)"
+        )));
+    }
+    match install.units.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => Ok(None),
+        [one] if one == unit_name(Role::Agent) => Ok(Some(Role::Agent)),
+        [one] if one == unit_name(Role::Server) => Ok(Some(Role::Server)),
+        _ => Err(Trouble::Odd("it is server and agent at once".to_owned())),
+    }
 }
 
 /// The files that set it up: of its environment, and of its configuration but for those that this tool writes.
@@ -250,6 +264,7 @@ fn text(nodes: &[Node], chosen: &Chosen) -> String {
             "# These servers are of DIFFERENT clusters: one inventory is one cluster.",
         );
     }
+    places(&mut text, nodes, chosen);
     let versions: BTreeSet<(&str, &str)> = nodes
         .iter()
         .map(|node| (node.version.as_str(), node.arch.as_str()))
@@ -291,6 +306,31 @@ fn text(nodes: &[Node], chosen: &Chosen) -> String {
         }
     }
     text
+}
+
+/// Where nodes join, and roles that the inventory does not have.
+fn places(text: &mut String, nodes: &[Node], chosen: &Chosen) {
+    let urls = nodes.iter().filter_map(|node| {
+        let url = node.set.server.as_deref()?;
+        Some((node.found.node.as_str(), url))
+    });
+    for words in joins::of(
+        &urls.collect::<Vec<_>>(),
+        chosen.inventory.cluster.api_address.as_deref(),
+    ) {
+        line(text, &words);
+    }
+    for node in nodes {
+        let role = node.found.role.word();
+        let listed = chosen
+            .nodes
+            .iter()
+            .find(|one| one.name.as_str() == node.found.node);
+        if listed.is_some_and(|one| !one.roles.iter().any(|has| has == role)) {
+            let words = format!("# [node.{}] roles = [{}]", node.found.node, quoted(role));
+            line(text, &words);
+        }
+    }
 }
 
 /// Which settings are not shown, and what becomes of them.

@@ -11,7 +11,7 @@ pub struct K3sInstall {
     pub binary_identity: String,
     /// Text of `k3s --version`'s first line.
     pub version: String,
-    /// Unit files that are there: `k3s.service`, `k3s-agent.service`.
+    /// Unit files that are there: `k3s.service`, `k3s-agent.service`, and others that run a server or an agent.
     pub units: Vec<String>,
     /// Files that are there: config.yaml, those of config.yaml.d, env files; sorted.
     pub config_files: Vec<String>,

@@ -11,6 +11,8 @@ pub fn install(reply: &Reply<'_>) -> Result<K3sInstall, FactError> {
     let mut install = K3sInstall::default();
     for (word, value) in part.records() {
         match word.as_str() {
+            // The same folder may have two names.
+            "unit" if install.units.contains(&value) => {}
             "unit" => install.units.push(value),
             "config" => install.config_files.push(value),
             "binary" => install.binary = value,

@@ -6,6 +6,11 @@ elif ! enterable "$q"; then return 0; fi
 done
 return 1
 }
+# Whether a unit starts a server or an agent; a line may go on on the next one, in quotes or not.
+runs_k3s() {
+grep -v '^[[:space:]]*[#;]' "$1" | tr "\\\\\\n\\t'\"" '     ' |
+grep -qE '(^| )ExecStart=[-@:+! ]*(/[^ ]*)?/k3s( +-[^ ]+)* +(server|agent)( |$)'
+}
 k3s_install() {
 begin k3s-install
 s=0
@@ -14,7 +19,14 @@ shut "$e" "$e/config.yaml.d" "$R/etc/systemd/system" "$R/etc/default" && s=denie
 for n in k3s.service k3s-agent.service; do
 [ -f "$R/etc/systemd/system/$n" ] && printf '%s;unit %s\n' "$D" "$n"
 done
-for p in "$e/config.yaml" "$e"/config.yaml.d/*.yaml "$R"/etc/systemd/system/k3s*.service.env "$R"/etc/default/k3s*; do
+# Named by INSTALL_K3S_NAME; not those that run other commands of K3s, as a timer's service does.
+for p in "$R"/etc/systemd/system/k3s-*.service "$R"/usr/local/lib/systemd/system/k3s-*.service "$R"/usr/lib/systemd/system/k3s-*.service "$R"/lib/systemd/system/k3s-*.service; do
+case $p in */k3s-agent.service) continue;; esac
+[ -f "$p" ] && runs_k3s "$p" && printf '%s;unit %s\n' "$D" "${p##*/}"
+done
+for p in "$e/config.yaml" "$e"/config.yaml.d/.* "$e"/config.yaml.d/* "$R"/etc/systemd/system/k3s*.service.env "$R"/etc/default/k3s*; do
+# What K3s reads of that folder, hidden or not (k3s-io/k3s pkg/configfilearg).
+case $p in "$e"/config.yaml.d/*) case $p in *.[yY][aA][mM][lL]|*.[yY][mM][lL]) ;; *) continue;; esac;; esac
 [ -f "$p" ] && printf '%s;config %s\n' "$D" "${p#"$R"}"
 done
 b=

@@ -78,6 +78,15 @@ pub enum KubeAction {
         /// How long to wait for budgets and pods.
         timeout: TimeSpan,
     },
+    /// Apply these, wait until all of `awaited` are so, and delete them again, whether they came to be so or not.
+    Try {
+        /// The objects; none depends on another of them.
+        objects: Vec<KubeObject>,
+        /// What is awaited of which object.
+        awaited: Vec<Awaited>,
+        /// How long to wait for that, and then until they are gone.
+        timeout: TimeSpan,
+    },
 }
 
 impl KubeAction {
@@ -101,6 +110,9 @@ impl KubeAction {
                 )
             }
             Self::Drain { node, .. } => format!("drain Node {node}"),
+            Self::Try { objects, .. } => {
+                format!("try {}", some(objects.iter().map(|o| &o.key).collect()))
+            }
         }
     }
 }

@@ -257,6 +257,21 @@ fn another_version_on_a_member_is_refused_and_names_the_command() {
 }
 
 #[test]
+fn a_k3s_under_another_name_is_refused_by_that_name() {
+    let wish = wish(json!({}));
+    let install = K3sInstall {
+        units: vec!["k3s-home.service".to_owned()],
+        ..K3sInstall::default()
+    };
+    let given = Given::pi().fact(Fact::K3sInstall, FactValue::K3sInstall(install));
+    insta::assert_snapshot!(refusal(given.decide(&wish)), @r"
+    K3s was installed here under another name: k3s-home.service
+      a second one beside it would run on the same data
+    hint: give it the usual name: `systemctl disable --now k3s-home`, rename k3s-home.service and k3s-home.service.env in /etc/systemd/system to k3s.service and k3s.service.env (also where the unit names its environment), then `hmco-boot k3s adopt`; or take it away: k3s-home-uninstall.sh
+    ");
+}
+
+#[test]
 fn another_token_than_that_of_the_datastore_is_refused() {
     let wish = wish(json!({}));
     let given = running(&wish, "active").file(SERVER_TOKEN, "K10abc::server:canary-7Q2x\n");

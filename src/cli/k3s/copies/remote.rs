@@ -26,8 +26,8 @@ const HASHING: TimeSpan = TimeSpan(Duration::from_secs(300));
 
 const LIST: &str = r#"d=/var/lib/rancher/k3s/server
 s=$d/db/snapshots
-for f in /etc/rancher/k3s/config.yaml /etc/rancher/k3s/config.yaml.d/*.yaml; do
-[ -f "$f" ] || continue
+for f in /etc/rancher/k3s/config.yaml /etc/rancher/k3s/config.yaml.d/.* /etc/rancher/k3s/config.yaml.d/*; do
+case $f in *.[yY][aA][mM][lL]|*.[yY][mM][lL]) [ -f "$f" ] || continue;; *) continue;; esac
 n=$(sed -n "s/^etcd-snapshot-dir: *[\"']\{0,1\}\([^\"']*[^\"' ]\)[\"']\{0,1\} *\$/\1/p" "$f" | tail -n 1)
 [ -z "$n" ] || s=$n
 done
@@ -279,6 +279,17 @@ mod tests {
         assert_eq!(found[1].path, "/db/snapshots/a b");
         assert_eq!(found[1].place(), Path::new("snapshots/a b"));
         assert_eq!(found[2].kind, ETCD);
+    }
+
+    #[test]
+    fn the_script_finds_snapshots_where_a_drop_in_of_any_suffix_puts_them() {
+        let found = listed(
+            "mkdir -p k3s/config.yaml.d mine other; : >mine/a; : >other/b
+            printf 'etcd-snapshot-dir: %s/other\\n' \"$PWD\" >k3s/config.yaml.d/40-a.yaml
+            printf 'etcd-snapshot-dir: %s/mine\\n' \"$PWD\" >k3s/config.yaml.d/50-b.YML",
+        );
+        let paths: Vec<&str> = found.iter().map(|remote| remote.path.as_str()).collect();
+        assert_eq!(paths, ["/mine/a"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::arguments::{self, variables};
 use super::flags;
 use super::setting::{Setting, Settings};
 use crate::steps::preflight::Role;
@@ -49,7 +50,8 @@ const DECIDED: [&str; 5] = [
 ];
 
 /// Settings with which a K3s cannot be taken over, and the variables that say the same; with why.
-const NEVER: [(&str, &str, &str); 6] = [
+const NEVER: [(&str, &str, &str); 7] = [
+    ("config", "", "its configuration is in another file"),
     (
         "data-dir",
         "K3S_DATA_DIR",
@@ -75,7 +77,8 @@ const NEVER: [(&str, &str, &str); 6] = [
 ];
 
 /// Settings that are what they are without being said.
-const USUAL: [(&str, &str); 2] = [
+const USUAL: [(&str, &str); 3] = [
+    ("config", "/etc/rancher/k3s/config.yaml"),
     ("data-dir", "/var/lib/rancher/k3s"),
     ("https-listen-port", "6443"),
 ];
@@ -104,11 +107,9 @@ fn is_secret(name: &str, value: &str) -> bool {
 pub fn read(found: &Found, wished_unit: &str) -> Result<Set, String> {
     let mut all = Settings::new();
     for (path, text) in &found.config {
-        let settings = flags::of_file(text).map_err(|_| format!("{path} is no file of flags"))?;
-        all.extend(settings);
+        flags::add_file(&mut all, text).map_err(|_| format!("{path} is no file of flags"))?;
     }
-    let arguments = arguments(&found.unit);
-    let from_unit = flags_of(&arguments)?;
+    let from_unit = arguments::of_unit(&found.unit)?;
     let mut set = Set {
         restarts: restarts(found, &from_unit, wished_unit),
         ..Set::default()
@@ -214,88 +215,6 @@ fn never(settings: &mut Settings, env: &BTreeMap<String, String>) -> Result<(), 
     Ok(())
 }
 
-/// The arguments after `k3s server` or `k3s agent` in the last `ExecStart=` of a unit file.
-fn arguments(unit: &str) -> Vec<String> {
-    let joined = unit.replace("\\\n", " ");
-    let mut lines = joined
-        .lines()
-        .filter_map(|line| line.strip_prefix("ExecStart="));
-    let line = lines.next_back().unwrap_or_default();
-    let mut words = words(line).into_iter();
-    let is_role = |word: &String| matches!(word.as_str(), "server" | "agent");
-    words.by_ref().find(is_role);
-    words.collect()
-}
-
-/// Words of a line with quotes, systemd.service(5).
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote, mut begun) = (Vec::new(), String::new(), None, false);
-    for c in line.chars() {
-        match quote {
-            Some(open) if c == open => quote = None,
-            None if matches!(c, '"' | '\'') => {
-                quote = Some(c);
-                begun = true;
-            }
-            None if c.is_whitespace() => {
-                if begun {
-                    words.push(std::mem::take(&mut word));
-                }
-                begun = false;
-            }
-            _ => {
-                word.push(c);
-                begun = true;
-            }
-        }
-    }
-    if begun {
-        words.push(word);
-    }
-    words
-}
-
-/// Arguments as settings; one that comes several times is a list.
-fn flags_of(arguments: &[String]) -> Result<Settings, String> {
-    let mut settings = Settings::new();
-    let mut rest = arguments.iter().peekable();
-    while let Some(word) = rest.next() {
-        let Some(flag) = word.strip_prefix("--") else {
-            return Err(format!("its unit has an argument that is no flag: {word}"));
-        };
-        let (name, value) = match flag.split_once('=') {
-            Some((name, value)) => (name, Setting::text(value)),
-            None => match rest.next_if(|next| !next.starts_with("--")) {
-                Some(value) => (flag, Setting::text(value.as_str())),
-                None => (flag, Setting::Switch(true)),
-            },
-        };
-        let value = match (value, settings.remove(name)) {
-            (value, None) => value,
-            (value, Some(Setting::List(mut items))) => {
-                items.push(value);
-                Setting::List(items)
-            }
-            (value, Some(first)) => Setting::List(vec![first, value]),
-        };
-        settings.insert(name.to_owned(), value);
-    }
-    Ok(settings)
-}
-
-/// `NAME=VALUE` lines of an environment file.
-fn variables(text: &str) -> BTreeMap<String, String> {
-    let lines = text.lines().map(str::trim);
-    lines
-        .filter(|line| !line.starts_with(['#', ';']))
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| {
-            let value = words(value).join(" ");
-            (name.trim().to_owned(), value)
-        })
-        .collect()
-}
-
 /// A setting as TOML.
 pub fn toml(settings: &Settings) -> String {
     let entries: Vec<String> = settings
@@ -358,6 +277,53 @@ mod tests {
         assert_eq!(toml(&set.config), r#"{ flannel-backend = "host-gw" }"#);
         assert_eq!(set.server.as_deref(), Some("https://n0:6443"));
         assert!(set.encrypts);
+    }
+
+    #[test]
+    fn a_token_among_arguments_is_shown_in_no_way() {
+        for arguments in [
+            "--cluster-init -t canary-7Q2x",
+            "-t=canary-7Q2x --cluster-init",
+            "--cluster-init --token -canary-7Q2x",
+            "--debug -token canary-7Q2x",
+        ] {
+            let unit = format!("ExecStart=/usr/local/bin/k3s server {arguments}\n");
+            let set = read(&found(&unit, "", ""), "").unwrap();
+            assert!(
+                !format!("{set:?}").contains("canary"),
+                "{arguments}: {set:?}"
+            );
+            assert!(set.restarts.concat().contains("token"), "{set:?}");
+        }
+        for arguments in [
+            "--cluster-init canary-7Q2x",
+            "--debug -tcanary-7Q2x",
+            "--debug -canary-7Q2x",
+            "--debug --Canary-7Q2x=x",
+            "--debug --=canary-7Q2x",
+        ] {
+            let unit = format!("ExecStart=/usr/local/bin/k3s server {arguments}\n");
+            let odd = read(&found(&unit, "", ""), "").unwrap_err();
+            assert!(!odd.to_lowercase().contains("canary"), "{arguments}: {odd}");
+            assert!(odd.contains("argument 2 "), "{odd}");
+        }
+    }
+
+    #[test]
+    fn what_a_drop_in_appends_is_not_lost() {
+        let mut found = found(
+            "ExecStart=/usr/local/bin/k3s server\n",
+            "",
+            "disable: [traefik]\ntls-san: [k3s.lab]\n",
+        );
+        found.config.push((
+            "/etc/rancher/k3s/config.yaml.d/50-more.yaml".to_owned(),
+            "disable+: [servicelb]\ntls-san+: 192.0.2.1\n".to_owned(),
+        ));
+        assert_eq!(
+            toml(&read(&found, "").unwrap().config),
+            r#"{ disable = ["traefik", "servicelb"], tls-san = ["k3s.lab", "192.0.2.1"] }"#
+        );
     }
 
     #[test]

@@ -66,6 +66,13 @@ pub fn other_unit(role: Role) -> &'static str {
     }
 }
 
+/// The first of these units that is neither of both: a K3s that was installed with INSTALL_K3S_NAME.
+pub fn named_unit(units: &[String]) -> Option<&str> {
+    let own = [Role::Server, Role::Agent].map(unit_name);
+    let mut units = units.iter().map(String::as_str);
+    units.find(|unit| !own.contains(unit))
+}
+
 /// The unit file of a role.
 pub fn unit_path(role: Role) -> AbsPath {
     path(&format!("/etc/systemd/system/{}", unit_name(role)))

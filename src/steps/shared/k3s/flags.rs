@@ -3,9 +3,15 @@
 
 use super::setting::{Setting, Settings};
 
-/// The settings of a configuration file, `key+:` taken for `key:`. An error is the line that is not understood.
+/// The settings of a configuration file by itself. An error is the line that is not understood.
 pub fn of_file(text: &str) -> Result<Settings, String> {
     let mut settings = Settings::new();
+    add_file(&mut settings, text)?;
+    Ok(settings)
+}
+
+/// Adds the settings of a configuration file to those of the files before it. An error is the line that is not understood.
+pub fn add_file(settings: &mut Settings, text: &str) -> Result<(), String> {
     let mut open: Option<(String, Vec<Setting>)> = None;
     for line in text.lines() {
         let bare = uncommented(line).trim_end();
@@ -20,25 +26,41 @@ pub fn of_file(text: &str) -> Result<Settings, String> {
             continue;
         }
         if let Some((key, items)) = open.take() {
-            settings.insert(key, Setting::List(items));
+            put(settings, &key, Setting::List(items));
         }
         let (key, value) = bare.split_once(':').ok_or_else(|| line.to_owned())?;
         if key.starts_with([' ', '\t']) || !(value.is_empty() || value.starts_with([' ', '\t'])) {
             return Err(line.to_owned());
         }
-        let key = key.trim().trim_end_matches('+').trim_matches(['"', '\'']);
+        let key = key.trim().trim_matches(['"', '\'']);
         let value = value.trim();
         if value.is_empty() {
             open = Some((key.to_owned(), Vec::new()));
         } else {
             let value = value_of(value).ok_or_else(|| line.to_owned())?;
-            settings.insert(key.to_owned(), value);
+            put(settings, key, value);
         }
     }
     if let Some((key, items)) = open {
-        settings.insert(key, Setting::List(items));
+        put(settings, &key, Setting::List(items));
     }
-    Ok(settings)
+    Ok(())
+}
+
+/// The last value counts; `key+` appends to what is there, which makes a list of it (k3s-io/k3s pkg/configfilearg).
+fn put(settings: &mut Settings, key: &str, value: Setting) {
+    let items = |setting| match setting {
+        Setting::List(items) => items,
+        one => vec![one],
+    };
+    let (key, value) = match key.strip_suffix('+') {
+        None => (key, value),
+        Some(key) => match settings.remove(key) {
+            None => (key, value),
+            Some(before) => (key, Setting::List([items(before), items(value)].concat())),
+        },
+    };
+    settings.insert(key.to_owned(), value);
 }
 
 /// A line without its comment.
@@ -134,6 +156,22 @@ mod tests {
             r#"{"cluster-init":true,"disable":["traefik","servicelb"],"etcd-snapshot-retention":48,"kubelet-arg":["a=b","c,d","e"],"mode":"0640","tls-san":["k3s.lab#1"],"token":"it's","write-kubeconfig-mode":"0640"}"#
         );
         assert_eq!(json(""), "{}");
+    }
+
+    #[test]
+    fn later_files_replace_and_a_plus_appends() {
+        let mut all = Settings::new();
+        for text in [
+            "disable: [traefik]\ntls-san: [a]\nnode-taint: a=b:NoSchedule\nnode-label: [old=1]\n",
+            "disable+: [servicelb]\n\"tls-san+\":\n- b\nnode-taint+: c=d:NoSchedule\nnode-label: new=1\nkubelet-arg+: x=1\n",
+            "disable+: local-storage\ntls-san: [c]\n",
+        ] {
+            add_file(&mut all, text).unwrap();
+        }
+        assert_eq!(
+            serde_json::to_string(&all).unwrap(),
+            r#"{"disable":["traefik","servicelb","local-storage"],"kubelet-arg":"x=1","node-label":"new=1","node-taint":["a=b:NoSchedule","c=d:NoSchedule"],"tls-san":["c"]}"#
+        );
     }
 
     #[test]

@@ -260,23 +260,15 @@ impl Install<'_> {
                 .actions
                 .push(running.before(&part.how, part.has_data));
         }
-        // Enabled when it is a member, not before: a first start that was cut off must not go on by itself at the next boot, when
-        // the cluster may have been made elsewhere. A member has to, or its vote is missing after a power cut.
         let enables = |verb: &Verb| matches!(verb, Verb::Enable | Verb::Reenable);
         let (enable, verbs): (Vec<Verb>, Vec<Verb>) = found.verbs.into_iter().partition(enables);
         changes.actions.extend(wish.actions(&found.files, &verbs));
         let enable = wish.actions(&[], &enable);
-        if !begins && !self.is_late(&running, unit, alive, &mut changes, known)? {
-            changes.actions.extend(enable);
-        } else if enable.is_empty() {
-            let wait = running.wait(Until::Up, self.start_timeout);
-            changes.actions.push(wait);
-        } else {
-            let wait = |until| running.wait(until, self.start_timeout);
-            changes.actions.push(wait(Until::Member));
-            changes.actions.extend(enable);
-            changes.actions.push(wait(Until::Rest));
-        }
+        let waits = begins || self.is_late(&running, unit, alive, &mut changes, known)?;
+        changes.actions.extend(match waits {
+            true => self.up(&running, enable),
+            false => enable,
+        });
         if changes.actions.is_empty() {
             return Ok(Decision::Unchanged);
         }
@@ -287,6 +279,20 @@ impl Install<'_> {
                 restarts: verbs.contains(&Verb::Restart) && unit.active == "active",
             },
         })
+    }
+
+    /// Waits until it is up, and enables it on the way, where that is to be done: when it is a member and not before, because a
+    /// first start that was cut off must not go on by itself at the next boot, when the cluster may have been made elsewhere. A
+    /// member has to, or its vote is missing after a power cut.
+    fn up(&self, running: &Running, enable: Vec<Action>) -> Vec<Action> {
+        let wait = |until| running.wait(until, self.start_timeout);
+        if enable.is_empty() {
+            return vec![wait(Until::Up)];
+        }
+        let mut actions = vec![wait(Until::Member)];
+        actions.extend(enable);
+        actions.push(wait(Until::Rest));
+        actions
     }
 
     /// Whether it runs with all that it should, and is not up yet. Says what is missing.

@@ -26,16 +26,35 @@ k3s_processes() {
       for (p in mine) if (p != self) print p
     }'
 }
+# A folder without links on the way to it, as the table of mounts names it.
+real() { (cd -P -- "$1" 2>/dev/null && pwd -P) || tell "$1"; }
+# The mount point in `point` as it is; the table writes blanks as \040.
+plain() {
+  case $point in *\\*) point=$(printf '%b' "$(printf '%s' "$point" | sed 's/\\\([0-7][0-7][0-7]\)/\\0\1/g')") ;; esac
+}
 # Mount points of K3s, the deepest first. A disk that somebody mounted below its folders is not one of them.
 k3s_mounts() {
+  state=$(real /run/k3s) data=$(real /var/lib/rancher/k3s)
+  pods=$(real /var/lib/kubelet/pods) plugins=$(real /var/lib/kubelet/plugins)
   while read -r source point type rest; do
+    plain
     case $point in
-      /run/k3s/* | /var/lib/kubelet/pods/* | /var/lib/kubelet/plugins/* | /run/netns/cni-*) ;;
-      /var/lib/rancher/k3s/*) case $source:$type in /dev/*) continue ;; *:nfs* | *:cifs) continue ;; esac ;;
+      "$state"/* | "$pods"/* | "$plugins"/* | /run/netns/cni-*) ;;
+      "$data"/*) case $source:$type in /dev/*) continue ;; *:nfs* | *:cifs) continue ;; esac ;;
       *) continue ;;
     esac
-    printf '%b\n' "$(printf '%s' "$point" | sed 's/\\\([0-7][0-7][0-7]\)/\\0\1/g')"
+    tell "$point"
   done </proc/self/mounts | sort -r
+}
+# Removes a folder with all that is in it on its own disk.
+erase() {
+  [ -e "$1" ] || [ -L "$1" ] || return 0
+  if rm --help 2>&1 | grep -q one-file-system; then
+    rm -rf --one-file-system -- "$1"
+  else
+    # With -depth busybox' find goes to other disks all the same.
+    find "$1" -xdev ! -type d -exec rm -f -- {} + && find "$1" -xdev -type d -print0 | sort -rz | xargs -0 rmdir --
+  fi
 }
 k3s_links() {
   command -v ip >/dev/null 2>&1 || return 0
@@ -78,5 +97,5 @@ k3s_killall() {
   done
   k3s_links
   k3s_rules
-  rm -rf /var/lib/cni
+  erase /var/lib/cni
 }

@@ -5,7 +5,9 @@ use super::ready::How;
 use super::{Setting, flags};
 use crate::facts::fact::{Content, Fact, FactValue, K3sData, K3sInstall};
 use crate::facts::known::{Known, Unreadable};
+use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
+use crate::steps::preflight::Role;
 
 /// Configuration files are read up to this size.
 const CAP: u64 = 64 << 10;
@@ -86,6 +88,22 @@ pub fn data<'a>(known: &Known<'a>) -> Result<Option<&'a K3sData>, Unreadable> {
         Some(_) => Err(known.odd_answer(&Fact::K3sData)),
         None => Ok(None),
     }
+}
+
+/// A K3s that was installed under another name: with this tool's unit there would be two of them on the same data.
+pub(super) fn named(role: Role, known: &Known<'_>) -> Result<Option<Failure>, Unreadable> {
+    let install = installed(known)?;
+    let Some(unit) = install.and_then(|install| files::named_unit(&install.units)) else {
+        return Ok(None);
+    };
+    let (name, own) = (unit.trim_end_matches(".service"), files::unit_name(role));
+    Ok(Some(
+        Failure::new(format!("K3s was installed here under another name: {unit}"))
+            .evidence("a second one beside it would run on the same data")
+            .hint(format!(
+                "give it the usual name: `systemctl disable --now {name}`, rename {unit} and {unit}.env in /etc/systemd/system to {own} and {own}.env (also where the unit names its environment), then `hmco-boot k3s adopt`; or take it away: {name}-uninstall.sh"
+            )),
+    ))
 }
 
 /// Configuration files that are there and that this kind does not write.

@@ -2,6 +2,7 @@
 //! a server finds its cluster is in [`cluster`]; no kind.
 
 pub mod adopt;
+pub mod arguments;
 pub mod causes;
 pub mod cluster;
 pub mod files;

@@ -30,6 +30,9 @@ impl Install<'_> {
         if let Some(failure) = self.other_version(part.has_data, known)? {
             return Ok(Some(failure));
         }
+        if let Some(failure) = live::named(self.role, known)? {
+            return Ok(Some(failure));
+        }
         if let Some(failure) = self.foreign_unit(part.has_data, known)? {
             return Ok(Some(failure));
         }

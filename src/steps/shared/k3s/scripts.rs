@@ -87,14 +87,18 @@ pub fn uninstall() -> Action {
 /// What an uninstalled machine does not have.
 pub fn remains() -> Vec<Fact> {
     let paths = [
-        // The folder itself may be a disk's mount point.
+        // The folders themselves may be links or mount points, which stay: what is in them is seen through a link.
         "/var/lib/rancher/k3s/server",
         "/var/lib/rancher/k3s/agent",
         "/var/lib/rancher/k3s/data",
+        "/var/lib/rancher/k3s/storage",
+        "/var/lib/rancher/k3s/.removed",
         "/var/lib/rancher/k3s.removed",
-        "/etc/rancher/k3s",
-        "/etc/rancher/node",
         "/var/lib/kubelet/pods",
+        "/etc/rancher/k3s/config.yaml",
+        "/etc/rancher/k3s/config.yaml.d",
+        "/etc/rancher/k3s/k3s.yaml",
+        "/etc/rancher/node/password",
         "/etc/systemd/system/k3s.service",
         "/etc/systemd/system/k3s-agent.service",
         "/usr/local/bin/k3s",
@@ -106,76 +110,4 @@ pub fn remains() -> Vec<Fact> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[expect(clippy::disallowed_methods, reason = "runs the scripts as they are")]
-    fn sh(text: &str, arguments: &[&str]) -> String {
-        let said = std::process::Command::new("sh")
-            .args(["-euc", text, "sh"])
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(said.status.success(), "{said:?}");
-        String::from_utf8(said.stdout).unwrap()
-    }
-
-    #[test]
-    fn both_scripts_are_shell_and_name_whose_they_are() {
-        for role in [Role::Server, Role::Agent] {
-            for file in files(role) {
-                let text = file.content.unwrap();
-                assert!(
-                    text.expose()
-                        .starts_with("#!/bin/sh\n# Written by hmco-boot")
-                );
-                sh(&format!("if false; then :\n{}\nfi", text.expose()), &[]);
-            }
-        }
-    }
-
-    #[test]
-    fn only_mounts_of_k3s_are_taken_the_deepest_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let mounts = folder.path().join("mounts");
-        let table = "/dev/nvme0n1p1 /var/lib/rancher/k3s/storage ext4 rw 0 0\n\
-            overlay /run/k3s/containerd/a/rootfs overlay rw 0 0\n\
-            tmpfs /var/lib/kubelet/pods/x/volumes/a\\040b tmpfs rw 0 0\n\
-            shm /run/k3s/containerd/a tmpfs rw 0 0\n\
-            /dev/sda1 / ext4 rw 0 0\n\
-            /dev/sdb /var/lib/kubelet/pods/y/mount ext4 rw 0 0\n\
-            nas:/x /var/lib/rancher/k3s/server/db/snapshots nfs4 rw 0 0\n\
-            tmpfs /run/k3s-other tmpfs rw 0 0\n";
-        sh(
-            "printf %s \"$2\" >\"$1\"",
-            &[mounts.to_str().unwrap(), table],
-        );
-        let text = KILLALL.replace("/proc/self/mounts", mounts.to_str().unwrap());
-        let found = sh(&format!("{text}\nk3s_mounts"), &[]);
-        let found: Vec<&str> = found.lines().collect();
-        assert_eq!(
-            found,
-            [
-                "/var/lib/kubelet/pods/y/mount",
-                "/var/lib/kubelet/pods/x/volumes/a b",
-                "/run/k3s/containerd/a/rootfs",
-                "/run/k3s/containerd/a",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_folder_is_gone_at_once_and_what_an_earlier_try_left_goes_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = folder.path().join("k3s");
-        let at = at.to_str().unwrap();
-        let made = "mkdir -p \"$1/a/b\" \"$1.removed/old\"; : >\"$1/a/.hidden\"; ";
-        for before in [made, "mkdir -p \"$1.removed/x\"; ", "mkdir \"$1\"; ", ":; "] {
-            let left = sh(
-                &format!("{before}{KILLALL}{UNINSTALL}away \"$1\"; ls -A \"${{1%/*}}\""),
-                &[at],
-            );
-            assert_eq!(left, "", "{before}");
-        }
-    }
-}
+mod tests;
