@@ -162,7 +162,8 @@ pub struct Options {
     pub run: RunId,
     /// Executions at once, over all targets; 0 counts as 1.
     pub parallel: usize,
-    /// Applies with a large payload at once; 0 counts as 1.
+    /// Applies with a large payload at once; 0 counts as 1. Few, because they share one link: the first are through sooner, and
+    /// what comes after them goes on beside the others.
     pub uploads: usize,
     /// For disruptive steps.
     pub consent: Consent,
@@ -181,7 +182,7 @@ impl Options {
             mode: Mode::Run,
             run,
             parallel: 32,
-            uploads: 4,
+            uploads: 2,
             consent: Consent::Refused,
             reach: (2, Duration::from_secs(1)),
             prior_jobs: BTreeMap::new(),

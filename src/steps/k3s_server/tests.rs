@@ -125,7 +125,7 @@ fn said(made: Given, wish: &K3sServer, text: &str) -> Given {
 }
 
 #[test]
-fn a_first_server_gets_its_files_before_its_unit_and_is_enabled_when_it_is_up() {
+fn a_first_server_gets_its_files_before_its_unit_and_is_enabled_once_it_is_a_member() {
     let wish = wish(json!({
         "api_address": "192.0.2.9",
         "config": { "disable": ["traefik"], "tls-san": ["k3s.lab"] },
@@ -159,8 +159,9 @@ fn a_first_server_gets_its_files_before_its_unit_and_is_enabled_when_it_is_up() 
     write /etc/systemd/system/k3s.service
     let systemd read its unit files again
     start k3s.service
-    bring k3s.service up
+    bring k3s.service into the cluster
     enable k3s.service
+    bring k3s.service up
     ");
     assert!(
         runs(&actions)[0].ends_with("k3s.service init"),

@@ -82,18 +82,47 @@ fail() {
   exit 1
 }
 
-# What the inputs hold now, before the start: whatever is written later shows as a difference.
+# The identity of input $1, to l: while it is the same, so is the content.
+identity() {
+  l=absent
+  [ ! -f "$R$1" ] || l=$(stat -c '%i:%s:%y:%z' "$R$1") || fail "$1 cannot be read"
+}
+
+# The sha256 of input $1, to d.
+digest() {
+  d=$(sha256sum <"$R$1") || fail "$1 cannot be read"
+  d=${d%% *}
+}
+
+# What the inputs hold now, before the start, a line each: whatever is written later shows as a difference.
 inputs() {
+  found=
+  for p; do
+    identity "$p"
+    d=absent
+    if [ "$l" != absent ]; then
+      size=${l#*:}
+      # A large one takes a while, and is read while the unit starts already (`rest`).
+      if [ "${size%%:*}" -gt 4194304 ]; then d=large; else digest "$p"; fi
+    fi
+    found="$found$d $l$N"
+  done
+}
+
+# The text of the record. A large input that is by its identity still the same file was the same before the start.
+rest() {
   read -r salt </proc/sys/kernel/random/uuid
   text="salt $salt"
   for p; do
-    d=absent l=absent
-    if [ -f "$R$p" ]; then
-      l=$(stat -c '%i:%s:%y:%z' "$R$p") && d=$(sha256sum <"$R$p") || fail "$p cannot be read"
-      d=${d%% *}
+    o=${found%%"$N"*} found=${found#*"$N"}
+    d=${o%% *} o=${o#* }
+    if [ "$d" = large ]; then
+      [ ! -f "$R$p" ] || digest "$p"
+      identity "$p"
+      [ "$l" = "$o" ] || d=changed
     fi
     d=$(printf '%s:%s' "$salt" "$d" | sha256sum)
-    text="$text${N}input ${d%% *} $(printf %s "$l" | tr ' ' _) $p"
+    text="$text${N}input ${d%% *} $(printf %s "$o" | tr ' ' _) $p"
   done
 }
 
@@ -135,11 +164,12 @@ now
 end=$((u + limit))
 if [ "$wait" = 1 ]; then
   systemctl "$V" -- "$U" 2>>"$said" &
-  p=$!
-  while alive $p; do
+  started=$!
+  rest "$@"
+  while alive $started; do
     now
     if [ "$u" -ge $end ]; then
-      kill $p
+      kill $started
       look
       # It goes on starting, and with what is known: the next run can wait for it instead of starting over.
       if [ "$a" = activating ] && [ "$i" != "$before" ]; then record; fi
@@ -147,10 +177,11 @@ if [ "$wait" = 1 ]; then
     fi
     nap
   done
-  wait $p || fail "$V did not succeed"
+  wait $started || fail "$V did not succeed"
   look
 else
   systemctl --no-block "$V" -- "$U" 2>>"$said" || fail "$V did not succeed"
+  rest "$@"
   look
   # A restart is on its way when it is another start than before. In the middle of one a unit whose program ended badly is
   # failed for a moment, with its job still queued.

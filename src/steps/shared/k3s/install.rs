@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::files::{self, BASE, BINARY, DROP_INS, LINKS, path, unit_name};
-use super::ready::{How, Running};
+use super::ready::{How, Running, Until};
 use super::{Setting, Settings, live, scripts};
 use crate::facts::fact::{Fact, Unit};
 use crate::facts::known::{FactRef, Known, Unreadable};
@@ -260,15 +260,23 @@ impl Install<'_> {
                 .actions
                 .push(running.before(&part.how, part.has_data));
         }
-        // Enabled when it is up, not before: a first start that was cut off must not go on by itself at the next boot, when the
-        // cluster may have been made elsewhere.
+        // Enabled when it is a member, not before: a first start that was cut off must not go on by itself at the next boot, when
+        // the cluster may have been made elsewhere. A member has to, or its vote is missing after a power cut.
         let enables = |verb: &Verb| matches!(verb, Verb::Enable | Verb::Reenable);
         let (enable, verbs): (Vec<Verb>, Vec<Verb>) = found.verbs.into_iter().partition(enables);
         changes.actions.extend(wish.actions(&found.files, &verbs));
-        if begins || self.is_late(&running, unit, alive, &mut changes, known)? {
-            changes.actions.push(running.wait(self.start_timeout));
+        let enable = wish.actions(&[], &enable);
+        if !begins && !self.is_late(&running, unit, alive, &mut changes, known)? {
+            changes.actions.extend(enable);
+        } else if enable.is_empty() {
+            let wait = running.wait(Until::Up, self.start_timeout);
+            changes.actions.push(wait);
+        } else {
+            let wait = |until| running.wait(until, self.start_timeout);
+            changes.actions.push(wait(Until::Member));
+            changes.actions.extend(enable);
+            changes.actions.push(wait(Until::Rest));
         }
-        changes.actions.extend(wish.actions(&[], &enable));
         if changes.actions.is_empty() {
             return Ok(Decision::Unchanged);
         }

@@ -26,18 +26,27 @@ beats() {
   o=$(raw "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/$NODE") || o=
   lease=$(field renewTime)
 }
-look() {
-  readyz= ready= voter= beat= kubelet= simulated= trouble=
-  if [ "$ROLE" = server ]; then
-    readyz=$(raw /readyz) || :
-    readyz=${readyz%%"$NL"*}
-    [ "$readyz" = ok ] || return 0
-  fi
-  o=$(raw "/api/v1/nodes/$NODE") || { trouble=${o%%"$NL"*}; return 0; }
+# What its API server says of itself.
+serving() {
+  readyz=$(raw /readyz) || :
+  readyz=${readyz%%"$NL"*}
+}
+# What its Node says; what kept it from saying that, to trouble.
+member() {
+  ready= voter= beat= kubelet= simulated= trouble=
+  o=$(raw "/api/v1/nodes/$NODE") || { trouble=${o%%"$NL"*}; return 1; }
   o=$(printf '%s\n' "$o" | tr '{}' "$NL$NL")
   ready=$(condition Ready status)
   beat=$(condition Ready lastHeartbeatTime)
   voter=$(condition EtcdIsVoter status)
   kubelet=$(field kubeletVersion)
   simulated=$(field hmco-boot/simulated)
+}
+look() {
+  readyz= ready= voter= beat= kubelet= simulated= trouble=
+  if [ "$ROLE" = server ]; then
+    serving
+    [ "$readyz" = ok ] || return 0
+  fi
+  member || :
 }

@@ -43,6 +43,28 @@ impl How {
     }
 }
 
+/// How far a wait goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Until {
+    /// It belongs to the cluster and begins to work: what would have to go on by itself at the next boot.
+    Member,
+    /// It is up, in what [`Until::Member`] has left of the time.
+    Rest,
+    /// It is up.
+    Up,
+}
+
+impl Until {
+    /// The word for `wait.sh`.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Rest => "rest",
+            Self::Up => "up",
+        }
+    }
+}
+
 /// The K3s of one machine, as the scripts are told of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Running {
@@ -118,8 +140,8 @@ impl Running {
         )
     }
 
-    /// Waits until it is up.
-    pub fn wait(&self, limit: TimeSpan) -> Action {
+    /// Waits until it is up, or as far as that.
+    pub fn wait(&self, until: Until, limit: TimeSpan) -> Action {
         let unit = unit_name(self.role);
         let seconds = limit.0.as_secs().max(1).to_string();
         let etcd = if self.etcd { "1" } else { "0" };
@@ -127,6 +149,7 @@ impl Running {
             self.role.word(),
             self.node.as_str(),
             unit,
+            until.word(),
             seconds.as_str(),
             etcd,
             self.version.as_str(),
@@ -135,7 +158,10 @@ impl Running {
         let text = format!("ROLE=$1 NODE=$2\n{LOOK}{WAIT}");
         script::run(
             "k3s-wait",
-            format!("bring {unit} up"),
+            match until {
+                Until::Member => format!("bring {unit} into the cluster"),
+                Until::Rest | Until::Up => format!("bring {unit} up"),
+            },
             &text,
             arguments.into_iter().chain(lasting),
             &[],

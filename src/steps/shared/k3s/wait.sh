@@ -1,8 +1,9 @@
 # Waits until K3s is up, which is more than its unit being active; ends early where that will not come. Arguments: ROLE NODE (look.sh has them) UNIT
-# SECONDS ETCD VERSION LASTING...; ETCD: 1 = it has to be a voting member of etcd; LASTING: what its journal says where waiting
-# does not help.
-U=$3 limit=$4 etcd=$5 version=$6
-shift 6
+# UNTIL SECONDS ETCD VERSION LASTING...; UNTIL: up; or member = it belongs to the cluster and begins to work, and after that
+# rest = up within what is left of those SECONDS; ETCD: 1 = it has to be a voting member of etcd; LASTING: what its journal says
+# where waiting does not help.
+U=$3 until=$4 limit=$5 etcd=$6 version=$7
+shift 7
 # In a sandbox nothing runs.
 [ -z "$R" ] || exit 0
 cursor= old= since=
@@ -30,9 +31,18 @@ unit() {
     esac
   done
 }
-uptime() {
+# Hundredths of a second since boot, to u.
+now() {
   read -r u l </proc/uptime
-  u=${u%.*}
+  u=${u%.*}${u#*.}
+}
+# As long as the look at $1 took, so that a slow machine is not kept busy by being looked at.
+nap() {
+  now
+  t=$((u - $1))
+  [ "$t" -ge 20 ] || t=20
+  [ "$t" -le 200 ] || t=200
+  sleep "$((t / 100)).$(printf %02d $((t % 100)))" 2>/dev/null || sleep 1
 }
 # The evidence, then what happened.
 fail() {
@@ -60,19 +70,35 @@ alive() {
 up() {
   missing=
   if [ "$a" != active ]; then missing="its unit is $a ($s)"; return 1; fi
-  look
-  if [ "$ROLE" = server ] && [ "$readyz" != ok ]; then missing="/readyz says: $readyz"; return 1; fi
-  if [ -n "$trouble" ]; then missing="Node $NODE: $trouble"; return 1; fi
+  if ! member; then
+    missing="Node $NODE: $trouble"
+    [ "$ROLE" = server ] || return 1
+    serving
+    [ "$readyz" = ok ] || missing="/readyz says: $readyz"
+    return 1
+  fi
+  [ "$until" != member ] || return 0
+  # Its kubelet has told of itself in this start: that is asked for once.
+  [ "$lived" = "$i:$n" ] || ! alive || lived=$i:$n
   if [ "$ready" != True ]; then missing="Node $NODE is not Ready (${ready:-no condition})"; return 1; fi
   if [ "$etcd" = 1 ] && [ "$voter" != True ]; then missing="it is no voting member of etcd yet"; return 1; fi
   if [ -n "$version" ] && [ "$kubelet" != "$version" ]; then missing="Node $NODE still says $kubelet"; return 1; fi
-  alive || { missing="no heartbeat of Node $NODE since the start"; return 1; }
+  if [ "$lived" != "$i:$n" ]; then missing="no heartbeat of Node $NODE since the start"; return 1; fi
+  [ "$ROLE" = server ] || return 0
+  serving
+  [ "$readyz" = ok ] || { missing="/readyz says: $readyz"; return 1; }
 }
-uptime
-end=$((u + limit)) next=$((u + 5)) told= missing= first=
+now
+end=$((u + limit * 100)) next=$((u + 500)) told= missing= first= lived=
+case $until in
+  member) (umask 077 && mkdir -p /run/hmco-boot/k3s && printf '%s\n' "$end" >"/run/hmco-boot/k3s/$U.end") ;;
+  rest) { read -r end <"/run/hmco-boot/k3s/$U.end"; } 2>/dev/null || : ;;
+esac
 unit
 count=$n
 while :; do
+  now
+  looked=$u
   unit
   case $a in
     failed) fail "it failed" ;;
@@ -81,15 +107,15 @@ while :; do
   [ "$n" -lt $((count + 2)) ] || fail "it does not stay up: systemd restarted it $((n - count)) times"
   if up; then break; fi
   [ "$missing" = "$told" ] || { told=$missing; printf 'waiting for %s: %s\n' "$U" "$missing"; }
-  uptime
+  now
   [ "$u" -lt $end ] || fail "it did not come up within $limit s"
   if [ "$u" -ge $next ] && [ -n "$lasting" ]; then
-    next=$((u + 3))
+    next=$((u + 300))
     # Three times the same: not something on the way.
     m=$(cursor=${here:-$cursor} && journal | grep -cF -- "$lasting") || :
     [ "${m:-0}" -lt 3 ] || fail "it will not come up like this"
   fi
-  sleep 0.5 2>/dev/null || sleep 1
+  nap "$looked"
 done
 # One that came up in a further try has to stay so; one that came up at once has told of itself since, which takes it seconds.
 if [ "$n" -ne "$count" ]; then
@@ -98,4 +124,4 @@ if [ "$n" -ne "$count" ]; then
   unit
   [ "$a" = active ] && [ "$i:$n" = "$was" ] || fail "it does not stay up"
 fi
-printf '%s is up\n' "$U"
+[ "$until" = member ] || printf '%s is up\n' "$U"
