@@ -212,12 +212,17 @@ fn has_former(data: &K3sData) -> bool {
     data.old.iter().any(|name| name.starts_with("etcd-old-"))
 }
 
-/// The InternalIP of a Node.
-pub(super) fn address_of(node: &Value) -> Option<String> {
+/// The InternalIPs of a Node: of each family there may be one.
+pub(super) fn addresses_of(node: &Value) -> impl Iterator<Item = &str> {
     let addresses = node.pointer("/status/addresses").and_then(Value::as_array);
-    let mut addresses = addresses.into_iter().flatten();
-    let internal = addresses.find(|address| text(address, "/type") == Some("InternalIP"));
-    text(internal?, "/address").map(str::to_owned)
+    let addresses = addresses.into_iter().flatten();
+    let internal = addresses.filter(|address| text(address, "/type") == Some("InternalIP"));
+    internal.filter_map(|address| text(address, "/address"))
+}
+
+/// The first InternalIP of a Node.
+fn address_of(node: &Value) -> Option<String> {
+    addresses_of(node).next().map(str::to_owned)
 }
 
 fn k3s(told: &Told) -> Option<K3sStatus> {
