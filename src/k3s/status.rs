@@ -1,6 +1,7 @@
 //! The state of a cluster, put together from what its nodes tell and what its API lists; with what is wrong in it, each with its
 //! cure. What nobody told is `null`, never a guess.
 
+mod ailing;
 mod claims;
 mod clusters;
 mod components;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{EtcdStatus, NodeStatus, Seen, Silence, Status};
+use super::{EtcdStatus, NodeStatus, Seen, Silence, Status, ailing};
 use crate::model::outcome::Failure;
 use crate::steps::preflight::Role;
 
@@ -67,6 +67,7 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
         found.extend(kubernetes(status, node, seen.told.is_err()));
     }
     found.extend(strangers(status));
+    found.extend(ailing::all(status));
     if let Some(why) = status.api_error.as_ref().filter(|_| found.is_empty()) {
         found.push(no_answer(why));
     }
@@ -115,7 +116,7 @@ fn strangers(status: &Status) -> impl Iterator<Item = Problem> {
 const RUN: &str = "hmco-boot run k3s brings it up, or names what stops it";
 const WAITS: &str = "it waits for a quorum of etcd: see above";
 
-fn cluster(what: impl Into<String>, hint: impl Into<String>) -> Problem {
+pub(super) fn cluster(what: impl Into<String>, hint: impl Into<String>) -> Problem {
     Problem {
         node: None,
         unreachable: false,
@@ -124,7 +125,7 @@ fn cluster(what: impl Into<String>, hint: impl Into<String>) -> Problem {
     }
 }
 
-fn on(node: &NodeStatus, what: impl Into<String>, hint: impl Into<String>) -> Problem {
+pub(super) fn on(node: &NodeStatus, what: impl Into<String>, hint: impl Into<String>) -> Problem {
     Problem {
         node: Some(node.name.clone()),
         ..cluster(what, hint)
