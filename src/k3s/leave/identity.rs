@@ -1,6 +1,6 @@
 //! Whether it is known which machine, and which cluster, it is all about: else what is done to one would be done to another.
 
-use crate::k3s::status::{NodeStatus, Status};
+use crate::k3s::status::{Dispute, NodeStatus, Status};
 use crate::model::outcome::Failure;
 
 /// It is not known of any Node or member whether it is this machine's or another's.
@@ -13,8 +13,12 @@ pub(in crate::k3s) fn told_apart(status: &Status, node: &NodeStatus) -> Result<(
 
 /// What is called like this node in Kubernetes is its own, and will be.
 pub(super) fn own_name(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
-    let is_of = |machines: &[String]| node.in_inventory && machines.contains(&node.name);
-    if let Some(dispute) = status.disputes.iter().find(|one| is_of(&one.machines)) {
+    // By its name in the inventory, or by that of a Node that some machine of the inventory may have.
+    let is_of = |dispute: &&Dispute| match node.in_inventory {
+        true => dispute.machines.contains(&node.name),
+        false => dispute.node.as_deref() == Some(&node.name),
+    };
+    if let Some(dispute) = status.disputes.iter().find(is_of) {
         return Err(dispute.failure());
     }
     if node.node.is_some() {

@@ -151,6 +151,7 @@ fn owners(
         let machines = who.iter().filter_map(|who| machines.get(*who));
         Some(Dispute {
             what: format!("the member of etcd {}", shown(member)),
+            node: None,
             machines: machines.map(|machine| machine.seen.name.clone()).collect(),
             settled: false,
         })

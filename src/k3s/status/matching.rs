@@ -19,6 +19,8 @@ use crate::model::outcome::Failure;
 pub struct Dispute {
     /// What they claim, in words: "Node `n1`".
     pub what: String,
+    /// The name of the Node, where that is what they claim.
+    pub node: Option<String>,
     /// The machines, by their names in the inventory.
     pub machines: Vec<String>,
     /// Whose it is was told all the same, by the address that it has.
@@ -62,6 +64,7 @@ pub(super) fn nodes<'v>(seen: &[Seen], listed: &'v [Value]) -> Nodes<'v> {
         let node = meta(listed.get(node)?, "name")?;
         Some(Dispute {
             what: format!("Node `{node}`"),
+            node: Some(node.to_owned()),
             machines: names(seen, &who),
             settled: false,
         })
@@ -138,6 +141,7 @@ fn same_names(seen: &[Seen]) -> Vec<Dispute> {
     alike
         .map(|(name, all)| Dispute {
             what: format!("`{name}`"),
+            node: None,
             machines: all.iter().map(|seen| seen.name.clone()).collect(),
             settled: true,
         })

@@ -175,6 +175,14 @@ fn what_has_the_name_of_a_machine_and_the_address_of_another_is_neither() {
         let said = leave::decide(&status, name, Is::Dead).unwrap_err();
         assert!(said.failure.message.contains("Node `n3`"), "{said:?}");
     }
+    // Under a name that the inventory does not have it is the same Node.
+    seen[2].name = "third".into();
+    told(&mut seen[3]).node = "n3".into();
+    seen[3].address = None;
+    seen[2].address = Some("172.30.7.13".into());
+    let status = Status::of("c", &seen, Ok(&listed));
+    let said = leave::decide(&status, "n3", Is::Dead).unwrap_err();
+    assert!(said.failure.message.contains("third and n4"), "{said:?}");
 }
 
 /// The recorded cluster, and before it a server of another one, made by hand.
