@@ -20,6 +20,8 @@ mod adopted;
 mod causes;
 #[path = "k3s/cluster.rs"]
 mod cluster;
+#[path = "k3s/ends.rs"]
+mod ends;
 #[path = "k3s/ops.rs"]
 mod ops;
 #[path = "k3s/rig.rs"]

@@ -1,6 +1,7 @@
 //! Whether a node may leave its cluster, and how: decided on the state of the whole cluster, by the rules of etcd (`quorum.rs`).
 //! Refuses where what is left would not be a cluster that works.
 
+pub(super) mod identity;
 mod quorum;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,21 @@ pub struct Leave {
     pub after: String,
 }
 
+impl Leave {
+    /// Its Node, for people: by its own name where that is not the inventory's.
+    pub fn its_node(&self) -> String {
+        its_node(&self.name, &self.kube_name)
+    }
+}
+
+/// The Node of a machine, for people.
+pub fn its_node(name: &str, kube_name: &str) -> String {
+    match name == kube_name {
+        true => "its Node".to_owned(),
+        false => format!("its Node `{kube_name}`"),
+    }
+}
+
 /// Why not, and the exit code that goes with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
@@ -64,7 +80,9 @@ pub fn decide(status: &Status, name: &str, machine: Machine) -> Result<Leave, Re
             .hint("hmco-boot status shows those that there are")
             .into());
     };
+    identity::one_cluster(status)?;
     answers(status)?;
+    identity::own_name(status, node)?;
     match machine {
         Machine::Here => here(node)?,
         Machine::Replaced if node.waits_to_join() => {}
@@ -91,11 +109,13 @@ pub fn decide(status: &Status, name: &str, machine: Machine) -> Result<Leave, Re
 /// without the node. Its machine is not looked at.
 pub fn still(status: &Status, leave: &Leave, machine: Machine) -> Result<(), Failure> {
     let checked = || -> Result<(), Refusal> {
+        identity::one_cluster(status)?;
         answers(status)?;
         let node = status.node(&leave.name);
         let Some(node) = node.or_else(|| status.node(&leave.kube_name)) else {
             return Ok(());
         };
+        identity::told_apart(status, node)?;
         only_server(status, node)?;
         member_is_told(status, node)?;
         let (Some(etcd), Some(member)) = (&status.etcd, &node.etcd) else {
@@ -206,7 +226,7 @@ fn only_server(status: &Status, node: &NodeStatus) -> Result<(), Refusal> {
 
 /// A node that may be a member of etcd must not pass for one that is none.
 pub(super) fn member_is_told(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
-    match node.member_is_unknown(status.etcd.as_ref()) {
+    match node.member_is_unknown(status.etcd_of(node)) {
         true => Err(unknown_member(status, node)),
         false => Ok(()),
     }
@@ -215,8 +235,7 @@ pub(super) fn member_is_told(status: &Status, node: &NodeStatus) -> Result<(), F
 /// That nobody could tell the member of a node.
 fn unknown_member(status: &Status, node: &NodeStatus) -> Failure {
     let listed = status
-        .etcd
-        .as_ref()
+        .etcd_of(node)
         .is_some_and(|etcd| !etcd.members.is_empty());
     let why = match listed {
         true => {

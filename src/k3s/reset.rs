@@ -1,6 +1,6 @@
 //! Whether a node may be reset by itself, without leaving its cluster first: never while others need it.
 
-use super::leave::member_is_told;
+use super::leave::{identity, member_is_told};
 use super::status::{MemberStatus, NodeStatus, Status};
 use crate::model::outcome::Failure;
 use crate::steps::preflight::Role;
@@ -18,7 +18,7 @@ pub enum Others {
 
 /// The other servers of a node's cluster: by the list of etcd's members where there is one.
 pub fn others(status: &Status, node: &NodeStatus) -> Others {
-    let etcd = status.etcd.as_ref();
+    let etcd = status.etcd_of(node);
     if let Some(etcd) = etcd.filter(|etcd| !etcd.members.is_empty()) {
         let is_other = |member: &MemberStatus| Some(member) != node.etcd.as_ref();
         return match etcd.members.iter().any(is_other) {
@@ -26,7 +26,10 @@ pub fn others(status: &Status, node: &NodeStatus) -> Others {
             false => Others::Nobody,
         };
     }
-    let others = || status.nodes.iter().filter(|other| other.name != node.name);
+    let others = || {
+        let others = status.nodes.iter();
+        others.filter(|other| other.name != node.name && status.may_share(node, other))
+    };
     let is_server = |other: &NodeStatus| other.role == Some(Role::Server) || other.is_control();
     if others().any(|other| other.etcd.is_some() || other.has_state() == Some(true)) {
         Others::There
@@ -40,6 +43,11 @@ pub fn others(status: &Status, node: &NodeStatus) -> Others {
 /// Whether a node may be reset by itself: never while it is, or may be, a member of an etcd that has others. Whether this machine
 /// can reach the API does not matter for that: etcd lives without it.
 pub fn may_be_reset(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
+    identity::told_apart(status, node)?;
+    // A server that is alone with its CA is all that there is of its cluster.
+    if !status.is_alone(node) {
+        identity::one_cluster(status)?;
+    }
     if others(status, node) == Others::Nobody {
         return Ok(());
     }
@@ -51,6 +59,10 @@ pub fn may_be_reset(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
         "{name} is a member of etcd: reset, it would count as one that is down"
     ));
     Err(match &status.api_error {
+        _ if status.is_mixed() => failure.hint(
+            "the cluster that it is of has members that the inventory does not have: give that cluster an inventory of its own, and \
+             take the node out of it there",
+        ),
         None => failure.hint(format!(
             "take it out of the cluster, which resets it too: hmco-boot k3s node remove {name}"
         )),

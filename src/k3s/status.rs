@@ -1,6 +1,9 @@
 //! The state of a cluster, put together from what its nodes tell and what its API lists; with what is wrong in it, each with its
 //! cure. What nobody told is `null`, never a guess.
 
+mod ailing;
+mod claims;
+mod clusters;
 mod components;
 mod etcd;
 mod matching;
@@ -16,8 +19,10 @@ use serde_json::Value;
 use super::look::Told;
 use crate::model::outcome::{ExitCode, Failure};
 use crate::steps::preflight::Role;
+pub use clusters::OfOneCa;
 pub use components::Component;
 pub use etcd::{EtcdStatus, MemberStatus};
+pub use matching::Dispute;
 use matching::Who;
 pub use node::{K3sStatus, KubeNode, NodeStatus};
 pub use problems::Problem;
@@ -72,6 +77,12 @@ pub struct Status {
     pub components: Vec<Component>,
     /// What is wrong, each with its cure.
     pub problems: Vec<Problem>,
+    /// What several machines of the inventory lay claim to.
+    #[serde(skip)]
+    pub disputes: Vec<Dispute>,
+    /// The servers by their CA, those of the cluster first.
+    #[serde(skip)]
+    pub clusters: Vec<OfOneCa>,
 }
 
 impl Status {
@@ -82,46 +93,60 @@ impl Status {
             Ok(lists) => (lists, None),
             Err(why) => (&nothing, Some(why)),
         };
-        let (found, strangers) = matching::nodes(seen, &lists.nodes);
-        let machines: Vec<Machine<'_>> = seen
+        let matching::Nodes {
+            own,
+            strangers,
+            mut disputes,
+        } = matching::nodes(seen, &lists.nodes);
+        let machines = seen.iter().zip(own);
+        let machines: Vec<Machine<'_>> = machines
+            .map(|(seen, node)| Machine::of(seen, node))
+            .collect();
+        let whos: Vec<Who<'_>> = strangers.iter().map(|node| Who::stranger(node)).collect();
+        // What is told of etcd is asked of servers of one CA only.
+        let cas = clusters::cas(&machines);
+        let groups: Vec<Vec<&Machine<'_>>> = (0..cas.len().max(1))
+            .map(|at| clusters::of(&machines, &cas, at))
+            .collect();
+        let etcds: Vec<Option<etcd::Etcd<'_>>> = (0..)
+            .zip(&groups)
+            .map(|(at, group)| etcd::of(group, if at == 0 { &whos } else { &[] }))
+            .collect();
+        let mut nodes: Vec<NodeStatus> = machines
             .iter()
-            .zip(found)
-            .map(|(seen, node)| Machine {
-                seen,
-                node,
-                who: Who::machine(seen, node),
+            .map(|machine| {
+                let mut all = etcds.iter().flatten();
+                NodeStatus::of(machine, all.find_map(|etcd| etcd.of_machine(machine)))
             })
             .collect();
-        let (etcd, listed) = match etcd::of(&machines) {
-            Some((etcd, listed)) => (Some(etcd), listed),
-            None => (None, Vec::new()),
-        };
-        let member = |who: &Who<'_>| {
-            let at = who.member(&listed)?;
-            etcd.as_ref()?.members.get(at).cloned()
-        };
-        let own = machines.iter();
-        let mut nodes: Vec<NodeStatus> = own
-            .map(|machine| NodeStatus::of(machine, member(&machine.who)))
-            .collect();
-        let strangers = strangers.into_iter();
-        nodes.extend(strangers.map(|node| {
-            let who = Who::stranger(node);
-            NodeStatus::stranger(node, &who, member(&who))
-        }));
-        let simulated = lists.nodes.iter().any(|node| {
-            node.pointer("/metadata/annotations/hmco-boot~1simulated")
-                .is_some()
+        let main = || etcds.first().and_then(Option::as_ref);
+        nodes.extend(
+            (0..)
+                .zip(strangers.into_iter().zip(&whos))
+                .map(|(at, (node, who))| {
+                    NodeStatus::stranger(node, who, main().and_then(|etcd| etcd.of_stranger(at)))
+                }),
+        );
+        let of_members = etcds.iter().flatten().flat_map(|etcd| &etcd.disputes);
+        disputes.extend(matching::further(&disputes, of_members));
+        let clusters = cas.iter().zip(&groups).zip(&etcds);
+        let clusters = clusters.map(|((ca, group), etcd)| OfOneCa {
+            ca: ca.clone(),
+            nodes: clusters::with(group, ca),
+            etcd: etcd.as_ref().map(|etcd| etcd.status.clone()),
         });
+        let simulated = lists.nodes.iter().any(is_simulated);
         let mut status = Self {
             cluster: cluster.to_owned(),
             healthy: false,
             simulated: (!lists.nodes.is_empty()).then_some(simulated),
             api_error,
             nodes,
-            etcd,
+            etcd: main().map(|etcd| etcd.status.clone()),
             components: lists.deployments.iter().map(Component::of).collect(),
             problems: Vec::new(),
+            disputes,
+            clusters: clusters.collect(),
         };
         status.components.sort_by(|a, b| a.name.cmp(&b.name));
         status.problems = problems::all(&status, seen);
@@ -151,6 +176,13 @@ impl Status {
         })
     }
 
+    /// What a machine and others lay claim to, without anything that tells whose it is.
+    pub fn dispute(&self, node: &NodeStatus) -> Option<&Dispute> {
+        let open = self.disputes.iter().filter(|dispute| !dispute.settled);
+        let mut open = open.filter(|dispute| dispute.machines.contains(&node.name));
+        open.next().filter(|_| node.in_inventory)
+    }
+
     /// Whether any node has, or is in, a cluster.
     pub fn is_there(&self) -> bool {
         let has = |node: &NodeStatus| {
@@ -173,4 +205,20 @@ struct Machine<'a> {
     seen: &'a Seen,
     node: Option<&'a Value>,
     who: Who<'a>,
+}
+
+impl<'a> Machine<'a> {
+    fn of(seen: &'a Seen, node: Option<&'a Value>) -> Self {
+        Self {
+            seen,
+            node,
+            who: Who::machine(seen, node),
+        }
+    }
+}
+
+/// Whether it is a Node of the stand-in.
+fn is_simulated(node: &Value) -> bool {
+    let mark = "/metadata/annotations/hmco-boot~1simulated";
+    node.pointer(mark).is_some()
 }

@@ -125,6 +125,16 @@ impl World {
         "k3s"
     }
 
+    /// Whether pods can run on it.
+    pub fn has_pods(&self) -> bool {
+        self.pods
+    }
+
+    /// The name of its cluster.
+    pub fn cluster(&self) -> &str {
+        &self.name
+    }
+
     pub fn project(&self) -> PathBuf {
         self.folder.path().join("project")
     }

@@ -7,9 +7,9 @@ use crate::cli::k3s::look;
 use crate::cli::k3s::procedure::{self, Stages, failed, not_agreed, untold};
 use crate::cli::reach::BecomeArgs;
 use crate::cli::session::Session;
-use crate::k3s::plans;
 use crate::k3s::reset::{self, Others, may_be_reset};
 use crate::k3s::status::{NodeStatus, Status};
+use crate::k3s::{leave, plans};
 use crate::model::id::NodeName;
 use crate::model::outcome::ExitCode;
 use crate::model::shell::quote;
@@ -249,11 +249,14 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
         warnings: untold,
         ..Stages::default()
     };
-    let forget = answers && others == Others::There && node.node.is_some();
+    // Of servers of different clusters it is not known whose Nodes the API lists.
+    let is_alone = status.is_alone(node);
+    let forget = answers && others == Others::There && node.node.is_some() && !is_alone;
     if forget {
-        stages.stages.push(
-            "K3s is stopped on it; its Node and its node password are deleted, so that it can join anew".to_owned(),
-        );
+        stages.stages.push(format!(
+            "K3s is stopped on it; {} and its node password are deleted, so that it can join anew",
+            leave::its_node(name, node.kube_name())
+        ));
         if node.is_ready() {
             stages.warnings.push(format!(
                 "its pods end at once: hmco-boot k3s node remove {name} lets them leave before"
@@ -261,7 +264,12 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
         }
     }
     stages.stages.push(GONE.to_owned());
-    stages.warnings.extend(of_others(node, others, answers));
+    stages.warnings.extend(match is_alone {
+        true => Some(
+            "no other server has its CA: this is the end of the cluster that it is of".to_owned(),
+        ),
+        false => of_others(node, others, answers),
+    });
     let own = NodeName::new(&node.name);
     let kube_name = node.kube_name();
     Ok(Task {
@@ -277,7 +285,7 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
             Some(true) => vec![own],
             _ => Vec::new(),
         },
-        last: !(answers && others == Others::There) || node.has_sqlite(),
+        last: !(answers && others == Others::There) || node.has_sqlite() || is_alone,
     })
 }
 
@@ -338,6 +346,11 @@ fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
         (true, false) => stages.stages.push(format!("{}: {GONE}", listed(&with))),
         (true, true) => {}
     }
+    stages.warnings.extend(
+        status
+            .mixture()
+            .map(|mixture| format!("all of them end: {}", mixture.message)),
+    );
     if !silent.is_empty() {
         stages.warnings.push(format!(
             "left as they are, with their data: {}; reset them when they answer, before anything else",

@@ -31,7 +31,7 @@ pub fn of_removal(
             stages.warnings.push(format!("lost: {lost}"));
         }
         if is_there(looked, leave) {
-            stages.stages.push(drained(&pods, args));
+            stages.stages.push(drained(&pods, leave, args));
         }
         stages
             .stages
@@ -52,9 +52,7 @@ pub fn of_removal(
         stages.warnings.push(leave.after.clone());
     }
     if stages.stages.is_empty() {
-        let nothing =
-            "its node password is deleted, if it is there: the cluster knows no more of it";
-        stages.stages.push(nothing.to_owned());
+        stages.stages.push(password("its node password", leave));
     }
     Ok(stages)
 }
@@ -62,9 +60,8 @@ pub fn of_removal(
 /// Of `k3s node replace`.
 pub fn of_replacement(looked: &Looked, leave: &Leave) -> Stages {
     let volumes = drain::volumes(&looked.more.volumes, &leave.kube_name);
-    let stage = forgotten(looked, leave).unwrap_or_else(|| {
-        "the node password of the former machine is deleted, if it is there: the cluster knows no more of it".to_owned()
-    });
+    let stage = forgotten(looked, leave)
+        .unwrap_or_else(|| password("the node password of the former machine", leave));
     Stages {
         stages: vec![stage],
         warnings: lost_with_disk(&volumes).into_iter().collect(),
@@ -76,11 +73,12 @@ fn is_there(looked: &Looked, leave: &Leave) -> bool {
     node.is_some_and(|node| node.node.is_some())
 }
 
-fn drained(pods: &[Leaving], args: &RemoveArgs) -> String {
+fn drained(pods: &[Leaving], leave: &Leave, args: &RemoveArgs) -> String {
+    let node = leave.its_node();
     match pods.len() {
-        0 => "no new pods are put on it".to_owned(),
+        0 => format!("no new pods are put on {node}"),
         number => format!(
-            "no new pods are put on it, and its {} go elsewhere by eviction (budgets are respected, for {} at most)",
+            "no new pods are put on {node}, and its {} go elsewhere by eviction (budgets are respected, for {} at most)",
             count(number, "pod", "pods"),
             args.drain_timeout
         ),
@@ -88,12 +86,21 @@ fn drained(pods: &[Leaving], args: &RemoveArgs) -> String {
 }
 
 fn forgotten(looked: &Looked, leave: &Leave) -> Option<String> {
-    let member = match leave.member {
-        Some(_) => ", and K3s takes its member out of etcd",
-        None => "",
+    let member = match &leave.member {
+        Some(member) => format!(", and K3s takes its member out of etcd ({member})"),
+        None => String::new(),
     };
+    let node = leave.its_node();
     (is_there(looked, leave) || leave.member.is_some())
-        .then(|| format!("its Node and its node password are deleted{member}"))
+        .then(|| format!("{node} and its node password are deleted{member}"))
+}
+
+fn password(whose: &str, leave: &Leave) -> String {
+    let of = match leave.name == leave.kube_name {
+        true => String::new(),
+        false => format!(" (of the Node `{}`)", leave.kube_name),
+    };
+    format!("{whose}{of} is deleted, if it is there: the cluster knows no more of it")
 }
 
 fn lost_with_disk(volumes: &[String]) -> Option<String> {
@@ -103,4 +110,48 @@ fn lost_with_disk(volumes: &[String]) -> Option<String> {
             volumes.join(", ")
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::k3s::look::More;
+    use crate::k3s::status::{Listed, Status};
+
+    fn looked() -> Looked {
+        let node = serde_json::json!({ "kind": "Node", "metadata": { "name": "shelf-3" } });
+        let listed = Listed {
+            nodes: vec![node],
+            ..Listed::default()
+        };
+        Looked {
+            status: Status::of("c", &[], Ok(&listed)),
+            more: More::default(),
+        }
+    }
+
+    fn leave(name: &str) -> Leave {
+        Leave {
+            name: name.to_owned(),
+            kube_name: "shelf-3".to_owned(),
+            member: Some("shelf-3-0a1b2c3d".to_owned()),
+            server: false,
+            stop_first: true,
+            after: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_node_is_named_where_its_name_is_not_that_of_the_inventory() {
+        let looked = looked();
+        let said = forgotten(&looked, &leave("n3")).unwrap_or_default();
+        assert!(
+            said.starts_with("its Node `shelf-3` and its node password"),
+            "{said}"
+        );
+        assert!(said.contains("(shelf-3-0a1b2c3d)"), "{said}");
+        let said = forgotten(&looked, &leave("shelf-3")).unwrap_or_default();
+        assert!(said.starts_with("its Node and its node password"), "{said}");
+        assert!(password("its node password", &leave("n3")).contains("(of the Node `shelf-3`)"));
+    }
 }

@@ -247,8 +247,10 @@ fn kube_node(status: &Status, node: &NodeStatus) -> Cell {
 }
 
 fn component(component: &Component) -> Line {
-    let up = component.available >= component.wanted;
-    let ink = if up { Ink::Good } else { Ink::Bad };
+    let ink = match component.is_up() {
+        true => Ink::Good,
+        false => Ink::Bad,
+    };
     let mut line = Line::new().plain(format!("  {}", component.name));
     line.pad_to(30);
     line.push(Ink::Plain, &component.version);

@@ -41,6 +41,8 @@ fn cluster(health: &[Option<bool>]) -> Status {
         }),
         components: Vec::new(),
         problems: Vec::new(),
+        disputes: Vec::new(),
+        clusters: Vec::new(),
     }
 }
 

@@ -17,6 +17,9 @@ pub struct Component {
     pub available: i64,
     /// Pods that are wanted.
     pub wanted: i64,
+    /// Why fewer are available than wanted, where that is told.
+    #[serde(skip)]
+    pub reason: String,
 }
 
 impl Component {
@@ -38,8 +41,30 @@ impl Component {
             version: tags.join(", "),
             available: number("/status/availableReplicas").unwrap_or(0),
             wanted: number("/spec/replicas").unwrap_or(1),
+            reason: reason(deployment),
         }
     }
+
+    /// As many are available as are wanted.
+    pub fn is_up(&self) -> bool {
+        self.available >= self.wanted
+    }
+}
+
+/// Why a Deployment has not all its pods: what keeps pods from being made comes before what is merely not so yet.
+fn reason(deployment: &Value) -> String {
+    let conditions = deployment.pointer("/status/conditions");
+    let conditions = conditions.and_then(Value::as_array);
+    let told = |kind: &str, status: &str| {
+        let mut all = conditions.into_iter().flatten();
+        let found = all
+            .find(|one| text(one, "/type") == Some(kind) && text(one, "/status") == Some(status));
+        found.and_then(|found| text(found, "/message"))
+    };
+    let told = told("ReplicaFailure", "True")
+        .or_else(|| told("Progressing", "False"))
+        .or_else(|| told("Available", "False"));
+    told.unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
 /// The tag of an image; its digest where it has no tag.

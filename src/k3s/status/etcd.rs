@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::matching::{self, Dispute, Who};
 use super::{Machine, Told};
 use crate::k3s::look::Member;
 
@@ -38,39 +39,68 @@ pub struct EtcdStatus {
     pub has_quorum: Option<bool>,
 }
 
-/// etcd by the word of its members, with what it was made of: who lists the most recent members is not known, so the first
-/// server that serves counts.
-pub(super) fn of(machines: &[Machine<'_>]) -> Option<(EtcdStatus, Vec<Member>)> {
-    let told: Vec<(&Machine<'_>, &Told)> = machines
-        .iter()
-        .filter_map(|machine| Some((machine, machine.seen.told.as_ref().ok()?)))
-        .filter(|(_, told)| told.data.etcd)
-        .collect();
-    if told.is_empty() {
-        return None;
+/// etcd of some machines, and whose its members are.
+pub(super) struct Etcd<'m> {
+    pub(super) status: EtcdStatus,
+    /// The owner of each member, by its place: first the machines, then the strangers.
+    owners: Vec<Option<usize>>,
+    machines: &'m [&'m Machine<'m>],
+    /// Members that may be several machines'.
+    pub(super) disputes: Vec<Dispute>,
+}
+
+impl Etcd<'_> {
+    /// The member of a machine.
+    pub(super) fn of_machine(&self, machine: &Machine<'_>) -> Option<MemberStatus> {
+        let mut machines = self.machines.iter();
+        let at = machines.position(|own| own.seen.name == machine.seen.name)?;
+        self.of(at)
     }
-    let serves = |told: &&(&Machine<'_>, &Told)| told.1.health == Some(Ok(()));
-    let lists = |told: &(&Machine<'_>, &Told)| match &told.1.members {
+
+    /// The member of a Node that the inventory does not have.
+    pub(super) fn of_stranger(&self, at: usize) -> Option<MemberStatus> {
+        self.of(self.machines.len() + at)
+    }
+
+    fn of(&self, owner: usize) -> Option<MemberStatus> {
+        let at = self.owners.iter().position(|own| *own == Some(owner))?;
+        self.status.members.get(at).cloned()
+    }
+}
+
+/// The members that a server lists: who lists the most recent ones is not known, so the first server that serves counts.
+fn listed(told: &[&Told]) -> Vec<Member> {
+    let lists = |told: &&Told| match &told.members {
         Some(Ok(members)) => Some(members.clone()),
         _ => None,
     };
-    let listed = told.iter().filter(serves).find_map(lists);
-    let listed: Vec<Member> = listed
+    let serving = told.iter().filter(|told| told.health == Some(Ok(())));
+    let listed = serving.copied().find_map(|told| lists(&told));
+    listed
         .or_else(|| told.iter().find_map(lists))
-        .unwrap_or_default();
-    let members: Vec<MemberStatus> = (0..)
-        .zip(&listed)
-        .map(|(at, member)| {
-            let is_its = |machine: &&Machine<'_>| machine.who.member(&listed) == Some(at);
-            let of = told.iter().find(|(machine, _)| is_its(machine));
-            let owner = of.map(|(machine, _)| *machine);
-            let owner = owner.or_else(|| machines.iter().find(is_its));
-            member_status(member, owner, of.map(|(_, told)| *told))
+        .unwrap_or_default()
+}
+
+/// etcd by the word of its members. `machines`: those of one cluster.
+pub(super) fn of<'m>(machines: &'m [&'m Machine<'m>], strangers: &[Who<'_>]) -> Option<Etcd<'m>> {
+    let told = machines.iter().filter_map(|machine| data_of(machine));
+    let told: Vec<&Told> = told.collect();
+    if told.is_empty() {
+        return None;
+    }
+    let listed = listed(&told);
+    let (owners, disputes) = owners(machines, strangers, &listed);
+    let members: Vec<MemberStatus> = listed
+        .iter()
+        .zip(&owners)
+        .map(|(member, owner)| {
+            let owner = owner.and_then(|owner| machines.get(owner)).copied();
+            member_status(member, owner, owner.and_then(data_of))
         })
         .collect();
     let voters = members.iter().filter(|member| !member.learner);
     let healthy = voters.clone().filter(|member| member.healthy == Some(true));
-    let asked = told.iter().any(|(_, told)| told.health.is_some());
+    let asked = told.iter().any(|told| told.health.is_some());
     let status = EtcdStatus {
         voters: voters.clone().count(),
         healthy_voters: healthy.count(),
@@ -78,10 +108,63 @@ pub(super) fn of(machines: &[Machine<'_>]) -> Option<(EtcdStatus, Vec<Member>)> 
             0 => 0,
             count => count / 2 + 1,
         },
-        has_quorum: asked.then(|| told.iter().any(|told| serves(&told))),
+        has_quorum: asked.then(|| told.iter().any(|told| told.health == Some(Ok(())))),
         members,
     };
-    Some((status, listed))
+    Some(Etcd {
+        status,
+        owners,
+        machines,
+        disputes,
+    })
+}
+
+/// What a machine with data of etcd told.
+fn data_of<'a>(machine: &Machine<'a>) -> Option<&'a Told> {
+    let told = machine.seen.told.as_ref().ok();
+    told.filter(|told| told.data.etcd)
+}
+
+/// Whose each member is: the inventory's machines come before Nodes that nobody was found to have.
+fn owners(
+    machines: &[&Machine<'_>],
+    strangers: &[Who<'_>],
+    listed: &[Member],
+) -> (Vec<Option<usize>>, Vec<Dispute>) {
+    let whos: Vec<&Who<'_>> = machines.iter().map(|machine| &machine.who).collect();
+    let all: Vec<&Member> = listed.iter().collect();
+    let (mut owners, disputed) = matching::members(&whos, &all);
+    let left: Vec<usize> = (0..all.len())
+        .filter(|at| owners.get(*at) == Some(&None))
+        .filter(|at| !disputed.iter().any(|(thing, _)| thing == at))
+        .collect();
+    let rest: Vec<&Member> = left.iter().filter_map(|at| listed.get(*at)).collect();
+    let strangers: Vec<&Who<'_>> = strangers.iter().collect();
+    let (theirs, _) = matching::members(&strangers, &rest);
+    for (at, owner) in left.into_iter().zip(theirs) {
+        if let Some(slot) = owners.get_mut(at) {
+            *slot = owner.map(|owner| owner + machines.len());
+        }
+    }
+    let dispute = |(member, who): (usize, Vec<usize>)| {
+        let member: &Member = listed.get(member)?;
+        let machines = who.iter().filter_map(|who| machines.get(*who));
+        Some(Dispute {
+            what: format!("the member of etcd {}", shown(member)),
+            node: None,
+            machines: machines.map(|machine| machine.seen.name.clone()).collect(),
+            settled: false,
+        })
+    };
+    let disputes = disputed.into_iter().filter_map(dispute).collect();
+    (owners, disputes)
+}
+
+fn shown(member: &Member) -> &str {
+    match member.name.is_empty() {
+        true => &member.address,
+        false => &member.name,
+    }
 }
 
 /// A member, by the word of the server that it is of, where that told.

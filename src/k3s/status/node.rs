@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::ailing::short_of;
 use super::etcd::{EtcdStatus, MemberStatus};
 use super::matching::Who;
 use super::{Machine, Told};
@@ -91,6 +92,9 @@ pub struct KubeNode {
     pub ready_since: String,
     /// Its machine forgets that it is deleted: it is on its way out.
     pub leaving: bool,
+    /// The conditions that it should not be in: `DiskPressure` ...
+    #[serde(skip)]
+    pub short_of: Vec<String>,
 }
 
 impl NodeStatus {
@@ -212,12 +216,17 @@ fn has_former(data: &K3sData) -> bool {
     data.old.iter().any(|name| name.starts_with("etcd-old-"))
 }
 
-/// The InternalIP of a Node.
-pub(super) fn address_of(node: &Value) -> Option<String> {
+/// The InternalIPs of a Node: of each family there may be one.
+pub(super) fn addresses_of(node: &Value) -> impl Iterator<Item = &str> {
     let addresses = node.pointer("/status/addresses").and_then(Value::as_array);
-    let mut addresses = addresses.into_iter().flatten();
-    let internal = addresses.find(|address| text(address, "/type") == Some("InternalIP"));
-    text(internal?, "/address").map(str::to_owned)
+    let addresses = addresses.into_iter().flatten();
+    let internal = addresses.filter(|address| text(address, "/type") == Some("InternalIP"));
+    internal.filter_map(|address| text(address, "/address"))
+}
+
+/// The first InternalIP of a Node.
+fn address_of(node: &Value) -> Option<String> {
+    addresses_of(node).next().map(str::to_owned)
 }
 
 fn k3s(told: &Told) -> Option<K3sStatus> {
@@ -251,8 +260,14 @@ fn k3s(told: &Told) -> Option<K3sStatus> {
 fn kube_node(node: &Value) -> KubeNode {
     let of = |pointer: &str| text(node, pointer).unwrap_or_default().to_owned();
     let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
-    let mut conditions = conditions.into_iter().flatten();
-    let ready = conditions.find(|condition| text(condition, "/type") == Some("Ready"));
+    let condition = |name: &str| {
+        let mut all = conditions.into_iter().flatten();
+        all.find(|condition| text(condition, "/type") == Some(name))
+    };
+    let ready = condition("Ready");
+    let is_true = |name: &str| {
+        condition(name).is_some_and(|condition| text(condition, "/status") == Some("True"))
+    };
     let said = |key: &str| {
         let text = ready.and_then(|ready| text(ready, key));
         text.unwrap_or_default().to_owned()
@@ -281,5 +296,6 @@ fn kube_node(node: &Value) -> KubeNode {
         created: of("/metadata/creationTimestamp"),
         ready_since: said("/lastTransitionTime"),
         leaving: node.pointer("/metadata/deletionTimestamp").is_some(),
+        short_of: short_of(is_true),
     }
 }

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{EtcdStatus, NodeStatus, Seen, Silence, Status};
+use super::{EtcdStatus, NodeStatus, Seen, Silence, Status, ailing};
+use crate::model::outcome::Failure;
 use crate::steps::preflight::Role;
 
 /// Something that is wrong.
@@ -31,6 +32,9 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
         ));
         return found;
     }
+    found.extend(status.mixture().map(of_failure));
+    let disputes = status.disputes.iter();
+    found.extend(disputes.map(|dispute| of_failure(dispute.failure())));
     found.extend(etcd(status));
     found.extend(unlisted(status, seen));
     let no_quorum = is_without_quorum(status);
@@ -63,6 +67,7 @@ pub(super) fn all(status: &Status, seen: &[Seen]) -> Vec<Problem> {
         found.extend(kubernetes(status, node, seen.told.is_err()));
     }
     found.extend(strangers(status));
+    found.extend(ailing::all(status));
     if let Some(why) = status.api_error.as_ref().filter(|_| found.is_empty()) {
         found.push(no_answer(why));
     }
@@ -111,7 +116,7 @@ fn strangers(status: &Status) -> impl Iterator<Item = Problem> {
 const RUN: &str = "hmco-boot run k3s brings it up, or names what stops it";
 const WAITS: &str = "it waits for a quorum of etcd: see above";
 
-fn cluster(what: impl Into<String>, hint: impl Into<String>) -> Problem {
+pub(super) fn cluster(what: impl Into<String>, hint: impl Into<String>) -> Problem {
     Problem {
         node: None,
         unreachable: false,
@@ -120,11 +125,15 @@ fn cluster(what: impl Into<String>, hint: impl Into<String>) -> Problem {
     }
 }
 
-fn on(node: &NodeStatus, what: impl Into<String>, hint: impl Into<String>) -> Problem {
+pub(super) fn on(node: &NodeStatus, what: impl Into<String>, hint: impl Into<String>) -> Problem {
     Problem {
         node: Some(node.name.clone()),
         ..cluster(what, hint)
     }
+}
+
+fn of_failure(failure: Failure) -> Problem {
+    cluster(failure.message, failure.hint.unwrap_or_default())
 }
 
 /// Whether it came back with the data of a member that was taken out meanwhile.
@@ -132,15 +141,17 @@ fn is_left_over(status: &Status, node: &NodeStatus) -> bool {
     let serves = |etcd: &EtcdStatus| etcd.has_quorum == Some(true) && !etcd.members.is_empty();
     node.has_datastore == Some(true)
         && node.etcd.is_none()
-        && !node.member_is_unknown(status.etcd.as_ref())
+        && !node.member_is_unknown(status.etcd_of(node))
         && node.api_ready != Some(true)
         && status.api_error.is_none()
-        && status.etcd.as_ref().is_some_and(serves)
+        && status.etcd_of(node).is_some_and(serves)
+        && status.dispute(node).is_none()
 }
 
 /// A server whose member is none of those that are listed, as far as can be told.
 fn unknown_member(status: &Status, node: &NodeStatus) -> Option<Problem> {
-    let etcd = status.etcd.as_ref().filter(|etcd| !etcd.members.is_empty());
+    let etcd = status.etcd_of(node);
+    let etcd = etcd.filter(|etcd| !etcd.members.is_empty() && status.dispute(node).is_none());
     (etcd.is_some() && node.member_is_unknown(etcd)).then(|| {
         on(
             node,
@@ -306,7 +317,8 @@ fn ill(node: &NodeStatus) -> Option<Problem> {
 
 /// Its Node.
 fn kubernetes(status: &Status, node: &NodeStatus, is_silent: bool) -> Vec<Problem> {
-    if status.api_error.is_some() {
+    // One cause, one problem: whose Nodes these are is a question of its own.
+    if status.api_error.is_some() || status.is_foreign(node) || status.dispute(node).is_some() {
         return Vec::new();
     }
     let Some(kube) = &node.node else {

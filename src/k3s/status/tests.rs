@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+mod ailing;
+mod apart;
+
 use super::*;
 use crate::facts::fact::{K3sData, Unit};
 use crate::k3s::look::Member;
@@ -303,74 +306,6 @@ fn why_the_api_told_nothing_is_said_with_its_own_cure() {
     assert_eq!(status.problems[0].hint, "find out whose it is");
     let status = Status::of("c", &all(), Err("no answer within 30s".into()));
     assert!(status.problems[0].what.ends_with("no answer within 30s"));
-}
-
-/// A server of another name than its Node's and its member's.
-fn renamed(name: &str, own: &str) -> Seen {
-    let mut seen = server(own);
-    seen.name = name.to_owned();
-    seen
-}
-
-#[test]
-fn a_member_is_found_by_the_name_on_its_disk_whatever_its_node_is_called() {
-    let mut seen = all();
-    seen[2] = renamed("third", "n3");
-    // What it takes for the name of its Node is wrong.
-    told(&mut seen[2]).node = "third".into();
-    let status = Status::of("c", &seen, Ok(&listed()));
-    let third = status.node("third").unwrap();
-    assert_eq!(third.etcd.as_ref().unwrap().name, "n3-f1c4e3e9");
-    assert_eq!(third.etcd.as_ref().unwrap().healthy, Some(true));
-    assert_eq!(third.kube_name(), "n3");
-    assert_eq!(problems(&status), Vec::<String>::new());
-    // The API tells nothing.
-    let status = Status::of("c", &seen, Err("no".into()));
-    let third = status.node("third").unwrap();
-    assert_eq!(third.etcd.as_ref().unwrap().name, "n3-f1c4e3e9");
-}
-
-#[test]
-fn a_node_that_told_another_name_is_found_by_its_address() {
-    let mut seen = all();
-    seen[2] = renamed("third", "n3");
-    seen[2].address = Some("172.30.7.13".into());
-    told(&mut seen[2]).node = "x".into();
-    told(&mut seen[2]).member = String::new();
-    seen[3].address = Some("172.30.7.14".into());
-    told(&mut seen[3]).node = "y".into();
-    let status = Status::of("c", &seen, Ok(&listed()));
-    let third = status.node("third").unwrap();
-    assert_eq!(third.kube_name(), "n3");
-    assert_eq!(third.etcd.as_ref().unwrap().name, "n3-f1c4e3e9");
-    assert_eq!(status.node("n4").unwrap().kube_name(), "n4");
-    assert!(status.node("n4").unwrap().in_inventory);
-    assert_eq!(status.nodes.len(), 4);
-}
-
-#[test]
-fn a_member_that_could_not_be_told_is_not_taken_for_none() {
-    let mut seen = all();
-    for server in seen.iter_mut().take(3) {
-        told(server).members = Some(Err("certificate has expired".into()));
-    }
-    let status = Status::of("c", &seen, Ok(&listed()));
-    let unknown = |name: &str| {
-        let node = status.node(name).unwrap();
-        node.member_is_unknown(status.etcd.as_ref())
-    };
-    assert!(unknown("n1") && unknown("n3") && !unknown("n4"));
-    let mut seen = all();
-    let mut listed = listed();
-    listed.nodes.remove(2);
-    let left = told(&mut seen[2]);
-    (left.node, left.member) = ("x".into(), String::new());
-    let status = Status::of("c", &seen, Ok(&listed));
-    let third = status.node("n3").unwrap();
-    assert!(third.member_is_unknown(status.etcd.as_ref()));
-    assert!(problems(&status).contains(
-        &"n3: it has data of etcd, and which member is its own could not be told".to_owned()
-    ));
 }
 
 #[test]

@@ -252,7 +252,7 @@ fn another_version_on_a_member_is_refused_and_names_the_command() {
     insta::assert_snapshot!(refusal(given.decide(&wish)), @r"
     K3s is v1.33.1+k3s1 here, and v1.34.6+k3s1 is pinned: a version is not changed in passing
       the order of the nodes, drains and a snapshot before belong to it
-    hint: pin the version that runs: changing it, one server after the other, comes with a later version of hmco-boot
+    hint: pin v1.33.1+k3s1 again. `hmco-boot k3s upgrade`, which is to do it, does not exist yet; by hand, never downwards and no minor version left out: save a snapshot, then on one server after the other, then on the agents, put the pinned binary in the place of /usr/local/bin/k3s, restart K3s, and wait until its Node is Ready
     ");
 }
 
@@ -269,6 +269,19 @@ fn a_k3s_under_another_name_is_refused_by_that_name() {
       a second one beside it would run on the same data
     hint: give it the usual name: `systemctl disable --now k3s-home`, rename k3s-home.service and k3s-home.service.env in /etc/systemd/system to k3s.service and k3s.service.env (also where the unit names its environment), then `hmco-boot k3s adopt`; or take it away: k3s-home-uninstall.sh
     ");
+}
+
+#[test]
+fn no_binary_is_put_to_data_of_a_version_that_nobody_tells() {
+    let wish = wish(json!({}));
+    let untold = FactValue::K3sInstall(K3sInstall::default());
+    let given = running(&wish, "active").fact(Fact::K3sInstall, untold);
+    // The pinned one is there, and only does not tell.
+    let same = given.decide(&wish);
+    assert!(matches!(same, Decision::Unchanged), "{same:?}");
+    let refused = refusal(given.file(files::BINARY, "another K3s").decide(&wish));
+    assert!(refused.contains("its binary is gone"), "{refused}");
+    assert!(refused.contains("kubectl get nodes"), "{refused}");
 }
 
 #[test]

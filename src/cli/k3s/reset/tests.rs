@@ -238,3 +238,42 @@ fn the_command_that_is_given_again_has_all_that_was_said() {
     one.copies.to = Some("my stick".into());
     assert_eq!(one.words(), "k3s reset --node s1 --to 'my stick'");
 }
+
+#[test]
+fn a_server_with_a_ca_of_its_own_is_the_last_of_its_cluster() {
+    let mut other = server("s0");
+    let told = other.told.as_mut().unwrap();
+    told.data.ca_sha256 = Some("bb".into());
+    told.members = Some(Ok(vec![Member {
+        name: "s0-0a1b2c3d".into(),
+        address: String::new(),
+        learner: false,
+    }]));
+    let status = found(&[other, server("s1"), server("s2")], None);
+    let task = one("s0", &args(false), &status).unwrap();
+    assert!(task.last && names(&task) == ["s0"]);
+    let warned = task.stages.warnings.join("; ");
+    assert!(warned.contains("no other server has its CA"), "{warned}");
+    // Nothing is deleted in a cluster that may be the other one.
+    assert_eq!(task.links.len(), 1);
+    let said = words(one("s1", &args(false), &status));
+    assert!(said.contains("different clusters"), "{said}");
+    let task = all(&args(false), &status).unwrap();
+    let warned = task.stages.warnings.join("; ");
+    assert!(warned.contains("different clusters"), "{warned}");
+}
+
+#[test]
+fn the_node_that_is_deleted_is_named_where_it_has_another_name() {
+    let mut agent = stopped("a1", K3sData::default());
+    agent.role = Some(Role::Agent);
+    agent.told.as_mut().unwrap().node = "shelf-3".into();
+    let listed = Listed {
+        nodes: vec![serde_json::json!({ "metadata": { "name": "shelf-3" } })],
+        ..Listed::default()
+    };
+    let status = Status::of("c", &[server("s1"), server("s2"), agent], Ok(&listed));
+    let task = one("a1", &args(false), &status).unwrap();
+    let stages = task.stages.stages.join("; ");
+    assert!(stages.contains("its Node `shelf-3`"), "{stages}");
+}

@@ -70,7 +70,7 @@ pub struct Part {
 }
 
 impl Install<'_> {
-    fn binary(&self) -> Artifact {
+    pub(super) fn binary(&self) -> Artifact {
         Artifact {
             name: self.artifact.clone(),
             path: path(BINARY),

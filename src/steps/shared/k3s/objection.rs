@@ -1,6 +1,6 @@
 //! What keeps a K3s from being brought to the wish in passing.
 
-use super::files::{self, OWN};
+use super::files::{self, BINARY, OWN};
 use super::install::{Install, Part};
 use super::{Setting, cluster, flags, live};
 use crate::facts::fact::{Content, Fact};
@@ -9,6 +9,7 @@ use crate::model::outcome::Failure;
 use crate::model::path::AbsPath;
 use crate::steps::preflight::Role;
 use crate::steps::shared::digest::sha256;
+use crate::steps::{Decision, Kind};
 
 /// Keys that decide which cluster a server belongs to: nobody else may set them.
 const JOINING: [&str; 6] = [
@@ -137,25 +138,54 @@ impl Install<'_> {
         has_data: bool,
         known: &Known<'_>,
     ) -> Result<Option<Failure>, Unreadable> {
-        let Some(install) = live::installed(known)?.filter(|_| has_data) else {
-            return Ok(None);
-        };
         let wished = self.version(known)?;
-        // `NAME version VERSION (COMMIT)`; the name is the file's.
-        let live = install
-            .version
-            .split_whitespace()
-            .nth(2)
-            .unwrap_or_default();
-        if live.is_empty() || wished.is_empty() || live == wished {
+        if !has_data || wished.is_empty() {
             return Ok(None);
         }
+        // `NAME version VERSION (COMMIT)`; the name is the file's.
+        let live = live::installed(known)?.map(|install| install.version.as_str());
+        let live = live.and_then(|version| version.split_whitespace().nth(2));
+        match live {
+            Some(live) if live == wished => Ok(None),
+            Some(live) => Ok(Some(
+                Failure::new(format!(
+                    "K3s is {live} here, and {wished} is pinned: a version is not changed in passing"
+                ))
+                .evidence("the order of the nodes, drains and a snapshot before belong to it")
+                .hint(format!(
+                    "pin {live} again. `hmco-boot k3s upgrade`, which is to do it, does not exist yet; by hand, never downwards and no minor \
+                     version left out: save a snapshot, then on one server after the other, then on the agents, put the pinned binary in \
+                     the place of {BINARY}, restart K3s, and wait until its Node is Ready"
+                )),
+            )),
+            None => self.unknown_version(&wished, known),
+        }
+    }
+
+    /// Data of a version that nobody tells: a lower one must not be put to it.
+    fn unknown_version(
+        &self,
+        wished: &str,
+        known: &Known<'_>,
+    ) -> Result<Option<Failure>, Unreadable> {
+        // It is there, whatever keeps it from telling its version.
+        if matches!(Kind::decide(&self.binary(), known)?, Decision::Unchanged) {
+            return Ok(None);
+        }
+        let there = live::installed(known)?.is_some_and(|install| !install.binary.is_empty());
+        let what = match there {
+            true => "its binary does not tell its version",
+            false => "its binary is gone",
+        };
         Ok(Some(
             Failure::new(format!(
-                "K3s is {live} here, and {wished} is pinned: a version is not changed in passing"
+                "K3s has data here, and {what}: whether {wished}, which is pinned, may take its place is not known"
             ))
-            .evidence("the order of the nodes, drains and a snapshot before belong to it")
-            .hint("pin the version that runs: changing it, one server after the other, comes with a later version of hmco-boot"),
+            .evidence("a lower version cannot be relied on to read the data of a higher one")
+            .hint(format!(
+                "`kubectl get nodes` on a server says which version ran here: put the binary of that one at {BINARY} (the pinned one, if it \
+                 is that). If nothing of the data is wanted: hmco-boot k3s reset --node NAME"
+            )),
         ))
     }
 }

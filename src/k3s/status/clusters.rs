@@ -1,0 +1,123 @@
+//! Which clusters the machines are of, by their CA: one inventory is one cluster, and where servers have another CA, what holds for
+//! the one says nothing of the other.
+
+use super::{EtcdStatus, Machine, NodeStatus, Status};
+use crate::model::outcome::Failure;
+
+/// The servers of one CA.
+#[derive(Clone, PartialEq, Debug)]
+pub struct OfOneCa {
+    /// sha256 of the CA.
+    pub ca: String,
+    /// The machines that have it, by their names in the inventory.
+    pub nodes: Vec<String>,
+    /// Their etcd, by their own word.
+    pub etcd: Option<EtcdStatus>,
+}
+
+impl OfOneCa {
+    /// Its machines and its CA, for people.
+    fn words(&self) -> String {
+        let ca: String = self.ca.chars().take(12).collect();
+        format!("{} (CA {ca})", self.nodes.join(", "))
+    }
+}
+
+/// The CA of a machine's data, where it told of one.
+fn ca<'a>(machine: &Machine<'a>) -> Option<&'a str> {
+    machine.seen.told.as_ref().ok()?.data.ca_sha256.as_deref()
+}
+
+/// The CAs that there are. First that of most machines; of as many, that of those that the API knows.
+pub(super) fn cas(machines: &[Machine<'_>]) -> Vec<String> {
+    let mut found: Vec<(&str, usize, usize)> = Vec::new();
+    for machine in machines {
+        let Some(ca) = ca(machine) else { continue };
+        let listed = usize::from(machine.node.is_some());
+        match found.iter_mut().find(|(one, ..)| *one == ca) {
+            Some((_, all, known)) => (*all, *known) = (*all + 1, *known + listed),
+            None => found.push((ca, 1, listed)),
+        }
+    }
+    found.sort_by(|a, b| (b.1, b.2).cmp(&(a.1, a.2)));
+    found.into_iter().map(|(ca, ..)| ca.to_owned()).collect()
+}
+
+/// The machines that are asked about the cluster of the CA at a place: with the first go those that have, or told, none.
+pub(super) fn of<'m, 'a>(
+    machines: &'m [Machine<'a>],
+    cas: &[String],
+    at: usize,
+) -> Vec<&'m Machine<'a>> {
+    let of = |machine: &&Machine<'_>| match ca(machine) {
+        Some(ca) => cas.get(at).is_some_and(|own| own == ca),
+        None => at == 0,
+    };
+    machines.iter().filter(of).collect()
+}
+
+/// Those of them that have this CA.
+pub(super) fn with(machines: &[&Machine<'_>], own: &str) -> Vec<String> {
+    let with = machines.iter().filter(|machine| ca(machine) == Some(own));
+    with.map(|machine| machine.seen.name.clone()).collect()
+}
+
+impl Status {
+    /// Servers have different CAs.
+    pub fn is_mixed(&self) -> bool {
+        self.clusters.len() > 1
+    }
+
+    /// The place of the cluster that a machine is of; `None`: it did not tell of any.
+    fn cluster_of(&self, node: &NodeStatus) -> Option<usize> {
+        let mut clusters = self.clusters.iter();
+        clusters.position(|cluster| cluster.nodes.contains(&node.name))
+    }
+
+    /// The etcd of the cluster that a machine is of.
+    pub fn etcd_of(&self, node: &NodeStatus) -> Option<&EtcdStatus> {
+        match self.cluster_of(node) {
+            Some(at) if at > 0 => self.clusters.get(at)?.etcd.as_ref(),
+            _ => self.etcd.as_ref(),
+        }
+    }
+
+    /// It is of another cluster than most.
+    pub fn is_foreign(&self, node: &NodeStatus) -> bool {
+        self.cluster_of(node).is_some_and(|at| at > 0)
+    }
+
+    /// No other machine has its CA, while others have another one.
+    pub fn is_alone(&self, node: &NodeStatus) -> bool {
+        let own = self.cluster_of(node).and_then(|at| self.clusters.get(at));
+        self.is_mixed() && own.is_some_and(|own| own.nodes.len() == 1)
+    }
+
+    /// Whether two may be of one cluster, as far as they told.
+    pub fn may_share(&self, one: &NodeStatus, other: &NodeStatus) -> bool {
+        match (self.cluster_of(one), self.cluster_of(other)) {
+            (Some(one), Some(other)) => one == other,
+            // What only the API knows.
+            (Some(one), None) if !other.in_inventory => one == 0,
+            _ => true,
+        }
+    }
+
+    /// That servers are of different clusters, where they are.
+    pub fn mixture(&self) -> Option<Failure> {
+        if !self.is_mixed() {
+            return None;
+        }
+        let all: Vec<String> = self.clusters.iter().map(OfOneCa::words).collect();
+        let failure = Failure::new(format!(
+            "the servers are of {} different clusters, by their CA: {}",
+            all.len(),
+            all.join("; ")
+        ));
+        Some(failure.hint(
+            "one inventory is one cluster. A server that is alone with its CA: hmco-boot k3s reset --node NAME (copies its snapshots \
+             and its token first), then hmco-boot run k3s joins it. Several: give them an inventory of their own. After `k3s \
+             certificate rotate-ca`: restart K3s on those that have the former CA",
+        ))
+    }
+}
