@@ -21,6 +21,7 @@ use crate::model::outcome::{ExitCode, Failure};
 use crate::steps::preflight::Role;
 pub use clusters::OfOneCa;
 pub use components::Component;
+use etcd::Etcd;
 pub use etcd::{EtcdStatus, MemberStatus};
 pub use matching::Dispute;
 use matching::Who;
@@ -108,25 +109,11 @@ impl Status {
         let groups: Vec<Vec<&Machine<'_>>> = (0..cas.len().max(1))
             .map(|at| clusters::of(&machines, &cas, at))
             .collect();
-        let etcds: Vec<Option<etcd::Etcd<'_>>> = (0..)
+        let etcds: Vec<Option<Etcd<'_>>> = (0..)
             .zip(&groups)
             .map(|(at, group)| etcd::of(group, if at == 0 { &whos } else { &[] }))
             .collect();
-        let mut nodes: Vec<NodeStatus> = machines
-            .iter()
-            .map(|machine| {
-                let mut all = etcds.iter().flatten();
-                NodeStatus::of(machine, all.find_map(|etcd| etcd.of_machine(machine)))
-            })
-            .collect();
-        let main = || etcds.first().and_then(Option::as_ref);
-        nodes.extend(
-            (0..)
-                .zip(strangers.into_iter().zip(&whos))
-                .map(|(at, (node, who))| {
-                    NodeStatus::stranger(node, who, main().and_then(|etcd| etcd.of_stranger(at)))
-                }),
-        );
+        let nodes = each(&machines, &strangers, &whos, &etcds);
         let of_members = etcds.iter().flatten().flat_map(|etcd| &etcd.disputes);
         disputes.extend(matching::further(&disputes, of_members));
         let clusters = cas.iter().zip(&groups).zip(&etcds);
@@ -142,7 +129,7 @@ impl Status {
             simulated: (!lists.nodes.is_empty()).then_some(simulated),
             api_error,
             nodes,
-            etcd: main().map(|etcd| etcd.status.clone()),
+            etcd: main(&etcds).map(|etcd| etcd.status.clone()),
             components: lists.deployments.iter().map(Component::of).collect(),
             problems: Vec::new(),
             disputes,
@@ -215,6 +202,30 @@ impl<'a> Machine<'a> {
             who: Who::machine(seen, node),
         }
     }
+}
+
+/// The etcd of the cluster, before those of others.
+fn main<'e, 'm>(etcds: &'e [Option<Etcd<'m>>]) -> Option<&'e Etcd<'m>> {
+    etcds.first().and_then(Option::as_ref)
+}
+
+/// The machines of the inventory, each with its member of the etcd that it is of; then Nodes that the inventory does not have.
+fn each(
+    machines: &[Machine<'_>],
+    strangers: &[&Value],
+    whos: &[Who<'_>],
+    etcds: &[Option<Etcd<'_>>],
+) -> Vec<NodeStatus> {
+    let own = machines.iter().map(|machine| {
+        let mut all = etcds.iter().flatten();
+        NodeStatus::of(machine, all.find_map(|etcd| etcd.of_machine(machine)))
+    });
+    let strangers = (0..).zip(strangers.iter().zip(whos));
+    let strangers = strangers.map(|(at, (node, who))| {
+        let member = main(etcds).and_then(|etcd| etcd.of_stranger(at));
+        NodeStatus::stranger(node, who, member)
+    });
+    own.chain(strangers).collect()
 }
 
 /// Whether it is a Node of the stand-in.

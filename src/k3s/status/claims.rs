@@ -1,5 +1,10 @@
 //! Whose things are, where several may claim them: nothing is given to one while another may be its owner as well.
 
+/// Whose each thing is.
+pub(super) type Owners = Vec<Option<usize>>;
+/// Things that may be several's, and whose.
+pub(super) type Disputed = Vec<(usize, Vec<usize>)>;
+
 /// What is claimed, by the place of each thing and of each who may claim it.
 pub(super) struct Claims<'c> {
     pub(super) things: usize,
@@ -15,7 +20,7 @@ pub(super) struct Claims<'c> {
 impl Claims<'_> {
     /// Whose each thing is, and who else may be taken for its owner where that cannot be told. Nobody is given what another one
     /// claims, or has the address of: what is done to the thing would be done to the other one.
-    pub(super) fn settle(&self) -> (Vec<Option<usize>>, Vec<(usize, Vec<usize>)>) {
+    pub(super) fn settle(&self) -> (Owners, Disputed) {
         let mut owners = vec![None; self.things];
         let at = |thing| (0..self.claimants).filter(move |who| (self.is_at)(thing, *who));
         // The claim and the address agree.
@@ -102,7 +107,7 @@ mod tests {
         sure: &[(usize, usize)],
         less: &[(usize, usize)],
         at: &[(usize, usize)],
-    ) -> (Vec<Option<usize>>, Vec<(usize, Vec<usize>)>) {
+    ) -> (Owners, Disputed) {
         let is = |list: &[(usize, usize)]| {
             let list = list.to_vec();
             move |thing: usize, who: usize| list.contains(&(thing, who))

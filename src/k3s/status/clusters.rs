@@ -39,7 +39,7 @@ pub(super) fn cas(machines: &[Machine<'_>]) -> Vec<String> {
             None => found.push((ca, 1, listed)),
         }
     }
-    found.sort_by(|a, b| (b.1, b.2).cmp(&(a.1, a.2)));
+    found.sort_by_key(|(_, all, known)| std::cmp::Reverse((*all, *known)));
     found.into_iter().map(|(ca, ..)| ca.to_owned()).collect()
 }
 

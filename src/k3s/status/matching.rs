@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::Seen;
-use super::claims::{Claims, of};
+use super::claims::{Claims, Disputed, Owners, of};
 use super::node::addresses_of;
 use crate::k3s::look::Member;
 use crate::model::kube::key::meta;
@@ -246,10 +246,7 @@ impl<'a> Who<'a> {
 }
 
 /// Whose each member is, and those that may be several's.
-pub(super) fn members(
-    whos: &[&Who<'_>],
-    listed: &[&Member],
-) -> (Vec<Option<usize>>, Vec<(usize, Vec<usize>)>) {
+pub(super) fn members(whos: &[&Who<'_>], listed: &[&Member]) -> (Owners, Disputed) {
     let both = |is: fn(&Who<'_>, &Member) -> bool| {
         move |member: usize, who: usize| {
             of(
