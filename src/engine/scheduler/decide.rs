@@ -98,8 +98,7 @@ impl Scheduler {
             }
             (Conditions::Hold, None) => {}
         }
-        let waits = wish.poll().filter(|_| info.kind.class == Class::Check);
-        if waits.is_some() && self.options.mode == Mode::Run {
+        if awaited(info, wish).is_some() && self.options.mode == Mode::Run {
             return self.enter_check(info, wish);
         }
         let known = self.store.view(&info.target);
@@ -112,6 +111,17 @@ impl Scheduler {
         {
             return Step::Needs(facts);
         }
+        self.decided(info, wish, decision)
+    }
+
+    /// What follows from a decision.
+    fn decided(
+        &mut self,
+        info: &Pair,
+        wish: &dyn Wish,
+        decision: Result<Decision<Vec<Action>>, Unreadable>,
+    ) -> Step {
+        let waits = awaited(info, wish);
         match decision {
             Err(unreadable) => self.end_step(info.id, Outcome::Failed(cannot_read(&unreadable))),
             Ok(Decision::Refused(failure)) => self.end_step(info.id, Outcome::Failed(failure)),
@@ -413,6 +423,11 @@ pub(super) fn cannot_read(unreadable: &Unreadable) -> Failure {
         Some(source) => failure.evidence(source.to_string()),
         None => failure.evidence("it was never asked for: this is a mistake in hmco-boot"),
     }
+}
+
+/// How a check of a run waits for what it looks at.
+fn awaited(info: &Pair, wish: &dyn Wish) -> Option<Poll> {
+    wish.poll().filter(|_| info.kind.class == Class::Check)
 }
 
 pub(super) fn check_failed(diff: &[DiffLine]) -> Failure {
