@@ -16,12 +16,16 @@
 
 #[path = "k3s/adopted.rs"]
 mod adopted;
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+#[path = "support/audit.rs"]
+mod audit;
 #[path = "k3s/causes.rs"]
 mod causes;
 #[path = "k3s/cluster.rs"]
 mod cluster;
 #[path = "k3s/ops.rs"]
 mod ops;
+#[expect(dead_code, reason = "shared with tests that need more of it")]
 #[path = "k3s/rig.rs"]
 mod rig;
 #[path = "support/secrets.rs"]

@@ -74,7 +74,7 @@ fn three_hundred_objects_that_are_as_wished_cost_one_list_per_kind_and_namespace
     let mark = api.mark();
     let said = api.expect(0, &["run", "converged", "--yes"]);
     assert!(said.contains("1 changed"), "{said}");
-    let first = api.asked_since(mark);
+    let first = api.asked_since(&mark);
     assert_eq!(
         first.writes.len(),
         300,
@@ -94,13 +94,13 @@ fn three_hundred_objects_that_are_as_wished_cost_one_list_per_kind_and_namespace
     api.kubectl("-n converged-2 delete configmap web-5 web-7");
     let mark = api.mark();
     let said = api.expect(4, &["plan", "converged", "--exit-code"]);
-    let asked = api.asked_since(mark);
+    let asked = api.asked_since(&mark);
     assert_eq!(asked.writes, Vec::<String>::new(), "{said}");
     assert_eq!(asked.dry_runs.len(), 2, "{:?}", asked.dry_runs);
     assert!(said.contains("ConfigMap converged-2/web-5 (new)"), "{said}");
     let mark = api.mark();
     api.expect(0, &["run", "converged", "--yes"]);
-    assert_eq!(api.asked_since(mark).writes.len(), 2);
+    assert_eq!(api.asked_since(&mark).writes.len(), 2);
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn manifests_of_releases_are_applied_component_by_component_and_left_alone_when_
             let begun = Instant::now();
             api.expect(0, &["run", &name, "--yes"]);
             let first = begun.elapsed();
-            let applied = api.asked_since(mark).writes.len();
+            let applied = api.asked_since(&mark).writes.len();
             assert!(applied > 0, "{name}: nothing was applied");
             let begun = Instant::now();
             let asked = api.quiet(&name);
@@ -159,7 +159,7 @@ fn definitions_that_k3s_brings_itself_are_refused_with_that_reason() {
         "{said}"
     );
     assert!(said.contains("K3s brings this object itself"), "{said}");
-    assert_eq!(api.asked_since(mark).writes, Vec::<String>::new());
+    assert_eq!(api.asked_since(&mark).writes, Vec::<String>::new());
 }
 
 #[test]
@@ -178,5 +178,5 @@ fn bindings_that_a_release_ships_without_a_namespace_are_refused_until_the_step_
         "{said}"
     );
     assert!(said.contains("name the `namespace` of this step"), "{said}");
-    assert_eq!(api.asked_since(mark).writes, Vec::<String>::new());
+    assert_eq!(api.asked_since(&mark).writes, Vec::<String>::new());
 }
