@@ -126,10 +126,28 @@ fn agent_leaves(world: &World, agent: &str) {
     expect(0, &["--dry-run"]);
     assert!(expect(2, &[]).contains("--yes"));
     assert!(expect(1, &["--dead", "--yes"]).contains("is not dead"));
+    if world.pods("a pod that does not let its node go") {
+        pod_keeps_its_node(world, agent, &expect);
+    }
+    expect(0, &["--yes", "--delete-local-data"]);
+    assert!(!world.kubectl(1, "get nodes").contains(agent));
+    let secrets = world.kubectl(1, "get secrets -n kube-system");
+    assert!(
+        !secrets.contains(&format!("{agent}.node-password.k3s")),
+        "{secrets}"
+    );
+    nothing_is_left(world, 4);
+    // Given again it finds nothing to do.
+    assert!(expect(0, &["--yes"]).contains("nothing to change"));
+}
+
+/// A pod that nothing makes anew, and then its budget, keep the node in the cluster.
+fn pod_keeps_its_node(world: &World, agent: &str, expect: &dyn Fn(i32, &[&'static str]) -> String) {
+    let image = world.image();
     world.kubectl(
         1,
         &format!(
-            r#"run db --image=x --labels=app=db --overrides="{{\"spec\":{{\"nodeName\":\"{agent}\"}}}}""#
+            r#"run db --image={image} --labels=app=db --overrides="{{\"spec\":{{\"nodeName\":\"{agent}\"}}}}""#
         ),
     );
     world.kubectl(1, "create pdb db --selector=app=db --min-available=1");
@@ -149,16 +167,6 @@ fn agent_leaves(world: &World, agent: &str) {
     assert!(said.contains("kubectl uncordon"), "{said}");
     assert!(world.kubectl(1, "get nodes").contains(agent));
     world.kubectl(1, "delete pdb db");
-    expect(0, &["--yes", "--delete-local-data"]);
-    assert!(!world.kubectl(1, "get nodes").contains(agent));
-    let secrets = world.kubectl(1, "get secrets -n kube-system");
-    assert!(
-        !secrets.contains(&format!("{agent}.node-password.k3s")),
-        "{secrets}"
-    );
-    nothing_is_left(world, 4);
-    // Given again it finds nothing to do.
-    assert!(expect(0, &["--yes"]).contains("nothing to change"));
 }
 
 /// A server leaves, by a command that is killed in the middle and given again.
