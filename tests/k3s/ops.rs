@@ -52,7 +52,10 @@ fn nodes_leave_a_cluster_that_can_do_without_them_and_come_back() {
     let what = before["problems"][0]["what"].as_str().unwrap();
     assert!(what.contains("there is no cluster yet"), "{before}");
 
-    world.expect(0, &["run", "k3s", "--yes"]);
+    // The whole of it, on several servers; what comes later is about K3s alone.
+    world.audit();
+    world.expect(0, &["run", world.bootstrap(), "--yes"]);
+    crate::stops::nothing_is_written_again(&world);
     let (code, up) = status(&world);
     assert_eq!(code, Some(0), "{up}");
     assert_eq!(up["healthy"], true);
