@@ -16,6 +16,9 @@
 
 #[path = "k3s/adopted.rs"]
 mod adopted;
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+#[path = "support/audit.rs"]
+mod audit;
 #[path = "k3s/causes.rs"]
 mod causes;
 #[path = "k3s/cluster.rs"]
@@ -24,6 +27,7 @@ mod cluster;
 mod ends;
 #[path = "k3s/ops.rs"]
 mod ops;
+#[expect(dead_code, reason = "shared with tests that need more of it")]
 #[path = "k3s/rig.rs"]
 mod rig;
 #[path = "support/secrets.rs"]

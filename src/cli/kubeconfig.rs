@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::error::{CliError, Kind};
 use super::files;
 use super::reach::BecomeArgs;
+use super::secrets::git::Git;
 use super::{Context, cluster, hosts, paths};
 use crate::cluster::connect;
 use crate::model::id::Target;
@@ -98,6 +99,13 @@ fn write(
         "{} has the credentials of an administrator of {name} ({address}); only you may read it.\n",
         path.display()
     ));
+    if Git::would_commit(&path) {
+        let path = paths::shown(&path, &context.cwd);
+        context.output.talk(&format!(
+            "warning: git does not ignore {path}: whoever gets a commit with it is an administrator of {name}\n\
+             hint: add it to .gitignore, or keep it outside of the project with --out\n"
+        ));
+    }
     Ok(ExitCode::Done)
 }
 

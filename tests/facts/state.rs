@@ -116,6 +116,30 @@ fn a_machine_without_leftovers_has_none() {
     }
 }
 
+/// Unit files, and what they hold: two that run a K3s under another name, one of them seen by two paths, and two that do not.
+const OTHER_UNITS: [(&str, &str); 5] = [
+    (
+        "etc/systemd/system/k3s-home.service",
+        "[Service]\nExecStartPre=-/sbin/modprobe overlay\nExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--debug' \\\n\n",
+    ),
+    (
+        "usr/lib/systemd/system/k3s-far.service",
+        "ExecStart=-/opt/k3s --debug agent\n",
+    ),
+    (
+        "lib/systemd/system/k3s-far.service",
+        "ExecStart=-/opt/k3s --debug agent\n",
+    ),
+    (
+        "etc/systemd/system/k3s-save.service",
+        "#ExecStart=/usr/local/bin/k3s server\nExecStart=/usr/local/bin/k3s etcd-snapshot save --name server \n",
+    ),
+    (
+        "etc/systemd/system/k3s-watch.service",
+        "ExecStart=/usr/local/bin/k3s-killall.sh agent\nExecStop=/usr/local/bin/k3s server\n",
+    ),
+];
+
 #[test]
 fn k3s_is_told_by_its_files_and_its_binary_is_asked_only_once() {
     let tree = tempfile::tempdir().unwrap();
@@ -149,28 +173,7 @@ fn k3s_is_told_by_its_files_and_its_binary_is_asked_only_once() {
     ] {
         write(root, name, name);
     }
-    for (name, text) in [
-        (
-            "etc/systemd/system/k3s-home.service",
-            "[Service]\nExecStartPre=-/sbin/modprobe overlay\nExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--debug' \\\n\n",
-        ),
-        (
-            "usr/lib/systemd/system/k3s-far.service",
-            "ExecStart=-/opt/k3s --debug agent\n",
-        ),
-        (
-            "lib/systemd/system/k3s-far.service",
-            "ExecStart=-/opt/k3s --debug agent\n",
-        ),
-        (
-            "etc/systemd/system/k3s-save.service",
-            "#ExecStart=/usr/local/bin/k3s server\nExecStart=/usr/local/bin/k3s etcd-snapshot save --name server \n",
-        ),
-        (
-            "etc/systemd/system/k3s-watch.service",
-            "ExecStart=/usr/local/bin/k3s-killall.sh agent\nExecStop=/usr/local/bin/k3s server\n",
-        ),
-    ] {
+    for (name, text) in OTHER_UNITS {
         write(root, name, text);
     }
     for shell in shells() {

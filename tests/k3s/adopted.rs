@@ -76,19 +76,12 @@ ExecStart=/usr/local/bin/k3s agent --data-dir /var/lib/rancher/k3s --server http
 
 /// Puts files onto a node.
 fn put(world: &World, number: usize, files: &[(&str, &str)]) {
-    let root = root(world, number);
+    let root = world.root(number);
     for (path, text) in files {
         let path = root.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
-}
-
-/// The file tree of a node, as this machine sees it.
-fn root(world: &World, number: usize) -> PathBuf {
-    let node = world.node(number);
-    let (lab, _) = node.rsplit_once('-').unwrap();
-    PathBuf::from(format!("/var/lib/hmco-boot-lab/{lab}/nodes/{node}/root"))
 }
 
 /// The program that the lab's inventory pins.
@@ -104,12 +97,10 @@ fn a_cluster_of_somebody_else_is_read_and_taken_over() {
     let Some(world) = World::up("adopt", 1, 1) else {
         return;
     };
-    let lab = world.node(1);
-    let (lab, _) = lab.rsplit_once('-').unwrap();
-    let file = world.project().join(format!("inventory/{lab}.toml"));
+    let file = world.inventory();
     let inventory = std::fs::read_to_string(&file).unwrap();
     for number in [1, 2] {
-        let at = root(&world, number).join("usr/local/bin/k3s");
+        let at = world.root(number).join("usr/local/bin/k3s");
         std::fs::copy(program(&inventory), at).unwrap();
         world.on(
             number,

@@ -26,8 +26,9 @@ fn is_simulated(k3s: &std::path::Path) -> bool {
 /// A lab, its project, and the home of who runs hmco-boot. Taken down with it.
 pub struct World {
     name: String,
-    /// Whether pods can run on it.
-    pods: bool,
+    servers: usize,
+    /// Whether its K3s is the stand-in.
+    simulated: bool,
     folder: tempfile::TempDir,
 }
 
@@ -79,7 +80,8 @@ impl World {
         };
         let world = Self {
             name: format!("k{}{}", std::process::id() % 10_000, letter()),
-            pods: images().is_some() || is_simulated(&k3s),
+            servers,
+            simulated: is_simulated(&k3s),
             folder: tempfile::tempdir().unwrap(),
         };
         std::fs::create_dir_all(world.project().join("inventory")).unwrap();
@@ -118,21 +120,54 @@ impl World {
 
     /// The playbook that makes a cluster, with all that needs no pods at least.
     pub fn bootstrap(&self) -> &'static str {
-        if self.pods {
+        if self.pods("the whole of bootstrap-all") {
             return "bootstrap-all";
         }
-        eprintln!("SKIPPED: what needs pods: name an archive of images by $K3S_IMAGES");
         "k3s"
-    }
-
-    /// Whether pods can run on it.
-    pub fn has_pods(&self) -> bool {
-        self.pods
     }
 
     /// The name of its cluster.
     pub fn cluster(&self) -> &str {
         &self.name
+    }
+
+    /// Whether pods can run: those of the stand-in need no image, a real K3s has only what `$K3S_IMAGES` has. Where they
+    /// cannot, this says what is skipped.
+    pub fn pods(&self, what: &str) -> bool {
+        let can = self.simulated || images().is_some();
+        if !can {
+            eprintln!(
+                "SKIPPED: {what}: needs pods; name an archive of this K3s' images by $K3S_IMAGES"
+            );
+        }
+        can
+    }
+
+    /// Whether pods of any image become ready.
+    pub fn simulated(&self) -> bool {
+        self.simulated
+    }
+
+    /// An image that pods can be made of, where there can be pods: `$K3S_IMAGE`, else what K3s itself makes each pod with.
+    pub fn image(&self) -> String {
+        std::env::var("K3S_IMAGE").unwrap_or_else(|_| "rancher/mirrored-pause:3.6".to_owned())
+    }
+
+    /// How many of its nodes, from the first on, are servers.
+    pub fn servers(&self) -> usize {
+        self.servers
+    }
+
+    /// The lab's own inventory.
+    pub fn inventory(&self) -> PathBuf {
+        let file = format!("inventory/{}.toml", self.name);
+        self.project().join(file)
+    }
+
+    /// The file tree of a node, as this machine sees it.
+    pub fn root(&self, number: usize) -> PathBuf {
+        let (lab, node) = (&self.name, self.node(number));
+        PathBuf::from(format!("/var/lib/hmco-boot-lab/{lab}/nodes/{node}/root"))
     }
 
     pub fn project(&self) -> PathBuf {

@@ -43,9 +43,25 @@ fn looks(world: &World, servers: usize) {
     assert_eq!(leftover, "", "no job is left");
 }
 
+/// What the cluster has is as wished: a whole run asks its API servers to change nothing, as they say themselves.
+pub fn nothing_is_written_again(world: &World) {
+    let mark = world.mark();
+    let playbook = world.bootstrap();
+    let said = world.expect(0, &["run", playbook]);
+    let asked = world.asked_since(&mark);
+    assert_eq!(asked.writes, Vec::<String>::new(), "{said}");
+    // A log that knows nothing of hmco-boot would prove nothing.
+    let before = world.asked_since(&world.beginning()).writes.len();
+    let knows = before > 0 && !asked.lists.is_empty();
+    assert!(knows || playbook != "bootstrap-all", "{before}: {said}");
+    let (lists, tries) = (asked.lists.len(), asked.dry_runs.len());
+    eprintln!("{before} writes before; again: none, {lists} lists, {tries} dry runs");
+}
+
 /// One bootstrap from bare nodes, killed `KILLS` times.
 fn bootstrap_with_kills(name: &str, servers: usize, mut state: u64) -> Option<u64> {
     let world = World::up(name, servers, 1)?;
+    world.audit();
     let mut verb: &[&str] = &["run", world.bootstrap(), "--yes"];
     let mut recorded = false;
     for kill in 0..KILLS {
@@ -71,6 +87,7 @@ fn bootstrap_with_kills(name: &str, servers: usize, mut state: u64) -> Option<u6
     assert_eq!(output.status.code(), Some(0), "{shown}");
     looks(&world, servers);
     world.expect(0, &["plan", world.bootstrap(), "--exit-code"]);
+    nothing_is_written_again(&world);
     Some(state)
 }
 

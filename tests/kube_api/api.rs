@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::audit;
 use crate::rig::World;
 
 /// Whether this is the long form.
@@ -16,19 +17,13 @@ pub fn torture() -> bool {
 static WORLD: OnceLock<Result<Option<&'static World>, ()>> = OnceLock::new();
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Where the node's API server writes what it was asked.
-pub const AUDIT_LOG: &str = "/var/log/kube-audit.jsonl";
-
-/// Requests of the administrator are written down, all others (controllers, nodes) are not.
-const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\\n\
-                            kind: Policy\\n\
-                            omitStages: [RequestReceived]\\n\
-                            rules:\\n\
-                            - {level: Metadata, users: [system:admin]}\\n\
-                            - {level: None}\\n";
-
 /// K3s as small as it goes: what it would bring itself is not needed here, and some of it is tried.
-const CONFIG: &str = r#"k3s_config={ "flannel-backend" = "host-gw", "disable" = ["local-storage", "traefik", "servicelb", "metrics-server"], "kube-apiserver-arg" = ["audit-log-path=/var/log/kube-audit.jsonl", "audit-policy-file=/etc/kube-audit.yaml"] }"#;
+fn config() -> String {
+    let audit = audit::config();
+    format!(
+        "k3s_config={{ \"flannel-backend\" = \"host-gw\", \"disable\" = [\"local-storage\", \"traefik\", \"servicelb\", \"metrics-server\"], {audit} }}"
+    )
+}
 
 /// The API, for as long as this is held.
 pub struct Api {
@@ -101,9 +96,7 @@ impl Api {
 
     /// The lab's inventory with this in place of that.
     pub fn inventory_with(&self, name: &str, from: &str, to: &str) -> String {
-        let inventories = self.project().join("inventory");
-        let own = format!("{}.toml", self.node(1).trim_end_matches("-1"));
-        let text = std::fs::read_to_string(inventories.join(own)).unwrap();
+        let text = std::fs::read_to_string(self.inventory()).unwrap();
         assert!(text.contains(from), "{from} is not in {text}");
         let path = format!("other-{name}.toml");
         self.write(&path, &text.replace(from, to));
@@ -113,11 +106,8 @@ impl Api {
 
 fn begin() -> Option<&'static World> {
     let world = World::up("api", 1, 0)?;
-    world.on(
-        1,
-        &format!("printf \"{AUDIT_POLICY}\" >/etc/kube-audit.yaml"),
-    );
-    world.expect(0, &["run", "k3s", "--yes", "--var", CONFIG]);
+    world.put_audit_policy();
+    world.expect(0, &["run", "k3s", "--yes", "--var", &config()]);
     Some(left_to_reaper(world))
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::api::Api;
 
 /// Objects of the kinds that platforms are made of, in four namespaces; 75 in each.
-fn objects() -> String {
+fn objects(image: &str) -> String {
     let mut text = String::new();
     for namespace in 0..4 {
         let place = format!("converged-{namespace}");
@@ -57,9 +57,10 @@ fn objects() -> String {
             let ports = "spec: {selector: {app: web}, ports: [{name: dns, port: 53}, {name: dns-udp, port: 53, protocol: UDP}]}";
             add("v1", "Service", &name, true, ports);
             let pods = "spec:\n  replicas: 1\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    \
-                        spec: {containers: [{name: web, image: web, resources: {requests: {cpu: 100m, memory: 64Mi}}, \
+                        spec: {containers: [{name: web, image: IMAGE, resources: {requests: {cpu: 100m, memory: 64Mi}}, \
                         ports: [{containerPort: 80}]}]}";
-            add("apps/v1", "Deployment", &name, true, pods);
+            let pods = pods.replace("IMAGE", image);
+            add("apps/v1", "Deployment", &name, true, &pods);
         }
     }
     text
@@ -68,13 +69,17 @@ fn objects() -> String {
 #[test]
 fn three_hundred_objects_that_are_as_wished_cost_one_list_per_kind_and_namespace_and_no_write() {
     let Some(api) = Api::turn() else { return };
-    let objects = objects();
+    let objects = objects(&api.image());
     assert_eq!(objects.matches("apiVersion").count(), 300);
-    api.manifest("converged", &objects, "");
+    let more = match api.pods("that Deployments become ready") {
+        true => "",
+        false => "ready = false",
+    };
+    api.manifest("converged", &objects, more);
     let mark = api.mark();
     let said = api.expect(0, &["run", "converged", "--yes"]);
     assert!(said.contains("1 changed"), "{said}");
-    let first = api.asked_since(mark);
+    let first = api.asked_since(&mark);
     assert_eq!(
         first.writes.len(),
         300,
@@ -94,13 +99,13 @@ fn three_hundred_objects_that_are_as_wished_cost_one_list_per_kind_and_namespace
     api.kubectl("-n converged-2 delete configmap web-5 web-7");
     let mark = api.mark();
     let said = api.expect(4, &["plan", "converged", "--exit-code"]);
-    let asked = api.asked_since(mark);
+    let asked = api.asked_since(&mark);
     assert_eq!(asked.writes, Vec::<String>::new(), "{said}");
     assert_eq!(asked.dry_runs.len(), 2, "{:?}", asked.dry_runs);
     assert!(said.contains("ConfigMap converged-2/web-5 (new)"), "{said}");
     let mark = api.mark();
     api.expect(0, &["run", "converged", "--yes"]);
-    assert_eq!(api.asked_since(mark).writes.len(), 2);
+    assert_eq!(api.asked_since(&mark).writes.len(), 2);
 }
 
 #[test]

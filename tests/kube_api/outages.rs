@@ -136,7 +136,7 @@ fn another_ca_than_the_pinned_one_is_told_nothing() {
         begun.elapsed() < Duration::from_secs(20),
         "waiting would not help"
     );
-    assert!(api.asked_since(mark).lists.is_empty());
+    assert!(api.asked_since(&mark).lists.is_empty());
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn a_field_of_another_manager_is_named_with_its_owner_and_taken_over_only_where_
         "{said}"
     );
     assert!(said.contains("force_conflicts = true"), "{said}");
-    assert_eq!(api.asked_since(mark).writes, Vec::<String>::new());
+    assert_eq!(api.asked_since(&mark).writes, Vec::<String>::new());
     let title = "-n conflict get configmap page -o jsonpath={.data.title}";
     assert_eq!(api.kubectl(title).trim(), "theirs");
 
@@ -67,7 +67,7 @@ fn a_quota_that_rejects_is_told_with_its_words_for_objects_and_for_pods() {
         "{said}"
     );
     assert!(said.contains("raise the ResourceQuota"), "{said}");
-    assert_eq!(api.asked_since(mark).writes, Vec::<String>::new());
+    assert_eq!(api.asked_since(&mark).writes, Vec::<String>::new());
 
     // A Deployment itself is not counted; its pods are.
     let pods = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 1\n  \
@@ -167,5 +167,5 @@ fn what_the_api_does_not_take_is_refused_with_its_words_before_anything_is_chang
         "{said}"
     );
     assert!(said.contains("must be between 1 and 65535"), "{said}");
-    assert_eq!(api.asked_since(mark).writes, Vec::<String>::new());
+    assert_eq!(api.asked_since(&mark).writes, Vec::<String>::new());
 }

@@ -33,7 +33,7 @@ the token is.
 
 Examples:
   hmco-boot k3s adopt
-  hmco-boot k3s adopt >>inventory/homelab.toml")]
+  hmco-boot k3s adopt >adopted.toml    to copy from: an inventory says [cluster], [vars] and each node once")]
 pub struct Args {
     /// Selector of the nodes; by default all
     #[arg(value_name = "SEL")]

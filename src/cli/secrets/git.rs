@@ -1,4 +1,4 @@
-//! What `secrets scan` asks git: which files there are, what the index holds, where hooks belong.
+//! What commands ask git: which files there are, what the index holds, where hooks belong, whether a file would be committed.
 
 #![expect(
     clippy::disallowed_methods,
@@ -42,6 +42,16 @@ impl Git {
         };
         let inside = git.ask(&["rev-parse", "--is-inside-work-tree"]).ok()?;
         (inside.trim_ascii() == b"true").then_some(git)
+    }
+
+    /// Whether a file would be committed by whoever commits all: it is in a working tree, and not ignored. Where git cannot
+    /// tell, it is not said to be.
+    pub fn would_commit(file: &Path) -> bool {
+        let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+            return false;
+        };
+        let name = Path::new(".").join(name);
+        Self::of(folder).is_some_and(|git| git.files(&[name]).is_ok_and(|files| !files.is_empty()))
     }
 
     fn command(&self, args: &[&str]) -> Command {

@@ -6,7 +6,7 @@ mod child;
 mod edit;
 mod exec;
 mod get;
-mod git;
+pub mod git;
 pub mod identity;
 pub mod init;
 mod keys;
