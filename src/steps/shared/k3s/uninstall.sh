@@ -60,7 +60,23 @@ away() {
   fi
   erase "$1.removed"
 }
+# Units by which a K3s runs under another name (INSTALL_K3S_NAME): systemd would start it again while its data go.
+others() {
+  for file in /etc/systemd/system/k3s-*.service; do
+    unit=${file##*/}
+    [ -f "$file" ] && [ "$unit" != k3s-agent.service ] && grep -q '^ *ExecStart=.*k3s' "$file" || continue
+    case $(systemctl is-active "$unit" 2>/dev/null) in
+      inactive | failed | unknown | '') ;;
+      *) tell "$unit" ;;
+    esac
+  done
+}
 k3s_uninstall() {
+  why=$(others | head -n 1)
+  [ -z "$why" ] || {
+    tell "nothing removed: K3s runs here under another name, $why: take it away by its own script, ${why%.service}-uninstall.sh" >&2
+    return 1
+  }
   k3s_killall
   for folder in /var/lib/rancher/k3s /var/lib/kubelet /etc/rancher/k3s /etc/rancher/node /run/k3s /run/flannel; do
     why=$(objection "$folder")

@@ -94,6 +94,22 @@ fn both_scripts_are_shell_and_name_whose_they_are() {
 }
 
 #[test]
+fn a_k3s_that_runs_under_another_name_is_found_before_anything_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().to_str().unwrap();
+    let make = "cd \"$1\"; echo 'ExecStart=/usr/local/bin/k3s server' | tee k3s-agent.service k3s-home.service >k3s-off.service; \
+        echo 'ExecStart=/bin/true' >k3s-x.service";
+    let text = UNINSTALL.replace("/etc/systemd/system/k3s-", &format!("{at}/k3s-"));
+    let systemctl =
+        "systemctl() { case $2 in k3s-off*) echo inactive ;; *) echo activating ;; esac; }";
+    let found = sh(
+        &format!("{make}\n{KILLALL}{text}\n{systemctl}\nothers"),
+        &[at],
+    );
+    assert_eq!(found, "k3s-home.service\n");
+}
+
+#[test]
 fn only_mounts_of_k3s_are_taken_the_deepest_first() {
     let folder = tempfile::tempdir().unwrap();
     let mounts = folder.path().join("mounts");
