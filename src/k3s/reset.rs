@@ -44,8 +44,12 @@ pub fn others(status: &Status, node: &NodeStatus) -> Others {
 /// can reach the API does not matter for that: etcd lives without it.
 pub fn may_be_reset(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
     identity::told_apart(status, node)?;
-    // A server that is alone with its CA is all that there is of its cluster.
-    if !status.is_alone(node) {
+    if status.is_foreign(node) {
+        // What nobody runs any more is a former cluster's disk, whatever is left of its members.
+        if !status.runs_for(node) {
+            return Ok(());
+        }
+    } else if node.has_state() == Some(true) {
         identity::one_cluster(status)?;
     }
     if others(status, node) == Others::Nobody {

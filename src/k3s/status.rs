@@ -202,6 +202,13 @@ impl<'a> Machine<'a> {
             who: Who::machine(seen, node),
         }
     }
+
+    /// K3s runs on it, or is starting.
+    fn runs(&self) -> bool {
+        let told = self.seen.told.as_ref().ok();
+        let unit = told.and_then(|told| told.unit.as_ref());
+        unit.is_some_and(|(_, unit)| crate::steps::shared::k3s::cluster::is_alive(unit))
+    }
 }
 
 /// The etcd of the cluster, before those of others.

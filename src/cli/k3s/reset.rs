@@ -249,9 +249,9 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
         warnings: untold,
         ..Stages::default()
     };
-    // Of servers of different clusters it is not known whose Nodes the API lists.
-    let is_alone = status.is_alone(node);
-    let forget = answers && others == Others::There && node.node.is_some() && !is_alone;
+    // The API is that of another cluster, whose Nodes are none of its business.
+    let is_foreign = status.is_foreign(node);
+    let forget = answers && others == Others::There && node.node.is_some() && !is_foreign;
     if forget {
         stages.stages.push(format!(
             "K3s is stopped on it; {} and its node password are deleted, so that it can join anew",
@@ -264,9 +264,9 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
         }
     }
     stages.stages.push(GONE.to_owned());
-    stages.warnings.extend(match is_alone {
+    stages.warnings.extend(match is_foreign {
         true => Some(
-            "no other server has its CA: this is the end of the cluster that it is of".to_owned(),
+            "its CA is not that of the cluster: what is left of the one that it is of loses its data here".to_owned(),
         ),
         false => of_others(node, others, answers),
     });
@@ -285,7 +285,7 @@ fn one(name: &str, args: &Args, status: &Status) -> Result<Task, CliError> {
             Some(true) => vec![own],
             _ => Vec::new(),
         },
-        last: !(answers && others == Others::There) || node.has_sqlite() || is_alone,
+        last: !(answers && others == Others::There) || node.has_sqlite() || is_foreign,
     })
 }
 

@@ -3,6 +3,7 @@
 
 use super::{EtcdStatus, Machine, NodeStatus, Status};
 use crate::model::outcome::Failure;
+use crate::model::shell::quote;
 
 /// The servers of one CA.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,19 +29,25 @@ fn ca<'a>(machine: &Machine<'a>) -> Option<&'a str> {
     machine.seen.told.as_ref().ok()?.data.ca_sha256.as_deref()
 }
 
-/// The CAs that there are. First that of most machines; of as many, that of those that the API knows.
+/// The CAs that there are. First that of the cluster that the API shows, however few have it: machines with the disks of a former
+/// one may be more. Where the API shows none, that of the most machines that run, then of the most.
 pub(super) fn cas(machines: &[Machine<'_>]) -> Vec<String> {
-    let mut found: Vec<(&str, usize, usize)> = Vec::new();
+    let mut found: Vec<(&str, [usize; 3])> = Vec::new();
     for machine in machines {
         let Some(ca) = ca(machine) else { continue };
-        let listed = usize::from(machine.node.is_some());
-        match found.iter_mut().find(|(one, ..)| *one == ca) {
-            Some((_, all, known)) => (*all, *known) = (*all + 1, *known + listed),
-            None => found.push((ca, 1, listed)),
+        let is_listed = machine.node.is_some();
+        let signs = [is_listed, machine.runs(), true].map(usize::from);
+        match found.iter_mut().find(|(one, _)| *one == ca) {
+            Some((_, all)) => {
+                for (all, sign) in all.iter_mut().zip(signs) {
+                    *all += sign;
+                }
+            }
+            None => found.push((ca, signs)),
         }
     }
-    found.sort_by_key(|(_, all, known)| std::cmp::Reverse((*all, *known)));
-    found.into_iter().map(|(ca, ..)| ca.to_owned()).collect()
+    found.sort_by_key(|(_, signs)| std::cmp::Reverse(*signs));
+    found.into_iter().map(|(ca, _)| ca.to_owned()).collect()
 }
 
 /// The machines that are asked about the cluster of the CA at a place: with the first go those that have, or told, none.
@@ -82,15 +89,18 @@ impl Status {
         }
     }
 
-    /// It is of another cluster than most.
+    /// It is of another cluster than that of the inventory.
     pub fn is_foreign(&self, node: &NodeStatus) -> bool {
         self.cluster_of(node).is_some_and(|at| at > 0)
     }
 
-    /// No other machine has its CA, while others have another one.
-    pub fn is_alone(&self, node: &NodeStatus) -> bool {
+    /// K3s runs on some machine of the cluster that a machine is of.
+    pub fn runs_for(&self, node: &NodeStatus) -> bool {
         let own = self.cluster_of(node).and_then(|at| self.clusters.get(at));
-        self.is_mixed() && own.is_some_and(|own| own.nodes.len() == 1)
+        own.is_some_and(|own| {
+            let mut all = self.nodes.iter();
+            all.any(|other| own.nodes.contains(&other.name) && other.is_running())
+        })
     }
 
     /// Whether two may be of one cluster, as far as they told.
@@ -109,15 +119,20 @@ impl Status {
             return None;
         }
         let all: Vec<String> = self.clusters.iter().map(OfOneCa::words).collect();
+        let others = self.clusters.iter().skip(1).flat_map(|other| &other.nodes);
+        let resets: Vec<String> = others
+            .map(|name| format!("hmco-boot k3s reset --node {}", quote(name)))
+            .collect();
         let failure = Failure::new(format!(
             "the servers are of {} different clusters, by their CA: {}",
             all.len(),
             all.join("; ")
         ));
-        Some(failure.hint(
-            "one inventory is one cluster. A server that is alone with its CA: hmco-boot k3s reset --node NAME (copies its snapshots \
-             and its token first), then hmco-boot run k3s joins it. Several: give them an inventory of their own. After `k3s \
-             certificate rotate-ca`: restart K3s on those that have the former CA",
-        ))
+        Some(failure.hint(format!(
+            "one inventory is one cluster, and the first seems to be it. Servers with the disks of a former one: {} (copies its \
+             snapshots and its token first), then hmco-boot run k3s joins them. Where they are a cluster that lives, give that an \
+             inventory of its own. After `k3s certificate rotate-ca`: restart K3s on those that have the former CA",
+            resets.join(", ")
+        )))
     }
 }

@@ -222,13 +222,13 @@ fn a_server_of_another_cluster_is_told_and_has_no_say_in_this_one() {
         assert!(said.message.contains("different clusters"), "{said:?}");
         assert!(said.hint.unwrap().contains("k3s reset --node"));
     }
-    for name in ["n1", "n4"] {
-        let said = may_be_reset(&status, status.node(name).unwrap()).unwrap_err();
-        assert!(said.message.contains("different clusters"), "{said:?}");
+    let said = may_be_reset(&status, status.node("n1").unwrap()).unwrap_err();
+    assert!(said.message.contains("different clusters"), "{said:?}");
+    assert!(said.hint.unwrap().contains("k3s reset --node n0"));
+    // An agent has no part in that, and what is all that there is of its cluster may be taken away.
+    for name in ["n4", "n0"] {
+        may_be_reset(&status, status.node(name).unwrap()).unwrap();
     }
-    // Alone with its CA it is all that there is of its cluster.
-    assert!(status.is_alone(other));
-    may_be_reset(&status, other).unwrap();
     // With members elsewhere it is not.
     let mut seen = seen;
     let mut members = told(&mut seen[0]).members.clone().unwrap().unwrap();
@@ -242,6 +242,41 @@ fn a_server_of_another_cluster_is_told_and_has_no_say_in_this_one() {
     let said = may_be_reset(&status, status.node("n0").unwrap()).unwrap_err();
     assert!(said.message.contains("is a member of etcd"), "{said:?}");
     assert!(said.hint.unwrap().contains("an inventory of its own"));
+}
+
+#[test]
+fn a_live_server_is_the_cluster_also_where_more_have_the_disks_of_a_former_one() {
+    let mut seen = vec![server("n1"), server("n2"), server("n3")];
+    for (server, ca) in seen.iter_mut().zip(["aa", "bb", "bb"]) {
+        told(server).data.ca_sha256 = Some(ca.into());
+    }
+    for server in seen.iter_mut().skip(1) {
+        let told = told(server);
+        (told.members, told.health, told.readyz) = (None, None, String::new());
+        told.unit = None;
+    }
+    let mut listed = listed();
+    listed.nodes.truncate(1);
+    for listed in [Ok(&listed), Err("no answer".to_owned())] {
+        let status = Status::of("c", &seen, listed);
+        assert_eq!(status.clusters[0].nodes, ["n1"]);
+        let hint = status.mixture().unwrap().hint.unwrap();
+        assert!(!hint.contains("--node n1"), "{hint}");
+        assert!(
+            hint.contains("--node n2") && hint.contains("--node n3"),
+            "{hint}"
+        );
+        for name in ["n2", "n3"] {
+            may_be_reset(&status, status.node(name).unwrap()).unwrap();
+        }
+        let said = may_be_reset(&status, status.node("n1").unwrap()).unwrap_err();
+        assert!(said.message.contains("different clusters"), "{said:?}");
+    }
+    // Servers that run are somebody's cluster.
+    told(&mut seen[1]).unit = server("n2").told.unwrap().unit;
+    let status = Status::of("c", &seen, Ok(&listed));
+    assert_eq!(status.clusters[0].nodes, ["n1"]);
+    may_be_reset(&status, status.node("n3").unwrap()).unwrap_err();
 }
 
 #[test]
