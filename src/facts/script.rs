@@ -6,6 +6,8 @@
 
 mod calls;
 
+pub use calls::RUNS_K3S;
+
 use std::collections::BTreeMap;
 
 use super::digest_cache::DigestCache;

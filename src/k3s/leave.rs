@@ -8,6 +8,7 @@ mod tests;
 
 use serde::Serialize;
 
+use super::reset;
 use super::status::{NodeStatus, Status};
 use crate::model::outcome::{ExitCode, Failure};
 use quorum::{after, quorum};
@@ -84,7 +85,10 @@ pub fn decide(status: &Status, name: &str, machine: Machine) -> Result<Leave, Re
     answers(status)?;
     identity::own_name(status, node)?;
     match machine {
-        Machine::Here => here(node)?,
+        Machine::Here => {
+            here(node)?;
+            reset::usual_name(node)?;
+        }
         Machine::Replaced if node.waits_to_join() => {}
         Machine::Dead | Machine::Replaced => dead(node)?,
     }

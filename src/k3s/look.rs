@@ -9,6 +9,7 @@ use crate::facts::fact::{Clock, Fact, FactError, FactValue, K3sData, K3sInstall,
 use crate::model::outcome::Failure;
 use crate::model::units::TimeSpan;
 use crate::steps::preflight::Role;
+use crate::steps::shared::k3s::files::named_unit;
 use crate::steps::shared::k3s::files::unit_name;
 use crate::steps::shared::k3s::ready::LOOK;
 
@@ -31,6 +32,8 @@ pub struct Told {
     pub unit: Option<(Role, Unit)>,
     /// Both units are there.
     pub both: bool,
+    /// A unit that runs a K3s under another name.
+    pub other_unit: Option<String>,
     /// Milliseconds since boot.
     pub uptime_ms: u64,
     /// The name of its Node.
@@ -115,7 +118,10 @@ pub fn told<'a>(
         ))),
     };
     let mut told = Told::default();
-    if let Some(FactValue::K3sInstall(K3sInstall { version, .. })) = known(&Fact::K3sInstall)? {
+    if let Some(FactValue::K3sInstall(K3sInstall { version, units, .. })) =
+        known(&Fact::K3sInstall)?
+    {
+        told.other_unit = named_unit(units).map(str::to_owned);
         // `NAME version VERSION (COMMIT)`
         let word = version.split_whitespace().nth(2);
         told.version = word.unwrap_or(version).to_owned();

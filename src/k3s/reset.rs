@@ -4,6 +4,7 @@ use super::leave::{identity, member_is_told};
 use super::status::{MemberStatus, NodeStatus, Status};
 use crate::model::outcome::Failure;
 use crate::steps::preflight::Role;
+use crate::steps::shared::k3s::live::under_another_name;
 
 /// What others there are that a server belongs to, as far as anybody tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,10 +41,23 @@ pub fn others(status: &Status, node: &NodeStatus) -> Others {
     }
 }
 
+/// Its K3s, if there is one, is that which will be stopped: before anything is begun.
+pub fn usual_name(node: &NodeStatus) -> Result<(), Failure> {
+    match &node.other_unit {
+        Some(unit) => Err(under_another_name(
+            &format!("on {}", node.name),
+            unit,
+            node.role.unwrap_or(Role::Server),
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Whether a node may be reset by itself: never while it is, or may be, a member of an etcd that has others. Whether this machine
 /// can reach the API does not matter for that: etcd lives without it.
 pub fn may_be_reset(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
     identity::told_apart(status, node)?;
+    usual_name(node)?;
     if status.is_foreign(node) {
         // What nobody runs any more is a former cluster's disk, whatever is left of its members.
         if !status.runs_for(node) {

@@ -305,6 +305,24 @@ fn of_others(node: &NodeStatus, others: Others, answers: bool) -> Option<String>
     Some(words.to_owned())
 }
 
+fn listed(nodes: &[&NodeStatus]) -> String {
+    let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    and_list(&names)
+}
+
+/// What is done to those with data, and before to those without.
+fn all_gone(with: &[&NodeStatus], without: &[&NodeStatus]) -> Vec<String> {
+    match (without.is_empty(), with.is_empty()) {
+        (false, false) => vec![
+            format!("{}: {GONE}", listed(without)),
+            format!("the same of {}", listed(with)),
+        ],
+        (false, true) => vec![format!("{}: {GONE}", listed(without))],
+        (true, false) => vec![format!("{}: {GONE}", listed(with))],
+        (true, true) => Vec::new(),
+    }
+}
+
 fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
     let own: Vec<&NodeStatus> = status
         .nodes
@@ -319,6 +337,9 @@ fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
         return Err(unreachable(&silent, hint));
     }
     let untold = untold(&there, args.copies.without_copies)?;
+    for node in &there {
+        reset::usual_name(node).map_err(|failure| failed(&failure))?;
+    }
     let names = |nodes: &[&NodeStatus]| -> Vec<NodeName> {
         nodes.iter().map(|node| NodeName::new(&node.name)).collect()
     };
@@ -333,19 +354,7 @@ fn all(args: &Args, status: &Status) -> Result<Task, CliError> {
         warnings: untold,
         ..Stages::default()
     };
-    let listed = |nodes: &[&NodeStatus]| {
-        let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
-        and_list(&names)
-    };
-    match (without.is_empty(), with.is_empty()) {
-        (false, false) => {
-            stages.stages.push(format!("{}: {GONE}", listed(&without)));
-            stages.stages.push(format!("the same of {}", listed(&with)));
-        }
-        (false, true) => stages.stages.push(format!("{}: {GONE}", listed(&without))),
-        (true, false) => stages.stages.push(format!("{}: {GONE}", listed(&with))),
-        (true, true) => {}
-    }
+    stages.stages.extend(all_gone(&with, &without));
     stages.warnings.extend(
         status
             .mixture()

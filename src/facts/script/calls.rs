@@ -20,6 +20,8 @@ const LISTENING: &str = "' 0+:0000 (0A|07) '";
 const JOBS: &str = include_str!("jobs.sh");
 const EXEC: &str = include_str!("exec.sh");
 const K3S: &str = include_str!("k3s.sh");
+/// The function that tells a unit which starts a server or an agent, by its file.
+pub const RUNS_K3S: &str = include_str!("runs_k3s.sh");
 const READINESS: &str = include_str!("readiness.sh");
 
 /// The names in facts that pass a check, quoted; each once.
@@ -206,7 +208,7 @@ pub(super) fn k3s(request: &Request<'_>) -> String {
     if !install && !data {
         return String::new();
     }
-    let mut text = without_comments(K3S);
+    let mut text = without_comments(RUNS_K3S) + &without_comments(K3S);
     if install {
         text.push_str("k3s_known() {\ncase \"$B $2 $1\" in\n");
         for binary in questions::K3S_BINARIES {

@@ -6,11 +6,6 @@ elif ! enterable "$q"; then return 0; fi
 done
 return 1
 }
-# Whether a unit starts a server or an agent; a line may go on on the next one, in quotes or not.
-runs_k3s() {
-grep -v '^[[:space:]]*[#;]' "$1" | tr "\\\\\\n\\t'\"" '     ' |
-grep -qE '(^| )ExecStart=[-@:+! ]*(/[^ ]*)?/k3s( +-[^ ]+)* +(server|agent)( |$)'
-}
 k3s_install() {
 begin k3s-install
 s=0

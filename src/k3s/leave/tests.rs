@@ -65,6 +65,7 @@ fn node(name: &str, etcd: Option<MemberStatus>) -> NodeStatus {
             ..K3sData::default()
         }),
         silence: None,
+        other_unit: None,
         member_name: etcd.as_ref().map(|member| member.name.clone()),
         etcd,
     }
@@ -215,4 +216,15 @@ fn what_changed_while_a_node_was_drained_stops_the_rest() {
     assert!(failure.message.contains("fewer members"), "{failure:?}");
     let agent = decide(&cluster(&[UP]), "a1", Machine::Here).unwrap();
     assert!(!agent.server);
+}
+
+#[test]
+fn a_k3s_under_another_name_is_refused_before_anything_is_begun() {
+    let mut status = cluster(&[Some(true); 3]);
+    status.nodes[2].other_unit = Some("k3s-home.service".to_owned());
+    let name = status.nodes[2].name.clone();
+    let said = decide(&status, &name, Machine::Here).unwrap_err().failure;
+    assert!(said.message.contains("k3s-home.service"), "{said:?}");
+    let said = crate::k3s::reset::may_be_reset(&status, &status.nodes[2]).unwrap_err();
+    assert!(said.hint.unwrap().contains("k3s-home-uninstall.sh"));
 }

@@ -43,6 +43,9 @@ pub struct NodeStatus {
     /// What K3s has on its disk; `None` where it did not tell.
     #[serde(skip)]
     pub data: Option<K3sData>,
+    /// A unit that runs a K3s there under another name.
+    #[serde(skip)]
+    pub other_unit: Option<String>,
     /// Why it told nothing, where it did not.
     #[serde(skip)]
     pub silence: Option<Failure>,
@@ -119,6 +122,7 @@ impl NodeStatus {
             member_name: machine.who.own().map(str::to_owned),
             has_datastore: told.map(|told| told.data.etcd || told.data.sqlite),
             data: told.map(|told| told.data.clone()),
+            other_unit: told.and_then(|told| told.other_unit.clone()),
             silence: match &seen.told {
                 Err(silence) => Some(silence.failure.clone()),
                 Ok(_) => None,
@@ -140,6 +144,7 @@ impl NodeStatus {
             api_ready: None,
             etcd,
             member_name: who.own().map(str::to_owned),
+            other_unit: None,
             has_datastore: None,
             data: None,
             silence: None,

@@ -46,15 +46,28 @@ k3s_mounts() {
     tell "$point"
   done </proc/self/mounts | sort -r
 }
+# What is still mounted strictly below a folder.
+mounted_below() {
+  at=$(real "$1")
+  while read -r source point rest; do
+    plain
+    case $point in "$at"/*) tell "$point"; break ;; esac
+  done </proc/self/mounts
+}
 # Removes a folder with all that is in it on its own disk.
 erase() {
   [ -e "$1" ] || [ -L "$1" ] || return 0
   if rm --help 2>&1 | grep -q one-file-system; then
-    rm -rf --one-file-system -- "$1"
+    ! rm -rf --one-file-system -- "$1" 2>/dev/null || return 0
   else
     # With -depth busybox' find goes to other disks all the same.
-    find "$1" -xdev ! -type d -exec rm -f -- {} + && find "$1" -xdev -type d -print0 | sort -rz | xargs -0 rmdir --
+    ! { find "$1" -xdev ! -type d -exec rm -f -- {} + && find "$1" -xdev -type d -print0 | sort -rz | xargs -0 rmdir --; } \
+      2>/dev/null || return 0
   fi
+  # A subvolume of btrfs, which containerd may make for each image, looks like another disk, and is none.
+  still=$(mounted_below "$1")
+  [ -z "$still" ] || { tell "not removed: $still is mounted there by somebody else" >&2; return 1; }
+  rm -rf -- "$1"
 }
 k3s_links() {
   command -v ip >/dev/null 2>&1 || return 0

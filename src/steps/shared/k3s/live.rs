@@ -96,14 +96,17 @@ pub(super) fn named(role: Role, known: &Known<'_>) -> Result<Option<Failure>, Un
     let Some(unit) = install.and_then(|install| files::named_unit(&install.units)) else {
         return Ok(None);
     };
+    Ok(Some(under_another_name("here", unit, role)))
+}
+
+/// The same, for people.
+pub fn under_another_name(place: &str, unit: &str, role: Role) -> Failure {
     let (name, own) = (unit.trim_end_matches(".service"), files::unit_name(role));
-    Ok(Some(
-        Failure::new(format!("K3s was installed here under another name: {unit}"))
-            .evidence("a second one beside it would run on the same data")
-            .hint(format!(
-                "give it the usual name: `systemctl disable --now {name}`, rename {unit} and {unit}.env in /etc/systemd/system to {own} and {own}.env (also where the unit names its environment), then `hmco-boot k3s adopt`; or take it away: {name}-uninstall.sh"
-            )),
-    ))
+    Failure::new(format!("K3s was installed {place} under another name: {unit}"))
+        .evidence("a second one beside it would run on the same data")
+        .hint(format!(
+            "give it the usual name: `systemctl disable --now {name}`, rename {unit} and {unit}.env in /etc/systemd/system to {own} and {own}.env (also where the unit names its environment), then `hmco-boot k3s adopt`; or take it away: {name}-uninstall.sh"
+        ))
 }
 
 /// Configuration files that are there and that this kind does not write.

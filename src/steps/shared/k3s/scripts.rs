@@ -5,6 +5,7 @@
 use super::files::path;
 use crate::facts::fact::Fact;
 use crate::facts::known::{Known, Unreadable};
+use crate::facts::script::RUNS_K3S;
 use crate::model::action::Action;
 use crate::model::event::DiffLine;
 use crate::model::outcome::Failure;
@@ -46,7 +47,7 @@ pub fn files(role: Role) -> [File; 2] {
         head("Ends all that K3s runs here; its data stay.")
     );
     let uninstall = format!(
-        "{}{KILLALL}{UNINSTALL}k3s_uninstall\n",
+        "{}{RUNS_K3S}{KILLALL}{UNINSTALL}k3s_uninstall\n",
         head(
             "Takes K3s away, its DATA included: datastore, snapshots, token, volumes of local-path."
         )
@@ -79,7 +80,7 @@ pub fn changes(
 
 /// Takes K3s and its data away.
 pub fn uninstall() -> Action {
-    let text = format!("[ -z \"$R\" ] || exit 0\n{KILLALL}{UNINSTALL}k3s_uninstall\n");
+    let text = format!("[ -z \"$R\" ] || exit 0\n{RUNS_K3S}{KILLALL}{UNINSTALL}k3s_uninstall\n");
     let purpose = "take K3s and its data away".to_owned();
     script::run("k3s-uninstall", purpose, &text, [], &[])
 }

@@ -1,13 +1,5 @@
 # K3s and its data, away. Comes after killall.sh. What is mounted below its folders by somebody else is never emptied: then
 # nothing is removed. A folder that is a link, or a mount point, is its owner's choice of a disk: it stays, empty.
-# What is still mounted strictly below a folder.
-mounted_below() {
-  at=$(real "$1")
-  while read -r source point rest; do
-    plain
-    case $point in "$at"/*) tell "$point"; break ;; esac
-  done </proc/self/mounts
-}
 stays() {
   [ ! -L "$1" ] || return 0
   at=$(real "$1")
@@ -64,7 +56,7 @@ away() {
 others() {
   for file in /etc/systemd/system/k3s-*.service; do
     unit=${file##*/}
-    [ -f "$file" ] && [ "$unit" != k3s-agent.service ] && grep -q '^ *ExecStart=.*k3s' "$file" || continue
+    [ -f "$file" ] && [ "$unit" != k3s-agent.service ] && runs_k3s "$file" || continue
     case $(systemctl is-active "$unit" 2>/dev/null) in
       inactive | failed | unknown | '') ;;
       *) tell "$unit" ;;

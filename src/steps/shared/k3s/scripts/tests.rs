@@ -98,15 +98,28 @@ fn a_k3s_that_runs_under_another_name_is_found_before_anything_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().to_str().unwrap();
     let make = "cd \"$1\"; echo 'ExecStart=/usr/local/bin/k3s server' | tee k3s-agent.service k3s-home.service >k3s-off.service; \
-        echo 'ExecStart=/bin/true' >k3s-x.service";
+        echo 'ExecStart=/usr/bin/rclone /var/lib/rancher/k3s/server/db' >k3s-x.service; echo 'ExecStart=/usr/local/bin/k3s etcd-snapshot save' >k3s-save.service";
     let text = UNINSTALL.replace("/etc/systemd/system/k3s-", &format!("{at}/k3s-"));
     let systemctl =
         "systemctl() { case $2 in k3s-off*) echo inactive ;; *) echo activating ;; esac; }";
     let found = sh(
-        &format!("{make}\n{KILLALL}{text}\n{systemctl}\nothers"),
+        &format!("{make}\n{RUNS_K3S}{KILLALL}{text}\n{systemctl}\nothers"),
         &[at],
     );
     assert_eq!(found, "k3s-home.service\n");
+}
+
+#[test]
+fn what_only_looks_like_another_disk_is_removed_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("k3s");
+    let at = at.to_str().unwrap();
+    // As coreutils' rm does with a subvolume of btrfs.
+    let rm = "rm() { case $* in --help) echo one-file-system ;; *--one-file-system*) return 1 ;; *) command rm \"$@\" ;; esac; }";
+    sh(
+        &format!("mkdir -p \"$1/a/b\"\n{KILLALL}{rm}\nerase \"$1\"; [ ! -e \"$1\" ]"),
+        &[at],
+    );
 }
 
 #[test]
