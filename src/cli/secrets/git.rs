@@ -5,7 +5,7 @@
     reason = "starts git, and reads files that git names"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -94,7 +94,6 @@ impl Git {
             "--cached",
             "--others",
             "--exclude-standard",
-            "--deduplicate",
             "--",
         ];
         let below: Vec<&str> = below.iter().filter_map(|path| path.to_str()).collect();
@@ -103,9 +102,11 @@ impl Git {
         let names = names
             .split(|byte| *byte == 0)
             .filter(|name| !name.is_empty());
-        Ok(names
+        // One in a merge's conflict is listed for each side; git tells each name once from 2.31 on only.
+        let names: BTreeSet<PathBuf> = names
             .map(|name| PathBuf::from(OsStr::from_bytes(name)))
-            .collect())
+            .collect();
+        Ok(names.into_iter().collect())
     }
 
     /// What the index holds below these paths, where it is not what the working tree holds anyway.

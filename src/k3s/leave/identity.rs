@@ -37,7 +37,8 @@ pub(super) fn own_name(status: &Status, node: &NodeStatus) -> Result<(), Failure
         ),
     };
     Err(Failure::new(format!("{name} has no Node in the cluster: {whose}")).hint(format!(
-        "correct names and addresses in the inventory (`kubectl get nodes -o wide`); only to take K3s off the machine: hmco-boot k3s \
+        "correct names and addresses in the inventory (`kubectl get nodes -o wide`); a new machine in the place of a former one needs \
+         its host name first (`hostnamectl set-hostname {name}`); only to take K3s off the machine: hmco-boot k3s \
          reset --node {name}"
     )))
 }
