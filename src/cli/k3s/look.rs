@@ -82,8 +82,10 @@ pub async fn look(
     let ready = seen
         .iter()
         .any(|seen| seen.told.as_ref().is_ok_and(|told| told.readyz == "ok"));
+    // Where no node told anything, the way to the API tells most of why.
+    let silent = seen.iter().all(|seen| seen.told.is_err());
     let named = session.inventory.cluster.kubeconfig.is_some();
-    let listed = if ready || named || listing.is_finished() {
+    let listed = if ready || named || silent || listing.is_finished() {
         match timeout(LISTS, listing).await {
             Ok(Ok(Ok(listed))) => Ok(listed),
             Ok(Ok(Err(error))) => Err(error.message),
