@@ -120,8 +120,13 @@
 //!   keys could make a store key of their own. What is remembered outside of the tree is therefore the key's id as well,
 //!   and which store a folder holds.
 //! - The gate of `k3s_server` is no gate of a playbook but part of the kind: a start is over when K3s is up, and a kind may turn
-//!   what its job printed into a cause ([`steps::Kind::explain`]). Its unit is enabled last, so that a first start that was
-//!   cut off does not go on by itself at the next boot, when the cluster may have been made elsewhere.
+//!   what its job printed into a cause ([`steps::Kind::explain`]). Its unit is enabled when it is a member, not
+//!   before: a first start that was cut off must not go on by itself at the next boot, when the cluster may have been made
+//!   elsewhere.
+//! - In a series, what a pair saw of other targets is read again once a job of the series has ended, before anything follows
+//!   from it: a rollout takes minutes, and a server that went down meanwhile must not count as up.
+//! - What is awaited in the cluster is asked for again and again, all of it at once, and not watched: a connection that breaks
+//!   and an API server that restarts are then nothing but looks that failed.
 //! - A secret that is not there has a stand-in while a plan is made, where a kind says that it may be made
 //!   ([`steps::Kind::makes`]); a run makes it before the plan that is carried out.
 //! - An inventory may have `[[artifact]]` pins of its own, instead of those of the same name in `hmco-boot.lock`, also with
