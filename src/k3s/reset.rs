@@ -58,7 +58,7 @@ pub fn usual_name(node: &NodeStatus) -> Result<(), Failure> {
 pub fn may_be_reset(status: &Status, node: &NodeStatus) -> Result<(), Failure> {
     identity::told_apart(status, node)?;
     usual_name(node)?;
-    if status.is_foreign(node) {
+    if status.is_foreign(node) && status.knows_its_own() {
         // What nobody runs any more is a former cluster's disk, whatever is left of its members.
         if !status.runs_for(node) {
             return Ok(());

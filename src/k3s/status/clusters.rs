@@ -94,6 +94,15 @@ impl Status {
         self.cluster_of(node).is_some_and(|at| at > 0)
     }
 
+    /// Which of several clusters that of the inventory is, is more than a guess: it runs, or the API shows it.
+    pub fn knows_its_own(&self) -> bool {
+        let Some(own) = self.clusters.first() else {
+            return false;
+        };
+        let mut all = self.nodes.iter();
+        all.any(|node| own.nodes.contains(&node.name) && (node.node.is_some() || node.is_running()))
+    }
+
     /// K3s runs on some machine of the cluster that a machine is of.
     pub fn runs_for(&self, node: &NodeStatus) -> bool {
         let own = self.cluster_of(node).and_then(|at| self.clusters.get(at));
@@ -128,6 +137,12 @@ impl Status {
             all.len(),
             all.join("; ")
         ));
+        if !self.knows_its_own() {
+            return Some(failure.hint(
+                "one inventory is one cluster, and none of them runs: start K3s on the servers of the one that is to stay (`systemctl \
+                 start --no-block k3s` there), then hmco-boot status says what to do with the others",
+            ));
+        }
         Some(failure.hint(format!(
             "one inventory is one cluster, and the first seems to be it. Servers with the disks of a former one: {} (copies its \
              snapshots and its token first), then hmco-boot run k3s joins them. Where they are a cluster that lives, give that an \

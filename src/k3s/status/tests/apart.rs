@@ -272,6 +272,15 @@ fn a_live_server_is_the_cluster_also_where_more_have_the_disks_of_a_former_one()
         let said = may_be_reset(&status, status.node("n1").unwrap()).unwrap_err();
         assert!(said.message.contains("different clusters"), "{said:?}");
     }
+    // Where none runs, nobody knows which it is.
+    let unit = told(&mut seen[0]).unit.take();
+    let status = Status::of("c", &seen, Err("no answer".to_owned()));
+    let hint = status.mixture().unwrap().hint.unwrap();
+    assert!(!hint.contains("reset"), "{hint}");
+    for node in &status.nodes {
+        may_be_reset(&status, node).unwrap_err();
+    }
+    told(&mut seen[0]).unit = unit;
     // Servers that run are somebody's cluster.
     told(&mut seen[1]).unit = server("n2").told.unwrap().unit;
     let status = Status::of("c", &seen, Ok(&listed));
