@@ -1,6 +1,7 @@
 //! Real machines that fetch pinned files by themselves, with the tools they have.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use hmco_boot::model::action::JobStatus;
 use hmco_boot::model::artifact::{Fetch, Pin};
@@ -138,6 +139,48 @@ fn tools_but(missing: &[&str]) -> tempfile::TempDir {
         }
     }
     tools
+}
+
+/// What is called done has to be there after a power cut.
+#[tokio::test]
+async fn a_download_is_brought_to_the_disk_before_it_gets_its_name() {
+    let bytes = bytes(300_000, 12);
+    let tools = tools_but(&["sync"]);
+    let at = tools.path().join("sync");
+    let log = tools.path().join("synced");
+    let stand_in = |ends: u8| {
+        let text = format!(
+            "#!/bin/sh\nls -- \"$1\" >>{}\ncase $1 in *.part) exit {ends} ;; esac\n",
+            log.display()
+        );
+        fs::write(&at, text).unwrap();
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let rig = local(|settings: &mut Settings| {
+        settings.path = tools.path().to_str().unwrap().to_owned();
+    });
+    let server = Server::start();
+    server.page("/tool", Page::of(bytes.clone()));
+    let pin = pin(&server.url("/tool"), &bytes, Fetch::Node);
+    stand_in(1);
+    let (status, said) = fetches(&rig, &pin).await;
+    assert!(matches!(status, JobStatus::Failed { .. }), "{status:?}");
+    assert!(said.contains("cannot be brought to the disk"), "{said}");
+    assert!(rig.content("/tool").is_none());
+    stand_in(0);
+    let end = rig
+        .apply(&job("again", [place(&pin, "/tool")]))
+        .await
+        .unwrap()
+        .end;
+    assert_eq!(end.status, JobStatus::Succeeded, "{}", end.stderr);
+    let synced = fs::read_to_string(&log).unwrap();
+    let part = format!("{}.part", pin.sha256);
+    assert_eq!(
+        synced.lines().filter(|line| line.ends_with(&part)).count(),
+        2,
+        "{synced}"
+    );
 }
 
 #[tokio::test]

@@ -268,6 +268,8 @@ hb_fetch() {
     fi
     sleep "$PAUSE" 2>/dev/null || sleep 1
   done
+  # curl and wget leave that to the kernel: after a power cut the file could be there and be empty.
+  e=$(sync "$part" 2>&1) || { hb_say "$part cannot be brought to the disk: $e"; return; }
   mv -f -- "$part" "$UPLOADS/$1"
 }
 
