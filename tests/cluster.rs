@@ -6,6 +6,8 @@
     reason = "a test"
 )]
 
+#[path = "cluster/sets.rs"]
+mod sets;
 #[path = "cluster/troubles.rs"]
 mod troubles;
 
@@ -49,6 +51,11 @@ impl World {
     }
 
     async fn look(&self, wish: &dyn Wish) -> Decision<Vec<Action>> {
+        let store = self.all_facts(wish).await;
+        wish.decide(&store.view(&Target::Cluster)).unwrap()
+    }
+
+    async fn all_facts(&self, wish: &dyn Wish) -> Store {
         let mut store = Store::default();
         for _ in 0..3 {
             let Want::More(facts) = wish.facts(&store.view(&Target::Cluster)) else {
@@ -62,7 +69,7 @@ impl World {
             Want::Done,
             "three rounds are enough"
         );
-        wish.decide(&store.view(&Target::Cluster)).unwrap()
+        store
     }
 
     async fn carry_out(&self, actions: Vec<Action>) -> JobEnd {

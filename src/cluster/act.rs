@@ -8,16 +8,16 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::host::ClusterHost;
+use super::host::{ClusterHost, Served};
 use super::read::{AT_ONCE, hidden};
 use super::retry::{CHANGING, LOOKING, Patience, retrying};
 use super::trial::{gone, trial};
 use super::wait::wait;
-use super::{ApiError, ApiErrorKind, Apply, Cluster, Place};
+use super::{ApiError, ApiErrorKind, Apply, Choice, Cluster, Place};
 use crate::model::action::{Action, Job, JobEnd, JobStatus};
 use crate::model::kube::key::meta;
 use crate::model::kube::patch::overlay;
-use crate::model::kube::{ApiResource, Discovery, KubeAction, KubeObject, ObjectKey};
+use crate::model::kube::{ApiResource, Discovery, KubeAction, KubeObject, ObjectKey, OldObject};
 use crate::model::sensitive::Text;
 use crate::transport::OutputSink;
 
@@ -117,13 +117,22 @@ pub(super) async fn known_or_asked(
     host: &ClusterHost,
     key: &ObjectKey,
 ) -> Result<Arc<Discovery>, ApiError> {
-    let mut known = host.served.lock().await;
+    served_for(&*host.cluster, &host.served, key).await
+}
+
+/// The same for who has no host at hand.
+pub(super) async fn served_for(
+    cluster: &dyn Cluster,
+    served: &Served,
+    key: &ObjectKey,
+) -> Result<Arc<Discovery>, ApiError> {
+    let mut known = served.lock().await;
     if let Some(served) = known.as_ref()
         && served.get(&key.api_version, &key.kind).is_some()
     {
         return Ok(served.clone());
     }
-    let fresh = Arc::new(retrying(CHANGING, || host.cluster.discover()).await?);
+    let fresh = Arc::new(retrying(CHANGING, || cluster.discover()).await?);
     *known = Some(fresh.clone());
     Ok(fresh)
 }
@@ -219,13 +228,24 @@ fn told(mut troubles: Vec<(ObjectKey, ApiError)>) -> Result<(), Trouble> {
     })
 }
 
+/// What came of deleting an object.
+enum Deleted {
+    Begun,
+    /// There was none.
+    Not,
+    /// Another one has its name by now, which is left.
+    Another,
+}
+
+/// Begins to delete these; gives those that are to be gone by that.
 pub(super) async fn delete(
     host: &ClusterHost,
-    objects: &[ObjectKey],
+    objects: &[OldObject],
     output: OutputSink<'_>,
-) -> Result<(), Trouble> {
+) -> Result<Vec<ObjectKey>, Trouble> {
     let mut troubles = Vec::new();
-    for key in objects {
+    let mut going = Vec::new();
+    for OldObject { key, uid } in objects {
         let served = match known_or_asked(host, key).await {
             Ok(served) => served,
             Err(error) => {
@@ -233,19 +253,50 @@ pub(super) async fn delete(
                 continue;
             }
         };
+        going.push(key.clone());
         // Of a kind that is not served there is no object.
         let Some(resource) = served.get(&key.api_version, &key.kind) else {
             continue;
         };
         let place = place(resource, key);
-        match retrying(CHANGING, || host.cluster.delete(place)).await {
-            Ok(true) => output(&format!("deleted {key}\n")),
-            Ok(false) => {}
-            Err(error) if error.kind == ApiErrorKind::NotFound => {}
+        match retrying(CHANGING, || {
+            delete_one(&*host.cluster, place, uid.as_deref())
+        })
+        .await
+        {
+            Ok(Deleted::Begun) => output(&format!("deleted {key}\n")),
+            Ok(Deleted::Not) => {}
+            Ok(Deleted::Another) => {
+                going.pop();
+                output(&format!(
+                    "left {key}: another object has this name by now\n"
+                ));
+            }
             Err(error) => troubles.push((key.clone(), error)),
         }
     }
-    told(troubles)
+    told(troubles).map(|()| going)
+}
+
+async fn delete_one(
+    cluster: &dyn Cluster,
+    place: Place<'_>,
+    uid: Option<&str>,
+) -> Result<Deleted, ApiError> {
+    match cluster.delete(place, uid).await {
+        Ok(true) => Ok(Deleted::Begun),
+        Ok(false) => Ok(Deleted::Not),
+        Err(error) if error.kind == ApiErrorKind::NotFound => Ok(Deleted::Not),
+        // Also said where an object was only changed while it was to be deleted.
+        Err(error) if error.kind == ApiErrorKind::Stale && uid.is_some() => {
+            match cluster.get(place).await? {
+                None => Ok(Deleted::Not),
+                Some(live) if meta(&live, "uid") != uid => Ok(Deleted::Another),
+                Some(_) => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn patch(
@@ -283,13 +334,14 @@ async fn patch(
         Ok(_) => Ok(()),
         // It may be this very patch that has changed it, by a try whose answer was lost.
         Err(error) if error.kind == ApiErrorKind::Stale => {
-            let looked = retrying(LOOKING, || {
-                host.cluster.list(&resource, key.namespace.as_deref())
-            });
-            let items = looked.await.map_err(one)?;
-            let live = items
-                .iter()
-                .find(|item| meta(item, "name") == Some(&key.name));
+            let only = Choice {
+                namespace: place.namespace,
+                name: Some(place.name),
+            };
+            let looked = retrying(LOOKING, || host.cluster.list(&resource, only));
+            let listed = looked.await.map_err(one)?;
+            let mut items = listed.items.iter();
+            let live = items.find(|item| meta(item, "name") == Some(&key.name));
             match live.is_some_and(|live| is_in(live, &change)) {
                 true => Ok(()),
                 false => Err(one(error)),

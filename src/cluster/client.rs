@@ -10,7 +10,9 @@ use tokio::time::timeout;
 
 use super::connect::Connector;
 use super::request::{Asked, Unsent, parsed, send};
-use super::{ApiError, ApiErrorKind, Apply, BoxFuture, Cluster, Place};
+use super::watch::{KubeWatch, RENEWED};
+use super::{ApiError, ApiErrorKind, Apply, BoxFuture, Choice, Cluster, Listed, Place, Watch};
+use crate::model::kube::key::text;
 use crate::model::kube::{ApiResource, Discovery, MANAGER};
 
 /// Limit of one request; admission webhooks may take 30 s each.
@@ -116,9 +118,12 @@ impl KubeCluster {
     async fn list_all(
         &self,
         resource: &ApiResource,
-        namespace: Option<&str>,
-    ) -> Result<Vec<Value>, ApiError> {
-        let path = path(resource, namespace, None);
+        choice: Choice<'_>,
+    ) -> Result<Listed, ApiError> {
+        let mut path = path(resource, choice.namespace, None);
+        if let Some(only) = only(choice) {
+            path = format!("{path}?{only}");
+        }
         let mut answer = self.get_json(path, JSON).await?;
         let Some(Value::Array(mut items)) = answer.get_mut("items").map(Value::take) else {
             return Err(ApiError::new(
@@ -133,7 +138,30 @@ impl KubeCluster {
                 item.insert("kind".to_owned(), json!(resource.kind));
             }
         }
-        Ok(items)
+        let version = text(&answer, "/metadata/resourceVersion").unwrap_or_default();
+        Ok(Listed {
+            version: version.to_owned(),
+            items,
+        })
+    }
+
+    async fn watch_from(
+        &self,
+        resource: &ApiResource,
+        choice: Choice<'_>,
+        version: &str,
+    ) -> Result<Box<dyn Watch + '_>, ApiError> {
+        let mut path = format!(
+            "{}?watch=true&resourceVersion={}&timeoutSeconds={}&allowWatchBookmarks=true",
+            path(resource, choice.namespace, None),
+            escaped(version),
+            RENEWED.as_secs()
+        );
+        if let Some(only) = only(choice) {
+            path = format!("{path}&{only}");
+        }
+        let watch = KubeWatch::open(&self.connector, path, self.longest).await?;
+        Ok(Box::new(watch))
     }
 
     async fn get_one(&self, place: Place<'_>) -> Result<Option<Value>, ApiError> {
@@ -174,10 +202,13 @@ impl KubeCluster {
         self.ask(&asked).await
     }
 
-    async fn delete_one(&self, place: Place<'_>) -> Result<bool, ApiError> {
-        let options = json!({
+    async fn delete_one(&self, place: Place<'_>, uid: Option<&str>) -> Result<bool, ApiError> {
+        let mut options = json!({
             "kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"
         });
+        if let (Some(uid), Some(map)) = (uid, options.as_object_mut()) {
+            map.insert("preconditions".to_owned(), json!({ "uid": uid }));
+        }
         let asked = Asked {
             method: Method::DELETE,
             path: of(place),
@@ -258,6 +289,12 @@ fn path(resource: &ApiResource, namespace: Option<&str>, name: Option<&str>) -> 
     path
 }
 
+/// A query for the one of a name.
+fn only(choice: Choice<'_>) -> Option<String> {
+    let name = choice.name?;
+    Some(format!("fieldSelector=metadata.name%3D{}", escaped(name)))
+}
+
 /// Names of roles and nodes may hold `:` and more.
 fn escaped(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
@@ -276,9 +313,18 @@ impl Cluster for KubeCluster {
     fn list<'a>(
         &'a self,
         resource: &'a ApiResource,
-        namespace: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<Vec<Value>, ApiError>> {
-        Box::pin(self.list_all(resource, namespace))
+        choice: Choice<'a>,
+    ) -> BoxFuture<'a, Result<Listed, ApiError>> {
+        Box::pin(self.list_all(resource, choice))
+    }
+
+    fn watch<'a>(
+        &'a self,
+        resource: &'a ApiResource,
+        choice: Choice<'a>,
+        version: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn Watch + 'a>, ApiError>> {
+        Box::pin(self.watch_from(resource, choice, version))
     }
 
     fn get<'a>(&'a self, place: Place<'a>) -> BoxFuture<'a, Result<Option<Value>, ApiError>> {
@@ -302,8 +348,12 @@ impl Cluster for KubeCluster {
         Box::pin(self.patch_one(place, patch))
     }
 
-    fn delete<'a>(&'a self, place: Place<'a>) -> BoxFuture<'a, Result<bool, ApiError>> {
-        Box::pin(self.delete_one(place))
+    fn delete<'a>(
+        &'a self,
+        place: Place<'a>,
+        uid: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<bool, ApiError>> {
+        Box::pin(self.delete_one(place, uid))
     }
 
     fn evict<'a>(&'a self, pod: Place<'a>, uid: &'a str) -> BoxFuture<'a, Result<bool, ApiError>> {

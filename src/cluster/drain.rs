@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::read::AT_ONCE;
 use super::retry::{CHANGING, retrying};
-use super::{ApiError, Cluster, Place};
+use super::{ApiError, Choice, Cluster, Place};
 use crate::model::kube::ApiResource;
 use crate::model::kube::drain::{Leaving, leaving};
 use crate::transport::OutputSink;
@@ -37,9 +37,9 @@ pub(super) async fn drain(
     let mut asked: BTreeSet<String> = BTreeSet::new();
     let mut said = String::new();
     loop {
-        let all = retrying(CHANGING, || cluster.list(&pods, None)).await;
+        let all = retrying(CHANGING, || cluster.list(&pods, Choice::ALL)).await;
         let all = all.map_err(|error| (vec![error.message.clone()], error.may_pass()))?;
-        let here = leaving(&all, node);
+        let here = leaving(&all.items, node);
         if here.is_empty() {
             return Ok(());
         }

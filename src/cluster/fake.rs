@@ -1,74 +1,40 @@
 //! An API in memory: kinds, namespaces, server-side apply with managers, dry runs, versions, and the least of controllers
 //! (namespaces become active, definitions established, workloads ready). What it is asked is kept for tests to count.
 
+mod kinds;
 mod merge;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
-use super::{ApiError, ApiErrorKind, Apply, BoxFuture, Cluster, Place};
+use super::{
+    ApiError, ApiErrorKind, Apply, BoxFuture, Change, Choice, Cluster, Listed, Place, Watch,
+};
 use crate::model::kube::key::{kind, number, text};
 use crate::model::kube::{ApiResource, Discovery, MANAGER, discovery, patch};
-
-/// Kinds that are served at the beginning.
-const KINDS: &[(&str, &str, &str, bool)] = &[
-    ("v1", "Namespace", "namespaces", false),
-    ("v1", "Node", "nodes", false),
-    ("v1", "ConfigMap", "configmaps", true),
-    ("v1", "Secret", "secrets", true),
-    ("v1", "Service", "services", true),
-    ("v1", "ServiceAccount", "serviceaccounts", true),
-    ("v1", "Pod", "pods", true),
-    (
-        "v1",
-        "PersistentVolumeClaim",
-        "persistentvolumeclaims",
-        true,
-    ),
-    ("v1", "ResourceQuota", "resourcequotas", true),
-    ("v1", "PersistentVolume", "persistentvolumes", false),
-    (
-        "policy/v1",
-        "PodDisruptionBudget",
-        "poddisruptionbudgets",
-        true,
-    ),
-    ("storage.k8s.io/v1", "StorageClass", "storageclasses", false),
-    ("apps/v1", "Deployment", "deployments", true),
-    ("apps/v1", "DaemonSet", "daemonsets", true),
-    (
-        "rbac.authorization.k8s.io/v1",
-        "ClusterRole",
-        "clusterroles",
-        false,
-    ),
-    (
-        "rbac.authorization.k8s.io/v1",
-        "ClusterRoleBinding",
-        "clusterrolebindings",
-        false,
-    ),
-    (
-        "apiextensions.k8s.io/v1",
-        "CustomResourceDefinition",
-        "customresourcedefinitions",
-        false,
-    ),
-];
+use kinds::{KINDS, controllers};
+use watch::{Chosen, History};
 
 /// An API in memory.
 pub struct FakeCluster {
     state: Mutex<State>,
+    /// Rung at every change.
+    bell: Notify,
 }
+
+/// Plural with group, namespace and name.
+type Key = (String, String, String);
 
 #[derive(Default)]
 struct State {
     served: Discovery,
-    /// By plural with group, namespace and name.
-    objects: BTreeMap<(String, String, String), Value>,
+    objects: BTreeMap<Key, Value>,
     version: u64,
+    history: History,
     asked: Vec<String>,
     /// Every write to objects of this kind is answered so.
     troubles: BTreeMap<String, ApiError>,
@@ -97,6 +63,7 @@ impl FakeCluster {
             .collect();
         let cluster = Self {
             state: Mutex::new(state),
+            bell: Notify::new(),
         };
         for name in ["default", "kube-system"] {
             cluster.put(
@@ -128,12 +95,14 @@ impl FakeCluster {
             );
         }
         state.store(&resource, object);
+        self.bell.notify_waiters();
     }
 
     /// Takes an object away.
     pub fn remove(&self, plural: &str, namespace: &str, name: &str) {
         let key = (plural.to_owned(), namespace.to_owned(), name.to_owned());
-        self.state().objects.remove(&key);
+        self.state().take(&key);
+        self.bell.notify_waiters();
     }
 
     /// Every write to objects of this kind is answered so; `None` = no longer.
@@ -175,9 +144,7 @@ fn place_of(resource: &ApiResource) -> String {
 impl State {
     /// Whether the budgets of a namespace let a pod go.
     fn may_go(&self, pod: &Value, namespace: &str) -> Result<(), ApiError> {
-        let of_namespace = |key: &(String, String, String)| {
-            key.0 == "poddisruptionbudgets.policy" && key.1 == namespace
-        };
+        let of_namespace = |key: &Key| key.0 == "poddisruptionbudgets.policy" && key.1 == namespace;
         let labels = pod.pointer("/metadata/labels");
         let covers = |budget: &Value| {
             let wanted = budget.pointer("/spec/selector/matchLabels");
@@ -197,7 +164,7 @@ impl State {
         }
     }
 
-    fn key(&self, place: &Place<'_>) -> (String, String, String) {
+    fn key(&self, place: &Place<'_>) -> Key {
         let namespace = place.namespace.filter(|_| place.resource.namespaced);
         let plural = place_of(place.resource);
         (
@@ -258,32 +225,20 @@ impl State {
                 .or_insert_with(|| json!(format!("uid-{version}")));
         }
         controllers(&mut object, generation, self.stuck);
+        self.history
+            .add(self.version, &key, Change::Set(object.clone()));
         self.objects.insert(key, object.clone());
         object
     }
-}
 
-/// What controllers would make of an object, at once.
-fn controllers(object: &mut Value, generation: i64, stuck: bool) {
-    let replicas = number(object, "/spec/replicas").unwrap_or(1);
-    let available = if stuck { 0 } else { replicas };
-    let status = match kind(object) {
-        "Namespace" => json!({ "phase": "Active" }),
-        "CustomResourceDefinition" => json!({ "conditions": [
-            { "type": "NamesAccepted", "status": "True" }, { "type": "Established", "status": "True" }
-        ] }),
-        "Deployment" => json!({
-            "observedGeneration": generation, "replicas": replicas, "updatedReplicas": replicas,
-            "availableReplicas": available
-        }),
-        "Pod" => json!({ "phase": "Running", "conditions": [
-            { "type": "Ready", "status": if stuck { "False" } else { "True" } }
-        ] }),
-        "PersistentVolumeClaim" => json!({ "phase": if stuck { "Pending" } else { "Bound" } }),
-        _ => return,
-    };
-    if let Some(map) = object.as_object_mut() {
-        map.insert("status".to_owned(), status);
+    /// Takes an object away; whether there was one.
+    fn take(&mut self, key: &Key) -> bool {
+        let Some(object) = self.objects.remove(key) else {
+            return false;
+        };
+        self.version += 1;
+        self.history.add(self.version, key, Change::Gone(object));
+        true
     }
 }
 
@@ -298,19 +253,29 @@ impl Cluster for FakeCluster {
     fn list<'a>(
         &'a self,
         resource: &'a ApiResource,
-        namespace: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<Vec<Value>, ApiError>> {
+        choice: Choice<'a>,
+    ) -> BoxFuture<'a, Result<Listed, ApiError>> {
         let mut state = self.state();
-        let place = place_of(resource);
-        state.asked.push(match namespace {
-            Some(namespace) => format!("list {place} in {namespace}"),
-            None => format!("list {place}"),
-        });
-        let found = state.objects.iter().filter(|((plural, inside, _), _)| {
-            *plural == place && namespace.is_none_or(|namespace| namespace == inside)
-        });
-        let found: Vec<Value> = found.map(|(_, object)| object.clone()).collect();
-        Box::pin(async { Ok(found) })
+        state.asked.push(watch::described("list", resource, choice));
+        let wanted = Chosen::of(resource, choice);
+        let found = state.objects.iter().filter(|(key, _)| wanted.has(key));
+        let listed = match state.history.trouble() {
+            Some(error) => Err(error),
+            None => Ok(Listed {
+                items: found.map(|(_, object)| object.clone()).collect(),
+                version: state.version.to_string(),
+            }),
+        };
+        Box::pin(async { listed })
+    }
+
+    fn watch<'a>(
+        &'a self,
+        resource: &'a ApiResource,
+        choice: Choice<'a>,
+        version: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn Watch + 'a>, ApiError>> {
+        Box::pin(async move { self.watch_from(resource, choice, version) })
     }
 
     fn get<'a>(&'a self, place: Place<'a>) -> BoxFuture<'a, Result<Option<Value>, ApiError>> {
@@ -340,6 +305,7 @@ impl Cluster for FakeCluster {
                 _ => state.store(place.resource, merged),
             })
         });
+        self.bell.notify_waiters();
         Box::pin(async { result })
     }
 
@@ -371,22 +337,37 @@ impl Cluster for FakeCluster {
                 Ok(state.store(place.resource, live))
             }
         };
+        self.bell.notify_waiters();
         Box::pin(async { result })
     }
 
-    fn delete<'a>(&'a self, place: Place<'a>) -> BoxFuture<'a, Result<bool, ApiError>> {
+    fn delete<'a>(
+        &'a self,
+        place: Place<'a>,
+        uid: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<bool, ApiError>> {
         let mut state = self.state();
         let key = state.key(&place);
         state.asked.push(format!("delete {} {}", key.0, key.2));
         if let Some(error) = state.troubles.get(&place.resource.kind).cloned() {
             return Box::pin(async move { Err(error) });
         }
-        let there = state.objects.remove(&key).is_some();
-        if place.resource.kind == "Namespace" {
-            state
-                .objects
-                .retain(|(_, inside, _), _| inside != place.name);
+        let live = state.objects.get(&key);
+        if let (Some(live), Some(uid)) = (live, uid)
+            && text(live, "/metadata/uid") != Some(uid)
+        {
+            let stale = ApiError::new(ApiErrorKind::Stale, "Precondition failed: UID");
+            return Box::pin(async { Err(stale) });
         }
+        let there = state.take(&key);
+        if place.resource.kind == "Namespace" {
+            let inside = |key: &&Key| key.1 == place.name;
+            let gone: Vec<Key> = state.objects.keys().filter(inside).cloned().collect();
+            for key in &gone {
+                state.take(key);
+            }
+        }
+        self.bell.notify_waiters();
         Box::pin(async move { Ok(there) })
     }
 
@@ -401,7 +382,8 @@ impl Cluster for FakeCluster {
             _ => Ok(false),
         };
         if result == Ok(true) {
-            state.objects.remove(&key);
+            state.take(&key);
+            self.bell.notify_waiters();
         }
         Box::pin(async { result })
     }

@@ -21,13 +21,16 @@ use crate::transport::{Applied, BoxFuture, Host, HostError, HostErrorKind, Outpu
 /// Gives the bytes of a file of the project by its path below `playbooks/`; `None` where there is none.
 pub type ProjectFiles = dyn Fn(&str) -> Result<Option<Vec<u8>>, Failure> + Send + Sync;
 
+/// What an API served when it was asked last.
+pub(super) type Served = Mutex<Option<Arc<Discovery>>>;
+
 /// The cluster as a target.
 pub struct ClusterHost {
     pub(super) cluster: Arc<dyn Cluster>,
     pub(super) files: Arc<ProjectFiles>,
     pub(super) artifacts: Option<Arc<dyn Artifacts>>,
     /// What the API served when it was asked last.
-    pub(super) served: Mutex<Option<Arc<Discovery>>>,
+    pub(super) served: Arc<Served>,
     /// How the last job ended.
     ended: Mutex<Option<(JobId, JobEnd)>>,
 }
@@ -39,7 +42,7 @@ impl ClusterHost {
             cluster,
             files,
             artifacts: None,
-            served: Mutex::new(None),
+            served: Arc::default(),
             ended: Mutex::new(None),
         }
     }

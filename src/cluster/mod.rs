@@ -21,6 +21,7 @@ mod request;
 mod retry;
 mod trial;
 mod wait;
+mod watch;
 mod way;
 mod wire;
 
@@ -37,12 +38,21 @@ pub trait Cluster: Send + Sync {
     /// Everything it serves.
     fn discover(&self) -> BoxFuture<'_, Result<Discovery, ApiError>>;
 
-    /// All objects of a kind, or those of one namespace, with apiVersion and kind in each.
+    /// Objects of a kind, as they are now, with apiVersion and kind in each.
     fn list<'a>(
         &'a self,
         resource: &'a ApiResource,
-        namespace: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<Vec<Value>, ApiError>>;
+        choice: Choice<'a>,
+    ) -> BoxFuture<'a, Result<Listed, ApiError>>;
+
+    /// Every change of objects of a kind after the `version` of a list of them: of that choice, or of one that has this
+    /// one in it.
+    fn watch<'a>(
+        &'a self,
+        resource: &'a ApiResource,
+        choice: Choice<'a>,
+        version: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn Watch + 'a>, ApiError>>;
 
     /// One object; `None` = there is none.
     fn get<'a>(&'a self, place: Place<'a>) -> BoxFuture<'a, Result<Option<Value>, ApiError>>;
@@ -62,12 +72,68 @@ pub trait Cluster: Send + Sync {
         patch: &'a Value,
     ) -> BoxFuture<'a, Result<Value, ApiError>>;
 
-    /// Begins to delete an object, what depends on it in the background; false where there was none.
-    fn delete<'a>(&'a self, place: Place<'a>) -> BoxFuture<'a, Result<bool, ApiError>>;
+    /// Begins to delete an object, what depends on it in the background; false where there was none. With a `uid` only
+    /// that very object: [`ApiErrorKind::Stale`] where another one has its name.
+    fn delete<'a>(
+        &'a self,
+        place: Place<'a>,
+        uid: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<bool, ApiError>>;
 
     /// Asks that the pod of this `uid` leaves its node (`eviction`), which a PodDisruptionBudget may refuse for now
     /// ([`ApiErrorKind::Busy`]); false where that pod is gone, also where another one has its name.
     fn evict<'a>(&'a self, pod: Place<'a>, uid: &'a str) -> BoxFuture<'a, Result<bool, ApiError>>;
+}
+
+/// Changes as they come.
+pub trait Watch: Send {
+    /// The next change, whenever it comes. `None` = the watch is over, as every watch is after a minute or so, or when the
+    /// version that it began at is too old: nothing is wrong, and a fresh list tells what it did not. After that, and
+    /// after an error, it is not asked again. To stop waiting for the answer loses no change.
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Change>, ApiError>>;
+}
+
+/// What became of an object.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Change {
+    /// It is new, or another one than before: as it is now, with apiVersion and kind.
+    Set(Value),
+    /// It is gone: as it was last.
+    Gone(Value),
+}
+
+/// Which objects of a kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Choice<'a> {
+    /// Those of this namespace; `None` = of all, and for kinds without.
+    pub namespace: Option<&'a str>,
+    /// The one of this name; `None` = whatever they are called.
+    pub name: Option<&'a str>,
+}
+
+impl<'a> Choice<'a> {
+    /// All.
+    pub const ALL: Choice<'static> = Choice {
+        namespace: None,
+        name: None,
+    };
+
+    /// Those of this namespace; all where there is none.
+    pub fn of(namespace: Option<&'a str>) -> Self {
+        Self {
+            namespace,
+            name: None,
+        }
+    }
+}
+
+/// What a list gives.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Listed {
+    /// The objects.
+    pub items: Vec<Value>,
+    /// The state that they were seen in, for [`Cluster::watch`].
+    pub version: String,
 }
 
 /// Where an object is.

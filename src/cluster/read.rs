@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::host::{ClusterHost, unreachable};
 use super::retry::{LOOKING, retrying};
-use super::{ApiError, ApiErrorKind, Apply, Cluster, Place};
+use super::{ApiError, ApiErrorKind, Apply, Choice, Cluster, Place};
 use crate::artifact::Artifacts;
 use crate::facts::fact::{Answer, Fact, FactError, FactValue, ManifestSource, RunState};
 use crate::model::artifact::Pin;
@@ -135,8 +135,9 @@ async fn ask(cluster: &dyn Cluster, served: Option<Arc<Discovery>>, fact: &Fact)
         } => {
             let resource = served.get(api_version, kind);
             let resource = resource.ok_or(Trouble::Fact(FactError::NotFound))?;
-            let listed = retrying(LOOKING, || cluster.list(resource, namespace.as_deref()));
-            let mut items = listed.await?;
+            let choice = Choice::of(namespace.as_deref());
+            let listed = retrying(LOOKING, || cluster.list(resource, choice));
+            let mut items = listed.await?.items;
             items.iter_mut().for_each(secret::scrub);
             Ok(FactValue::KubeList(Arc::new(ObjectList { items })))
         }

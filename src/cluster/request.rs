@@ -1,8 +1,8 @@
-//! One request and its whole answer, over a connection that somebody made.
+//! One request and its answer, whole or as it comes, over a connection that somebody made.
 
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use kube::client::Body;
@@ -39,12 +39,11 @@ impl From<String> for Unsent {
     }
 }
 
-/// Sends it and reads the answer, of `longest` bytes at most.
-pub(super) async fn send(
+/// Sends it and waits for the head of the answer.
+pub(super) async fn begin(
     client: &kube::Client,
     asked: &Asked<'_>,
-    longest: usize,
-) -> Result<Answered, Unsent> {
+) -> Result<Response<Body>, String> {
     let mut request = Request::builder()
         .method(asked.method.clone())
         .uri(&asked.path)
@@ -58,7 +57,25 @@ pub(super) async fn send(
         None => Body::empty(),
     };
     let request = request.body(body).map_err(|error| error.to_string())?;
-    let answer = client.send(request).await.map_err(|error| causes(&error))?;
+    client.send(request).await.map_err(|error| causes(&error))
+}
+
+/// Sends it and reads the answer, of `longest` bytes at most.
+pub(super) async fn send(
+    client: &kube::Client,
+    asked: &Asked<'_>,
+    longest: usize,
+) -> Result<Answered, Unsent> {
+    let answer = begin(client, asked).await?;
+    read(answer, asked, longest).await
+}
+
+/// Reads an answer, of `longest` bytes at most.
+pub(super) async fn read(
+    answer: Response<Body>,
+    asked: &Asked<'_>,
+    longest: usize,
+) -> Result<Answered, Unsent> {
     let status = answer.status();
     let retry_after = answer.headers().get("retry-after");
     let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());

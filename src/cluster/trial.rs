@@ -8,7 +8,7 @@ use super::act::{Trouble, apply, delete};
 use super::host::ClusterHost;
 use super::wait::wait;
 use crate::model::kube::ready::Expected;
-use crate::model::kube::{Awaited, KubeObject, ObjectKey};
+use crate::model::kube::{Awaited, KubeObject, OldObject};
 use crate::transport::OutputSink;
 
 /// How long what a failed trial left may take to be gone.
@@ -17,16 +17,16 @@ const LEFT: Duration = Duration::from_secs(30);
 /// Deletes these and waits until they are gone.
 pub(super) async fn gone(
     host: &ClusterHost,
-    objects: &[ObjectKey],
+    objects: &[OldObject],
     limit: Duration,
     output: OutputSink<'_>,
 ) -> Result<(), Trouble> {
-    delete(host, objects, output).await?;
-    let absent = |key: &ObjectKey| Awaited {
-        key: key.clone(),
+    let going = delete(host, objects, output).await?;
+    let absent = |key| Awaited {
+        key,
         what: Expected::Absent,
     };
-    let absent: Vec<Awaited> = objects.iter().map(absent).collect();
+    let absent: Vec<Awaited> = going.into_iter().map(absent).collect();
     wait(host, &absent, limit, output).await
 }
 
@@ -43,21 +43,20 @@ pub(super) async fn trial(
         tried = wait(host, awaited, limit, output).await;
     }
     // What uses another object comes after it, and goes before it.
-    let keys: Vec<ObjectKey> = objects
-        .iter()
-        .rev()
-        .map(|object| object.key.clone())
+    let made = objects.iter().rev();
+    let made: Vec<OldObject> = made
+        .map(|object| OldObject::named(object.key.clone()))
         .collect();
     let Err(mut failed) = tried else {
-        return gone(host, &keys, limit, output).await;
+        return gone(host, &made, limit, output).await;
     };
     let limit = limit.min(LEFT);
-    let removed = match timeout(limit, gone(host, &keys, limit, output)).await {
+    let removed = match timeout(limit, gone(host, &made, limit, output)).await {
         Ok(removed) => removed.map_err(|left| left.lines),
         Err(_) => Err(vec![format!("not within {}s", limit.as_secs())]),
     };
     if let Err(why) = removed {
-        let names: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = made.iter().map(|old| old.key.to_string()).collect();
         let line = format!("could not be removed: {}", names.join(", "));
         failed.lines.push(line);
         failed
@@ -78,7 +77,7 @@ mod tests {
     use crate::cluster::fake::FakeCluster;
     use crate::model::action::{Action, Job, JobEnd, JobStatus};
     use crate::model::id::JobId;
-    use crate::model::kube::KubeAction;
+    use crate::model::kube::{KubeAction, ObjectKey};
     use crate::model::sensitive::Text;
     use crate::model::units::TimeSpan;
     use crate::transport::Host as _;

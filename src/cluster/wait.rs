@@ -1,148 +1,225 @@
-//! Waiting until objects are as expected: looks at all of them at once, again and again. An API that is gone for a while
-//! is waited for as well.
+//! Waiting until objects are as expected. Each kind in each namespace is looked at by itself ([`group`]): listed once, and
+//! watched from then on. Here is what that comes to: whether all is well, whether to give up, and what people are told
+//! meanwhile, which is not all that happens. An API that is gone for a while is waited for as well.
 
+mod group;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::act::{Trouble, known_or_asked, place};
 use super::host::ClusterHost;
 use super::read::AT_ONCE;
-use super::{ApiError, ApiErrorKind, Cluster};
-use crate::model::kube::ready::{Expected, pod_reason, readiness};
-use crate::model::kube::{ApiResource, Awaited, ObjectKey, Readiness, key};
+use super::{ApiError, Choice};
+use crate::model::kube::ready::{pod_reason, readiness};
+use crate::model::kube::{Awaited, ObjectKey, Readiness, key};
 use crate::transport::OutputSink;
+use group::{Group, Open, Until};
 
-/// Pauses between two looks at what is awaited.
+/// Pauses between two looks where there is nothing to watch, and between two words about what is awaited.
 const FIRST_LOOK: Duration = Duration::from_millis(150);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
-/// What one look gave.
+/// What a look at one object gave.
 type Seen = Result<Readiness, ApiError>;
 
-/// Looks until all is as expected. What will not come by waiting ends it at once.
+/// What groups saw that they did not see before, by the numbers of the objects.
+type News = Vec<(usize, Seen)>;
+
+/// Waits until all is as expected. What will not come by waiting ends it at once.
 pub(super) async fn wait(
     host: &ClusterHost,
     objects: &[Awaited],
     limit: Duration,
     output: OutputSink<'_>,
 ) -> Result<(), Trouble> {
-    let began = Instant::now();
-    let mut pause = FIRST_LOOK;
-    let mut said = String::new();
-    let mut open: Vec<&Awaited> = objects.iter().collect();
-    loop {
-        let mut waiting = Vec::new();
-        let mut missing = Vec::new();
-        let mut trouble = false;
-        for (awaited, seen) in open.iter().copied().zip(look_at(host, &open).await) {
-            match seen {
-                Ok(Readiness::Ready) => {}
-                Ok(Readiness::Waiting(words)) => {
-                    missing.push(format!("{}: {words}", awaited.key));
-                    waiting.push(awaited);
-                }
-                Ok(Readiness::Failed(words)) => {
-                    return Err(
-                        given_up(host, awaited, vec![format!("{}: {words}", awaited.key)]).await,
-                    );
-                }
-                Err(error) if error.may_pass() => {
-                    // Where the API does not answer, it does so for all of them.
-                    if !trouble {
-                        missing.push(format!("{}: {error}", awaited.key));
-                    }
-                    trouble = true;
-                    waiting.push(awaited);
-                }
-                Err(error) => {
-                    return Err(Trouble {
-                        lines: vec![format!("{}: {error}", awaited.key)],
-                        may_pass: false,
-                    });
-                }
-            }
-        }
-        let Some(first) = waiting.first().copied() else {
-            return Ok(());
-        };
-        if began.elapsed() + pause > limit {
-            let mut lines = vec![format!("not so within {}s:", limit.as_secs())];
-            lines.append(&mut missing);
-            return Err(given_up(host, first, lines).await);
-        }
-        let news = missing.join("\n");
-        if news != said {
-            output(&format!("waiting: {news}\n"));
-            said = news;
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(LAST_LOOK);
-        open = waiting;
-    }
-}
-
-/// Looks at all of them at once; the answers are in their order.
-async fn look_at(host: &ClusterHost, open: &[&Awaited]) -> Vec<Seen> {
-    let room = Arc::new(Semaphore::new(AT_ONCE));
-    let mut tasks = JoinSet::new();
-    let mut seen: Vec<Seen> = Vec::with_capacity(open.len());
-    for (number, awaited) in open.iter().enumerate() {
-        let key = &awaited.key;
-        let served = match known_or_asked(host, key).await {
-            Ok(served) => served,
-            Err(error) => {
-                seen.push(Err(error));
-                continue;
-            }
-        };
-        let Some(resource) = served.get(&key.api_version, &key.kind).cloned() else {
-            seen.push(Ok(match awaited.what {
-                Expected::Absent => Readiness::Ready,
-                _ => Readiness::Waiting(format!("the API serves no {} yet", key.kind)),
-            }));
-            continue;
-        };
-        seen.push(Err(ApiError::new(
-            ApiErrorKind::Server,
-            "looking ended without an answer",
-        )));
-        let (cluster, room, awaited) = (host.cluster.clone(), room.clone(), (*awaited).clone());
-        tasks.spawn(async move {
-            let _turn = room.acquire().await;
-            (number, look(&*cluster, &resource, &awaited).await)
-        });
-    }
-    while let Some(ended) = tasks.join_next().await {
-        if let Ok((number, answer)) = ended
-            && let Some(slot) = seen.get_mut(number)
-        {
-            *slot = answer;
-        }
-    }
-    seen
-}
-
-async fn look(cluster: &dyn Cluster, resource: &ApiResource, awaited: &Awaited) -> Seen {
-    let object = match cluster.get(place(resource, &awaited.key)).await {
-        Ok(object) => object,
-        // Its kind is gone since it was asked for.
-        Err(error) if error.kind == ApiErrorKind::NotFound => None,
-        Err(error) => return Err(error),
+    let (tell, mut told) = mpsc::channel(objects.len().max(1));
+    // They end with this function, however it ends.
+    let _looking = looking(host, objects, limit, &tell);
+    drop(tell);
+    let mut picture = Picture {
+        seen: objects.iter().map(|awaited| (awaited, None)).collect(),
     };
-    Ok(awaited.what.of(object.as_ref()))
+    let mut words = Words::new();
+    while !picture.is_ready() {
+        let news = tokio::select! {
+            news = told.recv() => news,
+            () = sleep_until(words.next), if words.due => Some(News::new()),
+        };
+        let Some(news) = news else {
+            // All of them have looked for the last time.
+            let mut lines = vec![format!("not so within {}s:", limit.as_secs())];
+            lines.extend(picture.missing());
+            return Err(match picture.first_missing() {
+                Some(first) => given_up(host, first, lines).await,
+                None => lasting(lines),
+            });
+        };
+        for (number, seen) in news {
+            match (&seen, objects.get(number)) {
+                (Ok(Readiness::Failed(words)), Some(awaited)) => {
+                    let line = format!("{}: {words}", awaited.key);
+                    return Err(given_up(host, awaited, vec![line]).await);
+                }
+                (Err(error), Some(awaited)) if !error.may_pass() => {
+                    return Err(lasting(vec![format!("{}: {error}", awaited.key)]));
+                }
+                _ => {}
+            }
+            picture.set(number, seen);
+            words.due = picture.is_whole();
+        }
+        if !picture.is_ready() {
+            words.say(&picture, output);
+        }
+    }
+    Ok(())
+}
+
+/// Starts to look at the objects, by kind and namespace.
+fn looking(
+    host: &ClusterHost,
+    objects: &[Awaited],
+    limit: Duration,
+    tell: &mpsc::Sender<News>,
+) -> JoinSet<()> {
+    // Whoever gave the limit may be waiting for just as long, and would only say that time is over.
+    let spare = (limit / 20).min(LAST_LOOK);
+    let until = Until {
+        last: Instant::now() + limit - spare,
+        spare,
+    };
+    let mut groups: BTreeMap<_, Vec<Open>> = BTreeMap::new();
+    for (number, awaited) in objects.iter().enumerate() {
+        let ObjectKey {
+            api_version,
+            kind,
+            namespace,
+            ..
+        } = &awaited.key;
+        groups
+            .entry((api_version, kind, namespace))
+            .or_default()
+            .push(Open::new(number, awaited));
+    }
+    let lists = Arc::new(Semaphore::new(AT_ONCE));
+    let watches = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for open in groups.into_values() {
+        let group = Group {
+            cluster: host.cluster.clone(),
+            served: host.served.clone(),
+            lists: lists.clone(),
+            watches: watches.clone(),
+            watchable: true,
+            tell: tell.clone(),
+            open,
+        };
+        tasks.spawn(group.look_until(until));
+    }
+    tasks
+}
+
+/// What is known of all objects.
+struct Picture<'a> {
+    /// `None` = nobody has looked yet.
+    seen: Vec<(&'a Awaited, Option<Seen>)>,
+}
+
+impl Picture<'_> {
+    fn set(&mut self, number: usize, seen: Seen) {
+        if let Some((_, slot)) = self.seen.get_mut(number) {
+            *slot = Some(seen);
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        let mut all = self.seen.iter();
+        all.all(|(_, seen)| *seen == Some(Ok(Readiness::Ready)))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.seen.iter().all(|(_, seen)| seen.is_some())
+    }
+
+    fn first_missing(&self) -> Option<&Awaited> {
+        let mut missing = self.seen.iter();
+        let first = missing.find(|(_, seen)| *seen != Some(Ok(Readiness::Ready)));
+        first.map(|(awaited, _)| *awaited)
+    }
+
+    /// What is not so, in words.
+    fn missing(&self) -> Vec<String> {
+        let mut trouble = false;
+        let line = |(awaited, seen): &(&Awaited, Option<Seen>)| match seen {
+            Some(Ok(Readiness::Ready)) => None,
+            Some(Ok(Readiness::Waiting(words) | Readiness::Failed(words))) => {
+                Some(format!("{}: {words}", awaited.key))
+            }
+            // Where the API does not answer, it does so for all of them.
+            Some(Err(_)) if std::mem::replace(&mut trouble, true) => None,
+            Some(Err(error)) => Some(format!("{}: {error}", awaited.key)),
+            None => Some(format!("{}: nobody could look at it", awaited.key)),
+        };
+        self.seen.iter().filter_map(line).collect()
+    }
+}
+
+/// What was said of it, and when there may be more.
+struct Words {
+    said: String,
+    pause: Duration,
+    next: Instant,
+    /// There is something to say.
+    due: bool,
+}
+
+impl Words {
+    fn new() -> Self {
+        Self {
+            said: String::new(),
+            pause: FIRST_LOOK,
+            next: Instant::now(),
+            due: false,
+        }
+    }
+
+    /// Says what is missing, where that is news and something was not said just now.
+    fn say(&mut self, picture: &Picture<'_>, output: OutputSink<'_>) {
+        let now = Instant::now();
+        if !self.due || now < self.next {
+            return;
+        }
+        self.due = false;
+        let news = picture.missing().join("\n");
+        if news == self.said {
+            return;
+        }
+        output(&format!("waiting: {news}\n"));
+        self.said = news;
+        self.next = now + self.pause;
+        self.pause = (self.pause * 2).min(LAST_LOOK);
+    }
+}
+
+fn lasting(lines: Vec<String>) -> Trouble {
+    Trouble {
+        lines,
+        may_pass: false,
+    }
 }
 
 /// With why its pods do not come up, where it has pods.
 async fn given_up(host: &ClusterHost, awaited: &Awaited, mut lines: Vec<String>) -> Trouble {
     lines.extend(pods(host, &awaited.key).await.unwrap_or_default());
-    Trouble {
-        lines,
-        may_pass: false,
-    }
+    lasting(lines)
 }
 
 async fn pods(host: &ClusterHost, owner: &ObjectKey) -> Option<Vec<String>> {
@@ -161,7 +238,8 @@ async fn pods(host: &ClusterHost, owner: &ObjectKey) -> Option<Vec<String>> {
         .as_object()?
         .clone();
     let pods = served.get(&name.api_version, &name.kind)?;
-    let all = host.cluster.list(pods, Some(namespace)).await.ok()?;
+    let all = host.cluster.list(pods, Choice::of(Some(namespace)));
+    let all = all.await.ok()?.items;
     let chosen = all.iter().filter(|pod| {
         labels.iter().all(|(label, value)| {
             pod.pointer("/metadata/labels").and_then(|l| l.get(label)) == Some(value)

@@ -11,8 +11,8 @@ use crate::model::mistake::Mistake;
 use crate::model::playbook::{self, Step};
 use crate::model::template::{self, Scope};
 use crate::model::value::Value;
-use crate::steps::Wish;
 use crate::steps::registry::{self, KindInfo};
+use crate::steps::{Wish, Written};
 
 /// Results that are kept: enough for vars that differ by group, few enough to look through.
 const KEPT: usize = 4;
@@ -21,6 +21,7 @@ const KEPT: usize = 4;
 pub(super) struct Table<'a> {
     info: &'static KindInfo,
     table: &'a Value,
+    written: &'a Written,
     /// The names its templates mention.
     names: BTreeSet<String>,
     made: Vec<(Seen, Arc<dyn Wish>)>,
@@ -30,10 +31,11 @@ pub(super) struct Table<'a> {
 type Seen = Vec<Option<Arc<Json>>>;
 
 impl<'a> Table<'a> {
-    pub fn new(info: &'static KindInfo, table: &'a Value) -> Self {
+    pub fn new(info: &'static KindInfo, table: &'a Value, written: &'a Written) -> Self {
         Self {
             info,
             table,
+            written,
             names: template::names_mentioned(table),
             made: Vec::new(),
         }
@@ -60,6 +62,9 @@ impl<'a> Table<'a> {
         let rendered = template::render(self.table, scope, request.secrets)?;
         let mut wish = (self.info.decode_rendered)(self.table, rendered)?;
         registry::resolve(&mut wish, self.table, request.pins)?;
+        if let Some(wish) = Arc::get_mut(&mut wish) {
+            wish.placed(self.written);
+        }
         if self.made.len() == KEPT {
             self.made.remove(0);
         }
@@ -77,13 +82,13 @@ pub(super) struct GateTable<'a> {
 
 impl<'a> GateTable<'a> {
     /// `None` where it has none.
-    pub fn of(step: &'a Step) -> Result<Option<Self>, Mistake> {
+    pub fn of(step: &'a Step, written: &'a Written) -> Result<Option<Self>, Mistake> {
         let Some(gate) = &step.policy.gate else {
             return Ok(None);
         };
         match registry::kind(gate.kind.as_str()) {
             Some(info) => Ok(Some(Self {
-                table: Table::new(info, &gate.table),
+                table: Table::new(info, &gate.table, written),
                 gate,
             })),
             None => Err(unknown_kind(gate.kind.as_str(), gate.span)),

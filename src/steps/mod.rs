@@ -51,6 +51,7 @@ use crate::facts::known::{FactRef, Known, Unreadable};
 use crate::model::action::{Action, JobEnd};
 use crate::model::artifact::{PinBook, PinProblem};
 use crate::model::event::DiffLine;
+use crate::model::id::StepId;
 use crate::model::outcome::Failure;
 use crate::model::sensitive::Text;
 use crate::model::units::TimeSpan;
@@ -143,6 +144,15 @@ pub struct Poll {
     pub timeout: TimeSpan,
 }
 
+/// Where a step is written: the same one whichever playbook uses its playbook.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// Path of its playbook below `playbooks/`.
+    pub playbook: String,
+    /// Its id there.
+    pub step: StepId,
+}
+
 /// A step kind. `Self` is a wish: the decoded, rendered table of one step for one target.
 pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema + 'static {
     /// What it found to differ, in terms its apply understands.
@@ -181,6 +191,9 @@ pub trait Kind: Debug + Send + Sync + Serialize + DeserializeOwned + JsonSchema 
     fn claims(&self) -> Option<String> {
         None
     }
+
+    /// Tells it which step it is. Called by the plan, before anything is decided.
+    fn placed(&mut self, _step: &Written) {}
 
     /// Whether this wish of a kind that may disturb ([`Kind::DISRUPTIVE`]) can, whatever differs.
     fn may_disrupt(&self) -> bool {
@@ -246,6 +259,8 @@ pub trait Wish: Debug + Send + Sync {
     fn claims(&self) -> Option<String> {
         None
     }
+    /// See [`Kind::placed`].
+    fn placed(&mut self, _step: &Written) {}
     /// See [`Kind::may_disrupt`].
     fn may_disrupt(&self) -> bool {
         true
@@ -289,6 +304,10 @@ impl<K: Kind> Wish for K {
 
     fn claims(&self) -> Option<String> {
         Kind::claims(self)
+    }
+
+    fn placed(&mut self, step: &Written) {
+        Kind::placed(self, step);
     }
 
     fn may_disrupt(&self) -> bool {

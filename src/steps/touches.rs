@@ -67,7 +67,9 @@ impl Touches {
                 KubeAction::Apply { objects: new, .. } | KubeAction::Try { objects: new, .. } => {
                     objects.extend(new.iter().map(|object| object.key.clone()));
                 }
-                KubeAction::Delete { objects: old, .. } => objects.extend(old.iter().cloned()),
+                KubeAction::Delete { objects: old, .. } => {
+                    objects.extend(old.iter().map(|old| old.key.clone()));
+                }
                 KubeAction::Patch { key, .. } => objects.push(key.clone()),
                 // Pods move to other nodes, and what counts them follows.
                 KubeAction::Drain { .. } => return self,
@@ -161,7 +163,9 @@ impl Touches {
                 self.packages || self.touch_any(&places)
             }
             Fact::Net => self.units.iter().any(|_| true) || self.k3s || self.paths_touch("/etc"),
-            Fact::K3sInstall | Fact::K3sData | Fact::K3sCli { .. } => {
+            // Other servers wait for this one's answer, which no binary changes.
+            Fact::K3sData => self.k3s || self.paths_touch("/var/lib/rancher"),
+            Fact::K3sInstall | Fact::K3sCli { .. } => {
                 self.k3s
                     || self.paths_touch("/etc/rancher")
                     || self.paths_touch("/var/lib/rancher")

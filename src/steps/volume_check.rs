@@ -15,7 +15,7 @@ use crate::model::action::Action;
 use crate::model::event::DiffLine;
 use crate::model::kube::key::meta;
 use crate::model::kube::ready::Expected;
-use crate::model::kube::{Awaited, KubeAction, KubeObject, ObjectKey};
+use crate::model::kube::{Awaited, KubeAction, KubeObject, ObjectKey, OldObject};
 use crate::model::outcome::Failure;
 use crate::model::sensitive::Text;
 use crate::model::units::TimeSpan;
@@ -236,7 +236,7 @@ impl Kind for VolumeCheck {
         let actions = [
             // What a trial that was cut off left behind proves nothing.
             KubeAction::Delete {
-                objects: both,
+                objects: both.into_iter().map(OldObject::named).collect(),
                 timeout: self.timeout,
             },
             KubeAction::Try {

@@ -180,3 +180,41 @@ async fn a_conflict_is_refused_with_the_names_of_field_and_owner_until_it_is_mea
     wish.force_conflicts = true;
     world.converge(&wish).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_got_the_name_of_an_object_that_was_to_be_deleted_is_left_and_told() {
+    let world = World::new();
+    world.converge(&many(4)).await;
+    let mut wish = many(4);
+    wish.state = serde_json::from_value(json!("absent")).unwrap();
+    let Decision::Drift { drift, .. } = world.look(&wish).await else {
+        panic!("they are there");
+    };
+    // Somebody makes one of them anew before they are deleted.
+    world.api.remove("configmaps", "default", "c0");
+    world.api.put(
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c0", "namespace": "default" } }),
+        "kubectl",
+    );
+    let said = std::sync::Mutex::new(String::new());
+    let job = Job {
+        id: JobId::new("job"),
+        label: "step@cluster".into(),
+        actions: drift,
+        timeout: TimeSpan(Duration::from_secs(60)),
+        fence: None,
+    };
+    let output = |text: &str| said.lock().unwrap().push_str(text);
+    let applied = world.host.apply(&job, &[], &output).await.unwrap();
+    assert_eq!(applied.end.status, JobStatus::Succeeded, "{applied:?}");
+    let said = said.into_inner().unwrap();
+    let left = "left ConfigMap default/c0: another object has this name by now\n";
+    assert!(said.contains(left), "{said}");
+    assert_eq!(said.matches("deleted ConfigMap").count(), 3, "{said}");
+    // Another look decides on the other one.
+    let Decision::Drift { drift, .. } = world.look(&wish).await else {
+        panic!("it is there");
+    };
+    world.carry_out(drift).await;
+    assert_eq!(world.look(&wish).await, Decision::Unchanged);
+}

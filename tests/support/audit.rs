@@ -38,8 +38,12 @@ pub struct Asked {
     pub writes: Vec<String>,
     /// Attempts that change nothing.
     pub dry_runs: Vec<String>,
-    /// Lists, by resource and namespace, with how many of each.
+    /// Lists, by resource and namespace (and name, where only one object was asked for), with how many of each.
     pub lists: BTreeMap<String, usize>,
+    /// Watches that were opened, in the same words.
+    pub watches: Vec<String>,
+    /// How many of them are over.
+    pub ended: usize,
     /// Single objects.
     pub gets: Vec<String>,
 }
@@ -65,12 +69,16 @@ impl Asked {
         let words = format!("{verb} {uri}");
         let group = of("/objectRef/apiGroup").unwrap_or_default();
         let namespace = of("/objectRef/namespace").unwrap_or_default();
-        match verb {
-            "list" => {
-                let list = format!("{resource}.{group} in {namespace:?}");
-                *self.lists.entry(list).or_default() += 1;
-            }
-            "get" | "watch" => self.gets.push(words),
+        let one = of("/objectRef/name").map(|name| format!(" {name}"));
+        let objects = format!(
+            "{resource}.{group}{} in {namespace:?}",
+            one.unwrap_or_default()
+        );
+        match (verb, of("/stage").unwrap()) {
+            ("list", _) => *self.lists.entry(objects).or_default() += 1,
+            ("watch", "ResponseStarted") => self.watches.push(objects),
+            ("watch", _) => self.ended += 1,
+            ("get", _) => self.gets.push(words),
             _ if uri.contains("dryRun=All") => self.dry_runs.push(words),
             _ => self.writes.push(words),
         }
@@ -87,6 +95,11 @@ impl Asked {
             self.gets,
             Vec::<String>::new(),
             "{what}: lists tell everything"
+        );
+        assert_eq!(
+            self.watches,
+            Vec::<String>::new(),
+            "{what}: nothing is awaited"
         );
         for (list, count) in &self.lists {
             assert_eq!(*count, 1, "{what}: {list} is listed once");

@@ -12,7 +12,7 @@ use crate::cli::cluster::Api;
 use crate::cli::error::CliError;
 use crate::cli::reach::BecomeArgs;
 use crate::cli::session::Session;
-use crate::cluster::{ApiError, Cluster};
+use crate::cluster::{ApiError, Choice, Cluster};
 use crate::k3s::look::{facts, told};
 use crate::k3s::plans::address;
 use crate::k3s::status::{Listed, Seen, Silence, Status};
@@ -181,14 +181,14 @@ async fn lists(cluster: &dyn Cluster, more: bool) -> Result<(Listed, More), ApiE
     let pods = resource("v1", "Pod", "pods", true);
     let volumes = resource("v1", "PersistentVolume", "persistentvolumes", false);
     let (nodes, deployments, pods, volumes) = tokio::join!(
-        cluster.list(&nodes, None),
-        cluster.list(&deployments, Some("kube-system")),
+        cluster.list(&nodes, Choice::ALL),
+        cluster.list(&deployments, Choice::of(Some("kube-system"))),
         some(cluster, &pods, more),
         some(cluster, &volumes, more)
     );
     let listed = Listed {
-        nodes: nodes?,
-        deployments: deployments?,
+        nodes: nodes?.items,
+        deployments: deployments?.items,
     };
     let more = More {
         pods: pods?,
@@ -203,7 +203,7 @@ async fn some(
     wanted: bool,
 ) -> Result<Vec<Value>, ApiError> {
     match wanted {
-        true => cluster.list(resource, None).await,
+        true => Ok(cluster.list(resource, Choice::ALL).await?.items),
         false => Ok(Vec::new()),
     }
 }

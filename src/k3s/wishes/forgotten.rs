@@ -9,7 +9,7 @@ use crate::facts::fact::FactError;
 use crate::facts::known::{Known, Unreadable};
 use crate::k3s::look;
 use crate::model::event::DiffLine;
-use crate::model::kube::{KubeAction, ObjectKey};
+use crate::model::kube::{KubeAction, ObjectKey, OldObject};
 use crate::model::units::TimeSpan;
 use crate::steps::shared::diff::shown;
 use crate::steps::shared::kube::list_fact;
@@ -46,10 +46,10 @@ impl Wish for Forgotten {
         // The Node first: as long as it is there, its K3s may make the Secret anew.
         for key in self.objects() {
             let listed = known.kube_list(&list_fact(&key))?;
-            if listed.is_some_and(|list| list.get(&key.name).is_some()) {
+            if let Some(live) = listed.and_then(|list| list.get(&key.name)) {
                 diff.push(DiffLine::old(key.to_string()));
                 actions.push(kube(KubeAction::Delete {
-                    objects: vec![key],
+                    objects: vec![OldObject::of(key, live)],
                     timeout: GONE,
                 }));
             }

@@ -35,6 +35,31 @@ pub struct KubeObject {
     pub body: Text,
 }
 
+/// An object to delete.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct OldObject {
+    /// Its name.
+    pub key: ObjectKey,
+    /// The `metadata.uid` of the one that was looked at: somebody may make another of this name at any time. `None` =
+    /// whichever has the name.
+    pub uid: Option<String>,
+}
+
+impl OldObject {
+    /// This very object.
+    pub fn of(key: ObjectKey, live: &serde_json::Value) -> Self {
+        Self {
+            uid: key::meta(live, "uid").map(str::to_owned),
+            key,
+        }
+    }
+
+    /// Whatever has this name.
+    pub fn named(key: ObjectKey) -> Self {
+        Self { key, uid: None }
+    }
+}
+
 /// One change to what an API holds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,10 +71,10 @@ pub enum KubeAction {
         /// Take fields over that others own. `false`: a conflict is an error that names them.
         force: bool,
     },
-    /// Delete these, all at once, and wait until they are gone. Missing is fine.
+    /// Delete these, all at once, and wait until they are gone. Missing is fine, and another object of the same name is left.
     Delete {
         /// The objects.
-        objects: Vec<ObjectKey>,
+        objects: Vec<OldObject>,
         /// How long to wait until they are gone.
         timeout: TimeSpan,
     },
@@ -101,7 +126,9 @@ impl KubeAction {
             Self::Apply { objects, .. } => {
                 format!("apply {}", some(objects.iter().map(|o| &o.key).collect()))
             }
-            Self::Delete { objects, .. } => format!("delete {}", some(objects.iter().collect())),
+            Self::Delete { objects, .. } => {
+                format!("delete {}", some(objects.iter().map(|o| &o.key).collect()))
+            }
             Self::Patch { key, .. } => format!("patch {key}"),
             Self::Await { objects, .. } => {
                 format!(

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::kube::{self, Drift, How};
 use super::shared::{Presence, yes};
-use super::{Class, Decision, Kind, Scope, Touches, Want};
+use super::{Class, Decision, Kind, Scope, Touches, Want, Written};
 use crate::facts::fact::{Fact, ManifestSource};
 use crate::facts::known::{Known, Unreadable};
 use crate::model::action::Action;
 use crate::model::artifact::{ArtifactRef, PinBook, PinProblem};
 use crate::model::kube::document::{self, DocumentError};
-use crate::model::kube::{ObjectKey, secret};
+use crate::model::kube::secret;
 use crate::model::sensitive::Text;
 use crate::model::units::TimeSpan;
 
@@ -67,14 +67,18 @@ pub struct Manifest {
     #[serde(default = "default_ready_timeout")]
     pub ready_timeout: TimeSpan,
     /// A name for these objects as a set, of which there is one in the cluster: what was in it before and is not wished any
-    /// more is deleted. The cluster itself remembers what is in a set, so any machine may run the step. A step that drops its
-    /// `set`, or calls it otherwise, leaves the objects of the former one where they are.
+    /// more is deleted. The cluster itself remembers what is in a set, so any machine may run the step, and which step applied
+    /// it last: another one that would delete its objects is refused. A step that drops its `set`, or calls it otherwise,
+    /// leaves the objects of the former one where they are.
     #[serde(default)]
     pub set: Option<String>,
     /// `"absent"` deletes the objects, in the order opposite to that of installing; deleted definitions take their custom
     /// resources with them.
     #[serde(default)]
     pub state: Presence,
+    #[serde(skip)]
+    #[schemars(skip)]
+    written: Option<Written>,
     #[serde(skip)]
     #[schemars(skip)]
     prepared: prepare::Kept,
@@ -224,14 +228,18 @@ impl Kind for Manifest {
         Some(format!("the set {set}"))
     }
 
+    fn placed(&mut self, step: &Written) {
+        self.written = Some(step.clone());
+    }
+
     /// Only a step that deletes.
     fn may_disrupt(&self) -> bool {
         self.set.is_some() || self.state == Presence::Absent
     }
 
-    /// Whether what is deleted takes more with it than itself.
+    /// Whether what is deleted takes more with it than itself, or is all of a set: that may be somebody else's set.
     fn disrupts(&self, drift: &Self::Drift) -> bool {
-        drift.remove.iter().any(ObjectKey::holds_others)
+        drift.removes_all || drift.remove.iter().any(|old| old.key.holds_others())
     }
 
     fn facts(&self, known: &Known<'_>) -> Want {

@@ -14,11 +14,12 @@ use crate::facts::fact::Fact;
 use crate::facts::known::{Known, Unreadable};
 use crate::model::event::DiffLine;
 use crate::model::kube::fields::{self, PART_OF};
-use crate::model::kube::{Discovery, KubeObject, MANAGER, ObjectKey, show};
+use crate::model::kube::{Discovery, KubeObject, MANAGER, ObjectKey, OldObject, show};
+use crate::model::outcome::Failure;
 use crate::model::sensitive::Text;
 use crate::steps::shared::diff;
 use crate::steps::shared::kube::{Drift, Wished, list_fact};
-use crate::steps::{Decision, Want};
+use crate::steps::{Decision, Want, Written};
 
 /// The label of the parent.
 const ID: &str = "applyset.kubernetes.io/id";
@@ -30,6 +31,9 @@ const KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
 const NAMESPACES: &str = "applyset.kubernetes.io/additional-namespaces";
 /// Ours: versions of the kinds, and which of them have no namespaces, so that they can be listed without guessing.
 const LISTS: &str = "hmco-boot/lists";
+
+/// Ours: which step applied the set last, as playbook and id.
+const STEP: &str = "hmco-boot/step";
 
 /// Where parents are: in a namespace that every cluster has, so that a set is the same one when its objects move to another.
 const PARENTS: &str = "kube-system";
@@ -75,11 +79,13 @@ fn lists_text(prepared: &Prepared) -> String {
     lists.into_iter().collect::<Vec<_>>().join(",")
 }
 
+fn annotation<'a>(parent: &'a Value, name: &str) -> Option<&'a str> {
+    let all = parent.pointer("/metadata/annotations")?;
+    all.get(name)?.as_str()
+}
+
 fn remembered(parent: &Value) -> Vec<Fact> {
-    let text = parent
-        .pointer("/metadata/annotations")
-        .and_then(|all| all.get(LISTS));
-    let text = text.and_then(Value::as_str).unwrap_or_default();
+    let text = annotation(parent, LISTS).unwrap_or_default();
     let list = |line: &str| {
         let mut words = line.split(' ');
         let (api_version, kind, namespace) = (words.next()?, words.next()?, words.next()?);
@@ -93,7 +99,7 @@ fn remembered(parent: &Value) -> Vec<Fact> {
 }
 
 /// The parent as it shall be, but for the lists it named before.
-fn wished_parent(name: &str, prepared: &Prepared) -> Value {
+fn wished_parent(name: &str, wish: &Manifest, prepared: &Prepared) -> Value {
     let key = parent(name);
     let kinds: BTreeSet<String> = members(prepared)
         .map(|wished| match wished.key.group() {
@@ -105,6 +111,15 @@ fn wished_parent(name: &str, prepared: &Prepared) -> Value {
         .filter_map(|wished| wished.key.namespace.as_deref())
         .filter(|namespace| *namespace != PARENTS)
         .collect();
+    let mut annotations = json!({
+        TOOLING: "hmco-boot/v1",
+        KINDS: kinds.into_iter().collect::<Vec<_>>().join(","),
+        NAMESPACES: namespaces.into_iter().collect::<Vec<_>>().join(","),
+        LISTS: lists_text(prepared),
+    });
+    if let (Some(step), Some(all)) = (step_text(wish), annotations.as_object_mut()) {
+        all.insert(STEP.to_owned(), json!(step));
+    }
     json!({
         "apiVersion": key.api_version,
         "kind": key.kind,
@@ -112,14 +127,52 @@ fn wished_parent(name: &str, prepared: &Prepared) -> Value {
             "name": key.name,
             "namespace": PARENTS,
             "labels": { ID: id(name) },
-            "annotations": {
-                TOOLING: "hmco-boot/v1",
-                KINDS: kinds.into_iter().collect::<Vec<_>>().join(","),
-                NAMESPACES: namespaces.into_iter().collect::<Vec<_>>().join(","),
-                LISTS: lists_text(prepared),
-            }
+            "annotations": annotations,
         }
     })
+}
+
+/// A step as the parent remembers it. It is only compared and shown.
+fn step_text(wish: &Manifest) -> Option<String> {
+    let Written { playbook, step } = wish.written.as_ref()?;
+    Some(format!("{step} in {playbook}"))
+}
+
+/// Refuses to delete what another step has put into the set: the two would undo each other's work in turn. Without the note
+/// (a set of an older version, or a person took it away) the set is this step's.
+fn taken(
+    name: &str,
+    wish: &Manifest,
+    gone: &[OldObject],
+    known: &Known<'_>,
+) -> Result<Option<Failure>, Unreadable> {
+    let key = parent(name);
+    let found = known.kube_list(&list_fact(&key))?;
+    let live = found.and_then(|found| found.get(&key.name));
+    let other = live.and_then(|live| annotation(live, STEP));
+    let (Some(other), Some(own), Some(first)) = (other, step_text(wish), gone.first()) else {
+        return Ok(None);
+    };
+    if other == own {
+        return Ok(None);
+    }
+    let more = match gone.len() {
+        1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    let failure = Failure::new(format!(
+        "the set {name} is that of another step, whose objects this one would delete"
+    ));
+    Ok(Some(
+        failure
+            .evidence(format!("applied last by the step {other}"))
+            .evidence(format!("would be deleted: {}{more}", first.key))
+            .hint(format!(
+                "give one of the two another `set`; if this is that step under a new name, let the cluster forget the old one: \
+                 kubectl -n {PARENTS} annotate configmap {} {STEP}-",
+                key.name
+            )),
+    ))
 }
 
 /// The parent, then the lists that it names.
@@ -185,6 +238,7 @@ pub(super) fn pruned(
         other => return Ok(other),
     };
     let id = id(name);
+    let (mut gone, mut stays) = (Vec::new(), false);
     for list in lists(name, prepared, known) {
         // A kind that is not served any more has no objects.
         let Some(found) = known.kube_list(&list)? else {
@@ -200,19 +254,26 @@ pub(super) fn pruned(
             let Some(found) = ObjectKey::of(object).filter(|_| is_member) else {
                 continue;
             };
-            if !prepared
-                .wished
-                .iter()
-                .any(|wished| wished.key.is_same(&found))
-            {
-                diff.push(DiffLine::old(format!(
-                    "{found} (no longer in the set {name})"
-                )));
-                drift.remove.push(found);
+            let mut wished = prepared.wished.iter();
+            match wished.any(|wished| wished.key.is_same(&found)) {
+                true => stays = true,
+                false => gone.push(OldObject::of(found, object)),
             }
         }
     }
-    remember(name, prepared, known, (&mut diff, &mut drift))?;
+    if let Some(failure) = taken(name, wish, &gone, known)? {
+        return Ok(Decision::Refused(failure));
+    }
+    drift.removes_all = !stays && !gone.is_empty();
+    for old in gone {
+        let key = &old.key;
+        diff.push(DiffLine::old(format!(
+            "{key} (no longer in the set {name})"
+        )));
+        drift.remove.push(old);
+    }
+    let object = wished_parent(name, wish, prepared);
+    remember(name, (object, prepared), known, (&mut diff, &mut drift))?;
     Ok(match drift == Drift::default() {
         true => Decision::Unchanged,
         false => Decision::Drift { diff, drift },
@@ -223,16 +284,14 @@ pub(super) fn pruned(
 /// there is to delete must still find the rest, and a list more to look in costs one request.
 fn remember(
     name: &str,
-    prepared: &Prepared,
+    (mut object, prepared): (Value, &Prepared),
     known: &Known<'_>,
     (diff, drift): (&mut Vec<DiffLine>, &mut Drift),
 ) -> Result<(), Unreadable> {
     let key = parent(name);
-    let mut object = wished_parent(name, prepared);
     let found = known.kube_list(&list_fact(&key))?;
     let live = found.and_then(|found| found.get(&key.name));
-    if let Some(before) = live.and_then(|live| live.pointer("/metadata/annotations"))
-        && let Some(before) = before.get(LISTS).and_then(Value::as_str)
+    if let Some(before) = live.and_then(|live| annotation(live, LISTS))
         && let Some(now) = object.pointer_mut("/metadata/annotations")
     {
         let own = lists_text(prepared);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Drift, How};
 use crate::model::action::Action;
 use crate::model::kube::ready::Expected;
-use crate::model::kube::{Awaited, KubeAction, KubeObject, ObjectKey, order};
+use crate::model::kube::{Awaited, KubeAction, KubeObject, ObjectKey, OldObject, order};
 use crate::model::units::TimeSpan;
 
 /// How long a definition may take to be established: it takes less than a second, or does not come.
@@ -61,8 +61,8 @@ fn await_all(actions: &mut Vec<Action>, open: &mut Vec<ObjectKey>, how: How) {
 }
 
 /// Deletes in the order opposite to that of installing, each wave gone before the next.
-pub fn delete(keys: &[ObjectKey]) -> Vec<Action> {
-    let waves = order::waves(keys.to_vec(), |key| key);
+pub fn delete(objects: &[OldObject]) -> Vec<Action> {
+    let waves = order::waves(objects.to_vec(), |old| &old.key);
     let waves = waves.into_iter().rev();
     waves
         .map(|(_, objects)| {
@@ -125,7 +125,7 @@ mod tests {
             apply: keys[1..].iter().chain([&certificate]).map(body).collect(),
             late: vec![body(&keys[0])],
             wait: vec![keys[1].clone(), keys[2].clone()],
-            remove: Vec::new(),
+            ..Drift::default()
         };
         let how = How {
             force: false,
@@ -149,7 +149,7 @@ mod tests {
             told(&apply(&drift, how)).last().unwrap(),
             "see Deployment d ready"
         );
-        let removal = delete(&keys);
+        let removal = delete(&keys.map(OldObject::named));
         assert_eq!(
             told(&removal),
             [

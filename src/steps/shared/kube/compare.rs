@@ -7,7 +7,8 @@ use crate::facts::known::{Known, Unreadable};
 use crate::model::event::DiffLine;
 use crate::model::kube::ready::{has_rule, readiness};
 use crate::model::kube::{
-    DryRun, FieldConflict, KubeObject, MANAGER, ObjectKey, Readiness, fields, order, reach, show,
+    DryRun, FieldConflict, KubeObject, MANAGER, ObjectKey, OldObject, Readiness, fields, order,
+    reach, show,
 };
 use crate::model::outcome::Failure;
 use crate::steps::Decision;
@@ -32,7 +33,9 @@ pub struct Drift {
     /// To be awaited: those that will be applied and those that are as wished and not ready.
     pub wait: Vec<ObjectKey>,
     /// To be deleted.
-    pub remove: Vec<ObjectKey>,
+    pub remove: Vec<OldObject>,
+    /// That is all that was there before.
+    pub removes_all: bool,
 }
 
 /// What comparing has found so far.

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use crate::facts::fact::Fact;
 use crate::facts::known::{Known, Unreadable};
 use crate::model::event::DiffLine;
-use crate::model::kube::{Discovery, MANAGER, ObjectKey, ObjectList, fields, patch, secret};
+use crate::model::kube::{
+    Discovery, MANAGER, ObjectKey, ObjectList, OldObject, fields, patch, secret,
+};
 use crate::model::outcome::Failure;
 use crate::model::sensitive::Text;
 use crate::model::units::TimeSpan;
@@ -212,9 +214,9 @@ pub fn decide_absent(wished: &[Wished], known: &Known<'_>) -> Result<Decision<Dr
     let mut drift = Drift::default();
     let mut diff = Vec::new();
     for one in wished {
-        if live(one, known)?.is_some() {
+        if let Some(live) = live(one, known)? {
             diff.push(DiffLine::old(one.key.to_string()));
-            drift.remove.push(one.key.clone());
+            drift.remove.push(OldObject::of(one.key.clone(), live));
         }
     }
     Ok(match drift.remove.is_empty() {
