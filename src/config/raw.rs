@@ -268,7 +268,8 @@ pub struct Retry {
 pub struct Need {
     /// Id of a step of this playbook.
     pub step: String,
-    /// `all`: wait for all targets of that step, also where it shares mine.
+    /// `all`: wait for all targets of that step, also where it shares mine; `first`: only for its first one, in the
+    /// inventory's order.
     pub across: Option<Across>,
     /// How many targets may have failed or been unreachable where this waits for all.
     #[serde(default)]
@@ -281,6 +282,8 @@ pub struct Need {
 pub enum Across {
     /// All targets.
     All,
+    /// The first one.
+    First,
 }
 
 /// `[step.gate]` without its kind's table.

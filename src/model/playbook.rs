@@ -76,10 +76,22 @@ pub struct Need {
     pub step: StepId,
     /// Where it is written.
     pub span: Span,
-    /// `across = "all"`: wait for all targets of the step, also where it shares mine.
-    pub across_all: bool,
+    /// For which of the step's targets.
+    pub across: Across,
     /// How many targets may have failed where this is a barrier.
     pub tolerate: u32,
+}
+
+/// Which targets of a step that is needed are waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Across {
+    /// The same target where the step has it, else all.
+    #[default]
+    Same,
+    /// All, also where it has the same.
+    All,
+    /// The first in the inventory's order.
+    First,
 }
 
 /// How a step is run.

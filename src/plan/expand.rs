@@ -13,7 +13,7 @@ use crate::model::id::StepAddr;
 use crate::model::mistake::Mistake;
 use crate::model::playbook::{self, Body, Playbook, Step};
 use crate::model::template::{self, Scope};
-use crate::model::value::Value;
+use crate::model::value::{Span, Value};
 use crate::model::vars;
 
 /// Collects pairs and mistakes.
@@ -25,8 +25,8 @@ pub(super) struct Builder<'a> {
     pub mistakes: Vec<Mistake>,
     pub pairs: Vec<Pair>,
     pub order: Order,
-    /// What only one pair may have, by the step that has it.
-    pub claimed: HashMap<String, StepAddr>,
+    /// What only one pair may have, by the step that has it and where it is written.
+    pub claimed: HashMap<String, (StepAddr, Span)>,
 }
 
 /// One use of a playbook.
@@ -194,7 +194,7 @@ impl<'a> Builder<'a> {
         let groups = self.groups(step, &address, seats);
         match &step.body {
             Body::Kind { .. } => {
-                let leaf = self.leaf(step, &series, groups, &mut place);
+                let leaf = self.leaf(step, &instance.playbook.path, &series, groups, &mut place);
                 vec![self.order.leaf(leaf)]
             }
             Body::Playbook { path, span, vars } => {
@@ -321,7 +321,7 @@ fn resolved_needs(step: &Step, growth: &Growth) -> Option<Vec<Edge>> {
     let edge = |need: &playbook::Need| {
         Some(Edge {
             leaves: growth.leaves(&need.step)?.clone(),
-            across_all: need.across_all,
+            across: need.across,
             tolerate: need.tolerate,
         })
     };

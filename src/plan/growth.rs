@@ -8,7 +8,7 @@ use petgraph::graph::NodeIndex;
 use super::order::{Edge, Leaves, Order, Spot};
 use super::targets::TargetId;
 use crate::model::id::StepId;
-use crate::model::playbook::{Body, Step};
+use crate::model::playbook::{Across, Body, Step};
 
 /// How one playbook instance has grown so far.
 #[derive(Debug, Default)]
@@ -65,7 +65,7 @@ impl Growth {
     ) -> Vec<NodeIndex> {
         let above = Edge {
             leaves: std::mem::take(&mut self.above.nearest),
-            across_all: false,
+            across: Across::Same,
             tolerate: 0,
         };
         let mut before = order.by_rule(&above, target);

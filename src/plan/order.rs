@@ -1,7 +1,8 @@
 //! The order rule: which vertices a pair waits for. See "Order" in the docs of playbooks.
 //!
 //! For step B at target n that needs A: where A has n, A at n; else all targets of A. A step that uses a playbook is
-//! needed through each of the steps inside by that same rule; a step with `each` has at n all its items there.
+//! needed through each of the steps inside by that same rule; a step with `each` has at n all its items there. A need may
+//! say otherwise: all targets of A in any case, or only its first.
 //!
 //! A target may be in a step without a pair: `--limit` removed it, or its list of items is empty. There is nothing to
 //! wait for then, but what would have waited for it goes on waiting for what it would have waited for: leaving a target
@@ -14,7 +15,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::Vertex;
 use super::targets::TargetId;
-use crate::model::playbook::Step;
+use crate::model::playbook::{Across, Step};
 
 /// Where a step ends on one target.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +87,7 @@ pub(super) struct Order {
 #[derive(Debug)]
 pub(super) struct Edge {
     pub leaves: Leaves,
-    pub across_all: bool,
+    pub across: Across,
     pub tolerate: u32,
 }
 
@@ -170,13 +171,24 @@ impl Order {
     pub fn by_rule(&mut self, edge: &Edge, target: TargetId) -> Vec<NodeIndex> {
         let mut before = Vec::new();
         for leaf in &edge.leaves {
-            let own = self.spot_of(*leaf, target);
-            match own {
-                Some(own) if !edge.across_all => before.extend(own.vertex),
-                _ => before.extend(self.all_of(*leaf, edge.tolerate)),
+            match (edge.across, self.spot_of(*leaf, target)) {
+                (Across::Same, Some(own)) => before.extend(own.vertex),
+                (Across::First, _) => before.extend(self.first_of(*leaf)),
+                (Across::Same | Across::All, _) => before.extend(self.all_of(*leaf, edge.tolerate)),
             }
         }
         before
+    }
+
+    /// The first target of a leaf that is really there, and what those before it would have waited for.
+    fn first_of(&self, leaf: usize) -> Vec<NodeIndex> {
+        let mut found = false;
+        let until_real = self.spots(leaf).take_while(|(_, spot)| {
+            let before = !found;
+            found |= spot.real;
+            before
+        });
+        until_real.filter_map(|(_, spot)| spot.vertex).collect()
     }
 
     /// The barrier over all targets of a leaf, made once. Only what it really has counts for `tolerate`.

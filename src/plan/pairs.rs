@@ -12,13 +12,14 @@ use super::{Gate, Pair, Vertex, Work};
 use crate::model::id::{PairId, StepAddr};
 use crate::model::mistake::Mistake;
 use crate::model::playbook::{Body, Step};
-use crate::steps::registry;
+use crate::steps::{Written, registry};
 
 impl<'a> Builder<'a> {
     /// The pairs of a step of a kind.
     pub(super) fn leaf(
         &mut self,
         step: &'a Step,
+        playbook: &str,
         series: &StepAddr,
         groups: Vec<Group>,
         place: &mut Place<'_>,
@@ -31,12 +32,16 @@ impl<'a> Builder<'a> {
             self.mistakes.push(unknown_kind(kind.as_str(), *span));
             return leaf;
         };
-        let gate = GateTable::of(step).unwrap_or_else(|mistake| {
+        let written = Written {
+            playbook: playbook.to_owned(),
+            step: step.id.clone(),
+        };
+        let gate = GateTable::of(step, &written).unwrap_or_else(|mistake| {
             self.mistakes.push(mistake);
             None
         });
         let mut tables = Tables {
-            wish: Table::new(info, table),
+            wish: Table::new(info, table, &written),
             gate,
         };
         let mut spots: BTreeMap<TargetId, Vec<Spot>> = BTreeMap::new();
@@ -106,18 +111,19 @@ impl<'a> Builder<'a> {
     fn claim(&mut self, work: &Work, address: &StepAddr, step: &Step) {
         let Work::Wish(wish) = work else { return };
         let Some(claim) = wish.claims() else { return };
-        if let Some(other) = self.claimed.get(&claim) {
+        if let Some((other, span)) = self.claimed.get(&claim) {
             let message = format!("{claim} is that of the step {other} already");
             let mistake = Mistake::error("claimed-twice", step.span, message)
+                .related(*span, "that step")
                 .hint("give each step one of its own: two would undo each other's work");
             self.mistakes.push(mistake);
             return;
         }
-        self.claimed.insert(claim, address.clone());
+        self.claimed.insert(claim, (address.clone(), step.span));
     }
 
     /// What a pair is to do, and what must hold after it; `None` after a mistake.
-    fn work(&mut self, tables: &mut Tables<'a>, site: &Site) -> Option<(Work, Option<Gate>)> {
+    fn work(&mut self, tables: &mut Tables<'_>, site: &Site) -> Option<(Work, Option<Gate>)> {
         if let Some(reason) = &site.skip {
             return Some((Work::Skip(reason.clone()), None));
         }

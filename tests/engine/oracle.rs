@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hmco_boot::model::playbook::Across;
+
 use super::spec::{Content, Fate, NEVER, Spec, StepSpec};
 
 /// A pair: the step's address and the node.
@@ -123,7 +125,7 @@ fn own_waits(step: &StepSpec, done: &[Vec<Leaf>], node: usize) -> BTreeSet<Barri
             .find(|leaves| leaves.iter().any(|leaf| !leaf.nodes.is_empty()));
         let above = above
             .into_iter()
-            .flat_map(|leaves| rule(leaves, node, false, 0));
+            .flat_map(|leaves| rule(leaves, node, Across::Same, 0));
         let here = done
             .iter()
             .flatten()
@@ -134,16 +136,20 @@ fn own_waits(step: &StepSpec, done: &[Vec<Leaf>], node: usize) -> BTreeSet<Barri
     };
     needs
         .iter()
-        .flat_map(|need| rule(&done[need.step], node, need.across_all, need.tolerate))
+        .flat_map(|need| rule(&done[need.step], node, need.across, need.tolerate))
         .collect()
 }
 
-/// Where the needed step has the node: there only. Else: everywhere.
-fn rule(leaves: &[Leaf], node: usize, across_all: bool, tolerate: u32) -> Vec<Barrier> {
+/// Where the needed step has the node: there only. Else: everywhere. Or on its first node.
+fn rule(leaves: &[Leaf], node: usize, across: Across, tolerate: u32) -> Vec<Barrier> {
+    let first = |leaf: &Leaf| leaf.nodes.first().copied();
     leaves
         .iter()
+        .filter(|leaf| across != Across::First || first(leaf).is_some())
         .map(|leaf| {
-            if leaf.nodes.contains(&node) && !across_all {
+            if across == Across::First {
+                alone(&leaf.address, first(leaf).unwrap())
+            } else if leaf.nodes.contains(&node) && across == Across::Same {
                 alone(&leaf.address, node)
             } else {
                 let members = leaf

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hmco_boot::model::id::{KindName, NodeName, StepId};
 use hmco_boot::model::inventory::{Cluster, Connection, Inventory, Node};
-use hmco_boot::model::playbook::{Body, Need, Playbook, Policy, Retry, Step};
+use hmco_boot::model::playbook::{Across, Body, Need, Playbook, Policy, Retry, Step};
 use hmco_boot::model::selector::Selector;
 use hmco_boot::model::units::TimeSpan;
 use hmco_boot::model::value::{Data, FileId, Key, Span, Value};
@@ -28,7 +28,7 @@ pub enum Fate {
 #[derive(Clone, Debug)]
 pub struct NeedSpec {
     pub step: usize,
-    pub across_all: bool,
+    pub across: Across,
     pub tolerate: u32,
 }
 
@@ -71,7 +71,7 @@ fn targets(nodes: usize) -> impl Strategy<Value = BTreeSet<usize>> {
 }
 
 /// A step, needs whose steps are still to be chosen, and whether it has any.
-type Drawn = (StepSpec, Vec<(prop::sample::Index, bool, u32)>, bool);
+type Drawn = (StepSpec, Vec<(prop::sample::Index, Across, u32)>, bool);
 
 fn step(nodes: usize, depth: u32) -> BoxedStrategy<Drawn> {
     let leaf = targets(nodes).prop_map(Content::Leaf).boxed();
@@ -84,7 +84,7 @@ fn step(nodes: usize, depth: u32) -> BoxedStrategy<Drawn> {
     let needs = prop::collection::vec(
         (
             any::<prop::sample::Index>(),
-            prop::bool::weighted(0.3),
+            prop_oneof![6 => Just(Across::Same), 3 => Just(Across::All), 1 => Just(Across::First)],
             0..2_u32,
         ),
         0..3,
@@ -116,10 +116,10 @@ fn steps(nodes: usize, depth: u32, most: usize) -> BoxedStrategy<Vec<StepSpec>> 
                     if explicit {
                         let needs = needs.into_iter().filter(|_| at > 0);
                         let need =
-                            |(index, across_all, tolerate): (prop::sample::Index, bool, u32)| {
+                            |(index, across, tolerate): (prop::sample::Index, Across, u32)| {
                                 NeedSpec {
                                     step: index.index(at),
-                                    across_all,
+                                    across,
                                     tolerate,
                                 }
                             };
@@ -301,7 +301,7 @@ fn model_step(
     let need = |need: &NeedSpec| Need {
         step: StepId::new(format!("s{}", need.step)),
         span: span(),
-        across_all: need.across_all,
+        across: need.across,
         tolerate: need.tolerate,
     };
     Step {

@@ -48,6 +48,31 @@ fn across_all_makes_a_barrier_where_nodes_are_shared_too() {
 }
 
 #[test]
+fn across_first_waits_for_the_first_target_only() {
+    let needs = "needs = [{ step = 'a', across = 'first' }]";
+    assert_eq!(
+        two("role:server", "all", needs),
+        "a@s1\na@s2\nb@s1 <- a@s1\nb@s2 <- a@s1\nb@a1 <- a@s1\nb@a2 <- a@s1"
+    );
+    // The first of the inventory, also where the selector names it last.
+    assert_eq!(two("s2 | s1", "a1", needs), "a@s1\na@s2\nb@a1 <- a@s1");
+}
+
+#[test]
+fn across_first_passes_over_targets_that_are_left_out() {
+    let needs = "needs = [{ step = 'b', across = 'first' }]";
+    let steps = step("a", "all", "")
+        + &step("b", "role:server", "needs = ['a']")
+        + &step("c", "role:agent", needs);
+    let of = |limit: &str| main(&steps).limit(limit).lines();
+    assert_eq!(
+        of("!s1"),
+        "a@s2\na@a1\na@a2\nb@s2 <- a@s2\nc@a1 <- b@s2\nc@a2 <- b@s2"
+    );
+    assert_eq!(of("a1"), "a@a1\nc@a1");
+}
+
+#[test]
 fn tolerate_is_counted_at_the_barrier() {
     let needs = "needs = [{ step = 'a', across = 'all', tolerate = 1 }]";
     let plan = main(&(step("a", "role:server", "") + &step("b", "role:server", needs))).plan();

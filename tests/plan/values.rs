@@ -246,10 +246,20 @@ fn two_steps_with_one_set_are_told_before_they_delete_each_others_objects() {
              inline = \"apiVersion: v1\\nkind: ConfigMap\\nmetadata: {{name: {id}}}\\n\"\n"
         )
     };
-    main(&(step("a", "one") + &step("b", "two"))).plan();
+    let plan = main(&(step("a", "one") + &step("b", "two"))).plan();
+    let hmco_boot::plan::Work::Wish(second) = &plan.pairs[1].work else {
+        panic!("it is skipped");
+    };
+    let written = "Written { playbook: \"main.toml\", step: \"b\" }";
+    let wish = format!("{second:?}");
+    assert!(wish.contains(written), "the cluster remembers it: {wish}");
     let told = main(&(step("a", "apps") + &step("b", "apps"))).refused();
     assert!(
         told.contains("the set apps is that of the step a already"),
         "{told}"
     );
+    let mistakes = main(&(step("a", "apps") + &step("b", "apps")))
+        .try_plan()
+        .unwrap_err();
+    assert_eq!(mistakes[0].related.len(), 1, "both places are shown");
 }

@@ -5,6 +5,7 @@ use hmco_boot::model::action::JobStatus;
 use hmco_boot::model::artifact::Fetch;
 use hmco_boot::model::event::Event;
 use hmco_boot::model::outcome::{ExitCode, Outcome};
+use hmco_boot::transport::HostErrorKind;
 use petgraph::graph::NodeIndex;
 
 use super::lab::*;
@@ -36,20 +37,75 @@ fn no_more_executions_are_under_way_than_parallel_says() {
     }
 }
 
+/// So many that send much.
+fn large(count: usize, uploads: usize) -> Lab {
+    let steps = many(count).into_iter();
+    let steps = steps
+        .map(|step| step.wish(|wish| wish.bytes = 300 * 1024))
+        .collect();
+    Lab::with(
+        plan(steps),
+        Options {
+            uploads,
+            ..options()
+        },
+    )
+}
+
+/// With its lock; all targets are being read.
+fn locked(lab: &mut Lab) {
+    lab.start();
+    lab.take(|command| matches!(command, Command::Lock { .. }))
+        .unwrap();
+    lab.feed(Input::Locked(Ok(Vec::new())));
+}
+
+#[test]
+fn the_first_large_payload_goes_alone_and_to_the_first_target() {
+    let mut lab = large(5, 3);
+    locked(&mut lab);
+    // They answer in another order than the plan's.
+    for name in ["n4", "n2"] {
+        lab.read(name);
+        assert!(lab.applying().is_empty(), "{name}");
+    }
+    lab.read("n0");
+    assert_eq!(lab.applying(), [0]);
+    for name in ["n1", "n3"] {
+        lab.read(name);
+        assert_eq!(lab.applying(), [0], "{name}");
+    }
+    lab.works(0);
+    assert_eq!(lab.applying(), [1, 2, 3]);
+    lab.works(2);
+    assert_eq!(lab.applying(), [1, 3, 4]);
+}
+
+#[test]
+fn a_first_target_that_does_not_answer_keeps_no_upload_waiting() {
+    let mut lab = large(3, 3);
+    locked(&mut lab);
+    for name in ["n2", "n1"] {
+        lab.read(name);
+        assert!(lab.applying().is_empty(), "{name}");
+    }
+    lab.read_fails("n0", HostErrorKind::Unreachable { transient: true });
+    assert_eq!(lab.applying(), [1]);
+}
+
+#[test]
+fn a_first_upload_that_takes_long_does_not_go_on_alone() {
+    let mut lab = large(5, 3);
+    lab.start().lock();
+    assert_eq!(lab.applying(), [0]);
+    assert_eq!(lab.timer(), 20);
+    assert_eq!(lab.applying(), [0, 1, 2]);
+}
+
 #[test]
 fn no_more_large_payloads_are_under_way_than_uploads_says() {
     for uploads in [0, 1, 2] {
-        let steps = many(4).into_iter();
-        let steps = steps
-            .map(|step| step.wish(|wish| wish.bytes = 300 * 1024))
-            .collect();
-        let mut lab = Lab::with(
-            plan(steps),
-            Options {
-                uploads,
-                ..options()
-            },
-        );
+        let mut lab = large(4, uploads);
         lab.start().lock();
         let mut order = Vec::new();
         while let Some(first) = lab.applying().first().copied() {

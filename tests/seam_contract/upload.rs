@@ -22,7 +22,7 @@ use tokio::io::AsyncWrite;
 use tokio::process::ChildStdin;
 
 use super::place::{bytes, pin, place};
-use super::rig::{Rig, artifacts, job, sandbox};
+use super::rig::{Rig, artifacts, job, run, sandbox};
 
 /// What befalls a connection.
 #[derive(Clone, Copy)]
@@ -389,7 +389,7 @@ impl Disk {
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self(at));
         }
-        eprintln!("not run: this needs the right to mount a tmpfs");
+        crate::skip::tell("this needs the right to mount a tmpfs");
         None
     }
 }
@@ -422,6 +422,36 @@ async fn a_disk_that_is_too_small_or_cannot_be_written_is_told_before_anything_i
     let error = refused(&rig, &pin).await;
     assert_eq!(error.kind, HostErrorKind::NotStarted);
     assert!(words(&error).contains("Read-only file system"), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_somebody_else_writes_between_arrival_and_place_is_not_placed() {
+    let bytes = bytes(300_000, 10);
+    for (at, shell) in ["dash", "busybox"].into_iter().enumerate() {
+        let fates: [Fate; 0] = [];
+        let Some((rig, _)) = behind(shell, fates, |_| ()) else {
+            continue;
+        };
+        let pin = sent(&format!("written-{at}"), &bytes);
+        let file = uploads(&rig).join(&pin.sha256);
+        // The same size, and for the second one a new file of that name.
+        for (id, how) in [
+            "printf x | dd of=\"$0\" conv=notrunc 2>/dev/null",
+            "printf x | dd of=\"$0\" conv=notrunc 2>/dev/null; cp \"$0\" \"$0.new\"; mv \"$0.new\" \"$0\"",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let writes = run(&["sh", "-c", how, file.to_str().unwrap()]);
+            let end = rig.apply(&job(&format!("w{id}"), [writes, place(&pin, "/tool")])).await;
+            let end = end.unwrap().end;
+            let said = "was changed by somebody else";
+            assert!(end.stderr.contains(said), "{shell}: {end:?}");
+            assert!(!rig.is_there("/tool"));
+            assert_eq!(fs::read_dir(uploads(&rig)).unwrap().count(), 0);
+        }
+        arrives(&rig, &pin, &bytes).await;
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use crate::config::check::holds_template;
 use crate::config::raw;
 use crate::model::id::{KindName, StepId};
 use crate::model::mistake::{Mistake, nearest};
-use crate::model::playbook::{Body, Need, Policy, Retry, Step};
+use crate::model::playbook::{Across, Body, Need, Policy, Retry, Step};
 use crate::model::selector::Selector;
 use crate::model::shape::{self, STEP_KEYS};
 use crate::model::template::secrets_named;
@@ -293,15 +293,28 @@ fn need(low: &mut Lowering<'_>, item: &Value) -> Option<Need> {
         Data::String(step) => Some(Need {
             step: StepId::new(step),
             span: item.span,
-            across_all: false,
+            across: Across::Same,
             tolerate: 0,
         }),
         Data::Table(_) => {
             let raw = low.decode::<raw::Need>(item)?;
+            if raw.across == Some(raw::Across::First) && raw.tolerate > 0 {
+                low.error(
+                    "invalid-value",
+                    item.get("tolerate").map_or(item.span, |at| at.span),
+                    "`tolerate` counts targets, and `across = \"first\"` waits for one only"
+                        .to_owned(),
+                    "leave `tolerate` out, or wait for all: `across = \"all\"`",
+                );
+            }
             Some(Need {
                 step: StepId::new(raw.step),
                 span: item.get("step").map_or(item.span, |step| step.span),
-                across_all: raw.across.is_some(),
+                across: match raw.across {
+                    None => Across::Same,
+                    Some(raw::Across::All) => Across::All,
+                    Some(raw::Across::First) => Across::First,
+                },
                 tolerate: raw.tolerate,
             })
         }

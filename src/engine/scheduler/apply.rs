@@ -49,7 +49,9 @@ impl Scheduler {
             state.round = 0;
         }
         self.executions += 1;
-        self.uploads += usize::from(ready.upload);
+        if ready.upload {
+            self.upload_begins();
+        }
         if let Some(series) = self.series.get_mut(&info.series) {
             series.jobs += 1;
         }

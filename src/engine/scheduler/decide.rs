@@ -2,11 +2,11 @@
 
 use super::poll::words;
 use super::target::MAX_ROUNDS;
+use super::upload::is_upload;
 use super::{Consent, Lock, Mode, Phase, Preview, Scheduler};
 use crate::facts::fact::{NAMED, named_json};
 use crate::facts::known::{FactRef, Known, Store, Unreadable};
 use crate::model::action::Action;
-use crate::model::artifact::Fetch;
 use crate::model::event::{DiffLine, Event};
 use crate::model::id::{PairId, Target};
 use crate::model::outcome::{Failure, Outcome};
@@ -34,9 +34,6 @@ pub(super) struct ReadyToApply {
     pub diff: Vec<DiffLine>,
     pub upload: bool,
 }
-
-/// A payload from which an apply counts as an upload.
-const UPLOAD_BYTES: usize = 256 * 1024;
 
 impl Scheduler {
     /// Moves a pair that needs attention as far as what is known allows.
@@ -261,8 +258,8 @@ impl Scheduler {
                 }
             }
         }
-        let upload = payload(&actions) >= UPLOAD_BYTES;
-        if upload && self.uploads >= self.options.uploads {
+        let upload = is_upload(&actions);
+        if upload && !self.may_upload(info) {
             return Step::Parked;
         }
         Step::Apply(Box::new(ReadyToApply {
@@ -447,18 +444,4 @@ fn with_facts(scope: &Scope, known: &Known<'_>) -> Scope {
     let facts: serde_json::Value = facts.into_iter().collect();
     scope.insert("facts", facts);
     scope
-}
-
-fn payload(actions: &[Action]) -> usize {
-    actions
-        .iter()
-        .map(|action| match action {
-            Action::WriteFile { content, .. } => content.expose().len(),
-            Action::Run(program) => program.stdin.as_ref().map_or(0, |text| text.expose().len()),
-            Action::Place { pin, .. } if pin.fetch == Fetch::Controller => {
-                usize::try_from(pin.size).unwrap_or(usize::MAX)
-            }
-            _ => 0,
-        })
-        .fold(0, usize::saturating_add)
 }

@@ -266,8 +266,7 @@ impl Scheduler {
         let (upload, target) = (*upload, state.target);
         self.executions = self.executions.saturating_sub(1);
         if upload {
-            self.uploads = self.uploads.saturating_sub(1);
-            self.wake_parked();
+            self.upload_is_over();
         }
         if let Some(state) = self.targets.get_mut(target) {
             state.busy = Busy::Free;

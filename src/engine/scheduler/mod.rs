@@ -18,6 +18,7 @@ mod reach;
 mod recover;
 mod state;
 mod target;
+mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::model::id::{PairId, StepAddr, Target};
 use crate::model::outcome::Outcome;
 use crate::plan::Plan;
 use crate::plan::saved::Expectation;
+use upload::Uploads;
 
 use state::{
     Awaited, Busy, Cause, Lock, PairState, Phase, Purpose, Series, Stop, TargetState, VertexState,
@@ -61,7 +63,7 @@ pub struct Scheduler {
     timers: BTreeMap<TimerId, Purpose>,
     next_timer: u64,
     executions: usize,
-    uploads: usize,
+    uploads: Uploads,
     lock: Lock,
     /// Something waits for the lock: a target is to be changed, or holds a job of an earlier run.
     wants_lock: bool,
@@ -124,7 +126,7 @@ impl Scheduler {
             timers: BTreeMap::new(),
             next_timer: 0,
             executions: 0,
-            uploads: 0,
+            uploads: Uploads::default(),
             lock: Lock::Free,
             wants_lock: false,
             lock_targets: Vec::new(),
@@ -238,6 +240,7 @@ impl Scheduler {
                 }
                 self.dirty.insert(target);
             }
+            Some(Purpose::Uploads) => self.several_uploads(),
             Some(Purpose::Retry(_)) | None => {}
         }
     }

@@ -162,8 +162,7 @@ pub struct Options {
     pub run: RunId,
     /// Executions at once, over all targets; 0 counts as 1.
     pub parallel: usize,
-    /// Applies with a large payload at once; 0 counts as 1. Few, because they share one link: the first are through sooner, and
-    /// what comes after them goes on beside the others.
+    /// Applies with a large payload at once, when the first is through; 0 counts as 1. Few, because they share one link.
     pub uploads: usize,
     /// For disruptive steps.
     pub consent: Consent,
@@ -182,7 +181,7 @@ impl Options {
             mode: Mode::Run,
             run,
             parallel: 32,
-            uploads: 2,
+            uploads: 4,
             consent: Consent::Refused,
             reach: (2, Duration::from_secs(1)),
             prior_jobs: BTreeMap::new(),

@@ -174,6 +174,7 @@ pub(super) enum Purpose {
     PollLimit(PairId, Awaited),
     Attach(PairId),
     Reach(usize),
+    Uploads,
 }
 
 #[derive(Clone, PartialEq, Debug)]

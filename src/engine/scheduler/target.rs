@@ -273,6 +273,7 @@ impl Scheduler {
         took_ms: u64,
     ) {
         let index = self.index_of(target);
+        self.upload_may_follow();
         let Some(state) = self.targets.get_mut(index) else {
             return;
         };

@@ -9,6 +9,9 @@ pub struct Disk {
     pub mount: String,
     /// Device or name.
     pub source: String,
+    /// Device number, as of [`Mount::device`].
+    #[serde(default)]
+    pub device: String,
     /// Type: `ext4`.
     pub fs_type: String,
     /// Mounted read-only.

@@ -179,25 +179,25 @@ fn identity(record: &[u8]) -> Option<Identity> {
     })
 }
 
+/// How long ago, in nanoseconds, the last change has to be so that the next one gets another time: clocks of file systems
+/// tick with the kernel's timer, 100 to 1,000 times a second (`CONFIG_HZ`). Two ticks of the slowest.
+const TICKS: i128 = 20_000_000;
+
 /// Whether a later change is sure to show in the identity: the times have nanoseconds (a whole second is taken for a
-/// file system or tool without), and the last change lies so far back that the next one gets another time, as clocks
-/// of file systems tick in milliseconds.
+/// file system or tool without), and hashing began some ticks after the last change.
 fn settled(seen: &Identity, now: Option<&Identity>) -> bool {
     let change_time = |text: &str| {
         let (_, times) = text.rsplit_once(" +0000:")?;
-        let (seconds, fraction) = times.strip_suffix(" +0000")?.split_once('.')?;
+        let time = times.strip_suffix(" +0000")?;
+        let (_, fraction) = time.split_once('.')?;
         let precise = fraction.len() == 9 && fraction != "000000000";
-        let time = jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", seconds).ok()?;
-        precise.then_some(time)
+        let time = jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S%.f", time).ok()?;
+        let time = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        precise.then(|| time.timestamp().as_nanosecond())
     };
     let then = change_time(&seen.text);
     let now = now.and_then(|now| change_time(&now.text));
-    match (then, now) {
-        (Some(then), Some(now)) => then
-            .checked_add(jiff::Span::new().seconds(2))
-            .is_ok_and(|safe| safe < now),
-        _ => false,
-    }
+    matches!((then, now), (Some(then), Some(now)) if now - then > TICKS)
 }
 
 /// What `sha256sum` said.
@@ -252,4 +252,32 @@ fn hex_sha256(bytes: &[u8]) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(at: &str) -> Identity {
+        Identity {
+            regular: true,
+            folder: false,
+            size: 1,
+            text: format!("1:2:1:2026-01-01 00:00:00.500000000 +0000:{at} +0000"),
+        }
+    }
+
+    #[test]
+    fn only_what_was_left_alone_for_some_ticks_is_known_by_its_times() {
+        let now = changed("2026-01-01 00:00:01.010000000");
+        let is_settled = |at: &str| settled(&changed(at), Some(&now));
+        assert!(is_settled("2026-01-01 00:00:00.989999999"));
+        assert!(is_settled("2025-12-31 23:59:59.999999999"));
+        assert!(!is_settled("2026-01-01 00:00:00.990000000"));
+        // Of a file system, or a tool, that knows no fractions; of a clock that was set back.
+        assert!(!is_settled("2026-01-01 00:00:00.000000000"));
+        assert!(!is_settled("2026-01-01 00:00:00"));
+        assert!(!is_settled("2027-01-01 00:00:00.500000000"));
+        assert!(!settled(&changed("2026-01-01 00:00:00.500000000"), None));
+    }
 }

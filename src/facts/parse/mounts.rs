@@ -64,6 +64,7 @@ pub fn mount_of(mountinfo: &str, real: &str) -> Disk {
         read_only: options.any(|option| option == "ro"),
         mount: mount.point,
         source: mount.source,
+        device: mount.device,
         fs_type: mount.fs_type,
         ..Disk::default()
     }

@@ -273,15 +273,23 @@ hb_fetch() {
   mv -f -- "$part" "$UPLOADS/$1"
 }
 
+# Whether the upload of $1 found that its sha256 is $2, and nobody wrote it since.
+hb_proven() {
+  s= i=$(hb_identity "$1")
+  { read -r s < "$1.proven"; } 2>/dev/null
+  [ -n "$i" ] && [ "$s" = "$2 $i" ]
+}
+
 # Place: $1 path, $2 its folder, $3 temporary file, $4 mode, $5 owner, $6 sha256, $7 size, $8 URL or empty where it was
 # sent, $9 sha256, ${10} size and ${11} path of the file in the archive, or all empty.
 hb_put() {
   if [ -d "$1" ] && [ ! -L "$1" ]; then hb_say "$1 is a folder; it is not replaced by a file"; return; fi
   if [ ! -d "$2" ]; then hb_say "the folder $2 does not exist; make it in a step before this one"; return; fi
-  if [ -n "$8" ]; then hb_fetch "$6" "$7" "$8" || return; fi
-  if ! hb_is "$UPLOADS/$6" "$7" "$6"; then
+  if [ -n "$8" ]; then
+    hb_fetch "$6" "$7" "$8" || return
+  elif ! hb_proven "$UPLOADS/$6" "$6" && ! hb_is "$UPLOADS/$6" "$7" "$6"; then
     [ -f "$UPLOADS/$6" ] || { hb_say "$UPLOADS/$6 was taken away by somebody else"; return; }
-    rm -f -- "$UPLOADS/$6"
+    rm -f -- "$UPLOADS/$6" "$UPLOADS/$6.proven"
     hb_say "$UPLOADS/$6 was changed by somebody else: sha256 ${s:-unread}, $n bytes; it is removed"
     return
   fi
@@ -302,8 +310,10 @@ hb_put() {
     hb_is "$3" "$7" "$6" || { hb_say "$3 cannot be written: $n of $7 bytes"; return; }
   fi
   hb_own "$5" "$3" && chmod "$4" "$3" && hb_place "$3" "$1" || return
-  rm -f -- "$UPLOADS/$6"
+  rm -f -- "$UPLOADS/$6" "$UPLOADS/$6.proven"
   sync "$2" 2>/dev/null
+  # Its digest is read next, and is only kept when the file has not changed for a moment: a large one shall be read once.
+  [ "$7" -lt 16777216 ] || sleep 0.03 2>/dev/null
   return 0
 }
 

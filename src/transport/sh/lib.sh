@@ -207,6 +207,11 @@ hb_is() {
   [ "$s" = "$3" ]
 }
 
+# Prints what changes when file $1 is written, and stays when it is renamed.
+hb_identity() {
+  stat -c '%i %s %y' -- "$1" 2>/dev/null
+}
+
 # Whether the disk of folder $1 has room for $2 bytes more and a reserve. Sets `free` to its free bytes.
 hb_room() {
   free=$(df -Pk -- "$1" 2>/dev/null | tail -n 1)

@@ -44,9 +44,12 @@ member() {
 }
 look() {
   readyz= ready= voter= beat= kubelet= simulated= trouble=
-  if [ "$ROLE" = server ]; then
-    serving
-    [ "$readyz" = ok ] || return 0
+  if [ "$ROLE" != server ]; then
+    member || :
+    return 0
   fi
+  # Both at once: most of either is the start of kubectl.
+  raw /readyz >/dev/null &
   member || :
+  if wait $!; then readyz=ok; elif [ -n "$trouble" ]; then readyz=$trouble; else serving; fi
 }

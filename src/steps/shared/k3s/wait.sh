@@ -40,7 +40,7 @@ now() {
 nap() {
   now
   t=$((u - $1))
-  [ "$t" -ge 20 ] || t=20
+  [ "$t" -ge 10 ] || t=10
   [ "$t" -le 200 ] || t=200
   sleep "$((t / 100)).$(printf %02d $((t % 100)))" 2>/dev/null || sleep 1
 }
