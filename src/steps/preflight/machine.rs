@@ -261,6 +261,9 @@ pub fn other_kubernetes(seen: &Seen<'_>) -> Found {
     Ok(found)
 }
 
+/// The major number of the Linux kernel's MMC and SD block devices (Documentation/admin-guide/devices.txt).
+const MMC: &str = "179";
+
 /// SD card under the data of a server.
 pub fn sd_card(seen: &Seen<'_>) -> Found {
     if seen.role != Role::Server {
@@ -268,18 +271,33 @@ pub fn sd_card(seen: &Seen<'_>) -> Found {
     }
     let disk = seen.disk(super::seen::DATA)?;
     let device = disk.source.trim_start_matches("/dev/");
-    let card = seen
-        .readiness()?
-        .cards
-        .iter()
-        .find(|card| device.starts_with(&card.device));
+    let major = disk.device.split(':').next().unwrap_or_default();
+    let is_mmc = device.starts_with("mmcblk") || major == MMC;
+    let cards = &seen.readiness()?.cards;
+    let named = cards.iter().find(|card| device.starts_with(&card.device));
+    // `/dev/root`, as the kernel calls what it mounted by itself, names none.
+    let only = cards
+        .first()
+        .filter(|_| cards.len() == 1 && !device.starts_with("mmcblk"));
     // Without the bus' own word, whatever is on it is taken for a card: eMMC says so.
-    let sd = device.starts_with("mmcblk") && card.is_none_or(|card| card.kind != "MMC");
-    if disk.source.is_empty() {
+    let sd = is_mmc && named.or(only).is_none_or(|card| card.kind != "MMC");
+    // What other devices lie below of is not told by these.
+    let layered = ["mapper/", "dm-", "md", "bcache"]
+        .iter()
+        .any(|name| device.starts_with(name));
+    let nameless = !disk.source.starts_with("/dev/") || device == "root";
+    let nameless = nameless && matches!(major, "" | "0");
+    if !is_mmc && (layered || nameless || disk.fs_type == "overlay") {
         return Ok(vec![Finding::new(
             "sd-card",
             Severity::Note,
-            "unknown: the device below /var/lib/rancher could not be told",
+            match device {
+                "" => "unknown: the device below /var/lib/rancher could not be told".to_owned(),
+                _ => format!(
+                    "unknown: it is not told on which device {} lies",
+                    disk.source
+                ),
+            },
             "no SD card",
             "",
         )]);

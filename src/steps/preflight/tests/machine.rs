@@ -73,6 +73,18 @@ const MACHINE: &[Row] = &[
         Warning,
     ),
     ("sd-card", |n| n.disk.source.clear(), Note),
+    ("sd-card", |n| on_device(n, "/dev/root", "179:2"), Warning),
+    ("sd-card", |n| on_device(n, "/dev/root", "259:2"), Fine),
+    ("sd-card", |n| on_device(n, "/dev/md0", "9:0"), Note),
+    ("sd-card", |n| on_device(n, "tank/root", "0:30"), Note),
+    ("sd-card", |n| on_device(n, "/dev/sda2", "0:30"), Fine),
+    ("sd-card", |n| on_device(n, "/dev/root", ""), Note),
+    (
+        "sd-card",
+        |n| on_device(n, "/dev/mapper/vg-root", "254:0"),
+        Note,
+    ),
+    ("sd-card", |n| n.disk.fs_type = "overlay".to_owned(), Note),
     (
         "swap",
         |n| {
@@ -91,6 +103,10 @@ const MACHINE: &[Row] = &[
     ),
     ("docker", |n| n.active.push("docker.service"), Warning),
 ];
+
+fn on_device(node: &mut Node, source: &str, device: &str) {
+    (node.disk.source, node.disk.device) = (source.to_owned(), device.to_owned());
+}
 
 #[test]
 fn limits_of_the_machine_hold_to_the_last_byte() {
