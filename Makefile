@@ -9,7 +9,7 @@ HMCO_TORTURE_CASES ?= 100000
 
 help:
 	@echo 'make test        all checks and tests'
-	@echo 'make demo        nodes on this machine become a cluster, twice (in target/demo); DEMO_SERVERS=3, K3S=PATH K3S_IMAGES=TAR'
+	@echo 'make demo        nodes on this machine become a cluster, twice (in target/demo); DEMO_SERVERS=3, K3S=PATH|release K3S_IMAGES=TAR'
 	@echo 'make bench       measurements, beside OpenSSH, pyinfra, Ansible and mitogen'
 	@echo 'make torture     all that can go wrong on rehearsal nodes, and the random tests for longer'
 	@echo 'make conformance the K3s stand-in against all recordings of the real K3s, and its proofs; K3S=PATH, CASES'

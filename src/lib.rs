@@ -125,8 +125,9 @@
 //!   elsewhere.
 //! - In a series, what a pair saw of other targets is read again once a job of the series has ended, before anything follows
 //!   from it: a rollout takes minutes, and a server that went down meanwhile must not count as up.
-//! - What is awaited in the cluster is asked for again and again, all of it at once, and not watched: a connection that breaks
-//!   and an API server that restarts are then nothing but looks that failed.
+//! - What a job awaits in the cluster is listed once and watched from there on, and the list is asked for again when a watch
+//!   is over or broke. Steps of kind `wait` and gates are looked at at their intervals instead, there as anywhere else: the
+//!   engine knows facts, and no API that tells changes.
 //! - A secret that is not there has a stand-in while a plan is made, where a kind says that it may be made
 //!   ([`steps::Kind::makes`]); a run makes it before the plan that is carried out.
 //! - An inventory may have `[[artifact]]` pins of its own, instead of those of the same name in `hmco-boot.lock`, also with

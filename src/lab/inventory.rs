@@ -13,16 +13,29 @@ use crate::model::outcome::Failure;
 /// First line of every inventory that a lab wrote.
 const MARK: &str = "# Written by `hmco-boot lab up`";
 
-/// What the shipped playbooks have to know of a lab's nodes.
+/// What the shipped playbooks have to know of a lab's nodes, whatever K3s they get.
 const VARS: &str = "
 [vars]
 preflight_resolve = []                               # no uplink
 flannel_backend = \"host-gw\"                        # one network, and a kernel without vxlan
-k3s_config = { \"flannel-backend\" = \"host-gw\" }
 ";
 
+/// Where a real K3s under cgroup v1 puts its pods: below a group that each node makes at its start (sh/pods.sh). So were
+/// those set up on which its ways were recorded.
+const PODS: &str = r#""kubelet-arg" = ["cgroup-root=/lab", "cgroups-per-qos=true"]"#;
+
+/// How K3s is set up in a lab: vars of the playbook `k3s`.
+fn k3s_vars(record: &Record, cgroup_v1: bool) -> String {
+    let backend = r#""flannel-backend" = "host-gw""#;
+    let real = record.k3s.as_ref().is_none_or(|k3s| k3s.real);
+    match real && cgroup_v1 {
+        true => format!("k3s_config = {{ {backend}, {PODS} }}\nk3s_agent_config = {{ {PODS} }}\n"),
+        false => format!("k3s_config = {{ {backend} }}\n"),
+    }
+}
+
 /// The text, with the host keys of each node in order.
-pub fn text(place: &Place, record: &Record, host_keys: &[Vec<String>]) -> String {
+pub fn text(place: &Place, record: &Record, host_keys: &[Vec<String>], cgroup_v1: bool) -> String {
     let mut text = format!(
         "{MARK}: the rehearsal lab `{}` on this machine.\n\
          # `hmco-boot lab down` removes this file, unless it was changed.\n\
@@ -61,8 +74,9 @@ pub fn text(place: &Place, record: &Record, host_keys: &[Vec<String>]) -> String
         }
         text.push_str("]\n");
     }
+    text.push_str(VARS);
+    text.push_str(&k3s_vars(record, cgroup_v1));
     if let Some(k3s) = &record.k3s {
-        text.push_str(VARS);
         text.push_str(&k3s.artifact());
     }
     text
@@ -134,6 +148,7 @@ pub fn write(
     place: &Place,
     record: &mut Record,
     host_keys: &[Vec<String>],
+    cgroup_v1: bool,
 ) -> Result<Found, Failure> {
     let Some(path) = record.inventory.clone() else {
         return Ok(Found::Nothing);
@@ -143,7 +158,7 @@ pub fn write(
     if found == Found::Edited {
         return Ok(found);
     }
-    let text = text(place, record, host_keys);
+    let text = text(place, record, host_keys, cgroup_v1);
     let new = digest(&text);
     if files::read(&path)?.as_deref() == Some(text.as_str()) {
         return Ok(found);
@@ -205,7 +220,7 @@ mod tests {
     fn it_names_the_nodes_with_their_keys() {
         let folder = tempfile::tempdir().unwrap();
         let (place, record) = lab(folder.path());
-        let text = text(&place, &record, &keys());
+        let text = text(&place, &record, &keys(), false);
         let read: toml::Table = toml::from_str(&text).unwrap();
         assert_eq!(read["cluster"]["api_address"].as_str(), Some("172.30.0.11"));
         assert_eq!(read["ssh"]["become"].as_str(), Some("sudo"));
@@ -216,27 +231,66 @@ mod tests {
     }
 
     #[test]
+    fn k3s_is_told_what_is_special_about_the_nodes_and_the_stand_in_nothing_of_pods() {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, mut record) = lab(folder.path());
+        let vars = |record: &Record, cgroup_v1| {
+            let text = text(&place, record, &keys(), cgroup_v1);
+            toml::from_str::<toml::Table>(&text).unwrap()["vars"].clone()
+        };
+        // The pinned release.
+        let pinned = vars(&record, true);
+        let backend = pinned["k3s_config"]["flannel-backend"].as_str();
+        assert_eq!(backend, Some("host-gw"));
+        for role in ["k3s_config", "k3s_agent_config"] {
+            let argument = pinned[role]["kubelet-arg"][0].as_str();
+            assert_eq!(argument, Some("cgroup-root=/lab"));
+        }
+        assert!(vars(&record, false).get("k3s_agent_config").is_none());
+        for real in [true, false] {
+            record.k3s = Some(crate::lab::k3s::K3s {
+                path: "/k3s".into(),
+                version: "v1".into(),
+                sha256: "ab".repeat(32),
+                size: 1,
+                real,
+            });
+            let found = vars(&record, true);
+            assert_eq!(found["k3s_config"].get("kubelet-arg").is_some(), real);
+        }
+    }
+
+    #[test]
     fn only_what_the_lab_wrote_is_written_over() {
         let folder = tempfile::tempdir().unwrap();
         let (place, mut record) = lab(folder.path());
         let path = record.inventory.clone().unwrap();
-        assert_eq!(write(&place, &mut record, &keys()).unwrap(), Found::Nothing);
+        assert_eq!(
+            write(&place, &mut record, &keys(), false).unwrap(),
+            Found::Nothing
+        );
         assert_eq!(look(&path, &place, &record.written).unwrap(), Found::Ours);
         // As after a crash between the note and the file.
         record.written.push("another".into());
         record.grow("lab", "agent", 2);
-        assert_eq!(write(&place, &mut record, &keys()).unwrap(), Found::Ours);
+        assert_eq!(
+            write(&place, &mut record, &keys(), false).unwrap(),
+            Found::Ours
+        );
         assert_eq!(record.written.len(), 1);
         assert_eq!(Record::load(&place).unwrap(), Some(record.clone()));
 
         let edited = files::read(&path).unwrap().unwrap() + "# mine\n";
         files::write(&path, &edited, 0o644).unwrap();
         record.grow("lab", "agent", 3);
-        assert_eq!(write(&place, &mut record, &keys()).unwrap(), Found::Edited);
+        assert_eq!(
+            write(&place, &mut record, &keys(), false).unwrap(),
+            Found::Edited
+        );
         assert_eq!(files::read(&path).unwrap(), Some(edited));
 
         files::write(&path, "[cluster]\n", 0o644).unwrap();
-        let refused = write(&place, &mut record, &keys()).unwrap_err();
+        let refused = write(&place, &mut record, &keys(), false).unwrap_err();
         assert!(refused.message.ends_with("this lab did not write it"));
     }
 }

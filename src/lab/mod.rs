@@ -23,6 +23,7 @@ pub mod network;
 pub mod node;
 pub mod packages;
 pub mod place;
+pub mod pods;
 pub mod recipe;
 pub mod record;
 pub mod ssh;

@@ -174,6 +174,7 @@ impl Node {
             &network_file(record, self.plan.address),
         )?;
         put("etc/apt/apt.conf.d/90lab", &apt_file(host))?;
+        super::pods::prepare(root)?;
         let (home, owner) = if record.user == "root" {
             ("root", 0)
         } else {

@@ -80,7 +80,7 @@ pub fn up(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, LabE
     let all = nodes(place, &record, &hierarchies);
     bring(place, &record, &all, &request.program, say)?;
     let keys = pin(place, &record, &all)?;
-    if inventory::write(place, &mut record, &keys)? == inventory::Found::Edited
+    if inventory::write(place, &mut record, &keys, !hierarchies.v2())? == inventory::Found::Edited
         && let Some(path) = &record.inventory
     {
         say(&format!(
@@ -169,7 +169,12 @@ fn plan(place: &Place, request: &Request, say: Say<'_>) -> Result<Record, LabErr
         ));
     }
     record.cpu = request.cpu.or(record.cpu);
-    record.k3s = request.k3s.clone().or(record.k3s);
+    if let Some(k3s) = &request.k3s {
+        if let Some(words) = k3s.in_place_of(record.k3s.as_ref()).filter(|_| !new) {
+            say(&words);
+        }
+        record.k3s = Some(k3s.clone());
+    }
     if request.inventory.is_some() && record.inventory != request.inventory {
         record.inventory.clone_from(&request.inventory);
         record.written.clear();
