@@ -16,6 +16,10 @@ mod api;
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 #[path = "support/audit.rs"]
 mod audit;
+#[path = "support/cluster_contract.rs"]
+mod cluster_contract;
+#[path = "kube_api/contract.rs"]
+mod contract;
 #[path = "kube_api/converged.rs"]
 mod converged;
 #[path = "support/mirror.rs"]
@@ -31,5 +35,7 @@ mod rig;
 mod secrets;
 #[path = "kube_api/servers.rs"]
 mod servers;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "kube_api/upstream.rs"]
 mod upstream;

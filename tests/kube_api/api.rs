@@ -105,7 +105,7 @@ impl Api {
 }
 
 fn begin() -> Option<&'static World> {
-    let world = World::up("api", 1, 0)?;
+    let world = World::up(1, 0)?;
     world.put_audit_policy();
     world.expect(0, &["run", "k3s", "--yes", "--var", &config()]);
     Some(left_to_reaper(world))

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::api::{Api, torture};
+use crate::audit::{Asked, Mark};
 use crate::rig::{end, told};
 
 /// Where K3s writes the administrator's credentials.
@@ -51,14 +52,134 @@ fn an_api_server_that_restarts_in_the_middle_of_an_apply_is_waited_for() {
     api.quiet("restart");
 }
 
+/// A step that deletes a ConfigMap, which stays until it is let go: `held` in this namespace.
+fn held(api: &Api, namespace: &str) {
+    let objects = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held}\n";
+    let place = format!("namespace = \"{namespace}\"");
+    api.manifest(
+        namespace,
+        objects,
+        &format!("{place}\nstate = \"absent\"\nready_timeout = \"3m\""),
+    );
+    api.put(&format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n{}",
+        objects.replace(
+            "name: held",
+            &format!("name: held, namespace: {namespace}, finalizers: [example.org/hold]")
+        )
+    ));
+}
+
+fn let_go(api: &Api, namespace: &str) {
+    let patch = r#""{\"metadata\": {\"finalizers\": null}}""#;
+    api.kubectl(&format!(
+        "-n {namespace} patch configmap held --type=merge -p {patch}"
+    ));
+}
+
+/// What was asked since, once so many watches were opened.
+fn watched(api: &Api, mark: &Mark, watches: usize) -> Asked {
+    let limit = Instant::now() + Duration::from_secs(60);
+    loop {
+        let asked = api.asked_since(mark);
+        if asked.watches.len() >= watches {
+            return asked;
+        }
+        assert!(Instant::now() < limit, "nothing is watched");
+    }
+}
+
 #[test]
-fn a_connection_that_is_cut_while_something_is_awaited_is_made_anew() {
+fn what_is_awaited_costs_one_list_and_one_watch_however_often_it_changes() {
     let Some(api) = Api::turn() else { return };
-    api.playbook("cut", &wait_for("cut-off", "2m"));
-    let run = api.start_until(&["run", "cut"], &["gate_waiting"]);
-    // All sessions of the user, the one that does this too.
+    held(&api, "counted");
+    let mark = api.mark();
+    let run = api.start_until(&["run", "counted", "--yes"], &["waiting: ConfigMap"]);
+    watched(&api, &mark, 1);
+    for number in 0..5 {
+        api.kubectl(&format!(
+            "-n counted label configmap held changes={number} --overwrite"
+        ));
+    }
+    let_go(&api, "counted");
+    let (code, said) = end(run);
+    assert_eq!(code, Some(0), "{said}");
+    let asked = api.asked_since(&mark);
+    let one = "configmaps. held in \"counted\"";
+    assert_eq!(asked.lists.get(one), Some(&1), "{:?}", asked.lists);
+    assert_eq!(asked.watches, [one]);
+    assert_eq!(asked.gets, [""; 0]);
+}
+
+#[test]
+fn a_connection_that_is_cut_during_a_watch_is_made_anew_and_what_happened_meanwhile_is_seen() {
+    let Some(api) = Api::turn() else { return };
+    held(&api, "cut");
+    let mark = api.mark();
+    let run = api.start_until(&["run", "cut", "--yes"], &["waiting: ConfigMap"]);
+    let asked = watched(&api, &mark, 1);
+    assert_eq!(asked.ended, 0, "it is open");
+    cut(&api);
+    // It is watched again.
+    let asked = watched(&api, &mark, 2);
+    assert!(asked.ended >= 1, "the first one is over");
+    cut(&api);
+    let_go(&api, "cut");
+    let begun = Instant::now();
+    let (code, said) = end(run);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        begun.elapsed() < Duration::from_secs(40),
+        "no watch ran out"
+    );
+    let asked = api.asked_since(&mark);
+    let one = "configmaps. held in \"cut\"";
+    let (lists, watches) = (asked.lists.get(one), asked.watches);
+    assert!(watches.iter().all(|watch| watch == one), "{watches:?}");
+    assert_eq!(lists, Some(&3), "{watches:?}");
+}
+
+/// Ends all sessions of the user that the API is reached by.
+fn cut(api: &Api) {
+    // The session that does this too.
     let cut = api.try_on("systemd-run --quiet --wait pkill -KILL -u pi sshd");
     assert!(!cut.status.success(), "the session ended with the others");
+}
+
+#[test]
+fn a_connection_that_falls_silent_during_a_watch_is_not_believed_for_long() {
+    if !torture() {
+        return crate::skip::tell("silence takes half a minute to be believed: HMCO_TORTURE=1");
+    }
+    let Some(api) = Api::turn() else { return };
+    held(&api, "silent");
+    let mark = api.mark();
+    let run = api.start_until(&["run", "silent", "--yes"], &["waiting: ConfigMap"]);
+    watched(&api, &mark, 1);
+    // All sessions of the user, but for those that come later: nothing is closed, and nothing answers.
+    api.on(
+        1,
+        "systemd-run --quiet --on-active=1 pkill -STOP -u pi sshd",
+    );
+    while !api.on(1, "ps -o stat= -u pi").contains('T') {
+        std::thread::yield_now();
+    }
+    let_go(&api, "silent");
+    let begun = Instant::now();
+    let (code, said) = end(run);
+    cut(&api);
+    assert_eq!(code, Some(0), "{said}");
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(90), "{took:?}");
+    eprintln!("silence was believed for {took:?}");
+}
+
+#[test]
+fn a_connection_that_is_cut_between_two_looks_is_made_anew() {
+    let Some(api) = Api::turn() else { return };
+    api.playbook("gate", &wait_for("cut-off", "2m"));
+    let run = api.start_until(&["run", "gate"], &["gate_waiting"]);
+    cut(&api);
     api.kubectl("create configmap cut-off");
     let (code, said) = end(run);
     assert_eq!(code, Some(0), "{said}");
@@ -67,7 +188,7 @@ fn a_connection_that_is_cut_while_something_is_awaited_is_made_anew() {
 #[test]
 fn an_api_that_stays_away_is_named_with_what_to_look_at() {
     if !torture() {
-        return eprintln!("skipped: an API that stays away is waited for a minute: HMCO_TORTURE=1");
+        return crate::skip::tell("an API that stays away is waited for a minute: HMCO_TORTURE=1");
     }
     let Some(api) = Api::turn() else { return };
     api.playbook("away", &wait_for("never", "5s"));

@@ -7,9 +7,9 @@ use crate::rig::{World, end};
 #[test]
 fn a_server_that_loses_its_power_is_replaced_by_the_next_one_in_the_middle_of_a_run() {
     if !torture() {
-        return eprintln!("skipped: a cluster of three servers takes minutes: HMCO_TORTURE=1");
+        return crate::skip::tell("a cluster of three servers takes minutes: HMCO_TORTURE=1");
     }
-    let Some(world) = World::up("servers", 3, 0) else {
+    let Some(world) = World::up(3, 0) else {
         return;
     };
     world.expect(0, &["run", "k3s", "--yes"]);

@@ -93,7 +93,9 @@ fn playbook(api: &Api, name: &str, files: &[PathBuf], more: &str) {
     let ready = match api.simulated() || more.contains("ready = false") {
         true => "",
         false => {
-            eprintln!("SKIPPED: that {name} becomes ready: its images are not there");
+            crate::skip::tell(format_args!(
+                "that {name} becomes ready: its images are not there"
+            ));
             "ready = false"
         }
     };
