@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
-    clippy::print_stderr,
     clippy::panic,
     reason = "a test starts shells, makes trees, and may fail loudly"
 )]
@@ -17,5 +16,7 @@ mod hang;
 mod machine;
 #[path = "support/shells.rs"]
 mod shells;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "facts/state.rs"]
 mod state;

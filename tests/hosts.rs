@@ -6,11 +6,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a test that starts servers and the real command"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "support/sshd.rs"]
 #[expect(dead_code, reason = "other tests use all of it")]
 mod sshd;
@@ -329,7 +330,7 @@ impl WithUser {
             .status()
             .is_ok_and(|status| status.success());
         if !unshared {
-            eprintln!("not run: no mount namespaces here");
+            skip::tell("no mount namespaces here");
             return None;
         }
         // Says so itself where there is no sshd.

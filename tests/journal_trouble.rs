@@ -2,10 +2,11 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    clippy::print_stderr,
     reason = "a test that cannot go on fails; it mounts and fills disks, and talks to processes it starts"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "journal/support.rs"]
 mod support;
 
@@ -38,7 +39,7 @@ impl SmallDisk {
         if mounted.is_ok_and(|done| done.status.success()) {
             return Some(Self { folder });
         }
-        eprintln!("SKIPPED: no permission to mount a small disk");
+        skip::tell("no permission to mount a small disk");
         None
     }
 

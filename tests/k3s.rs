@@ -32,5 +32,7 @@ mod ops;
 mod rig;
 #[path = "support/secrets.rs"]
 mod secrets;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "k3s/stops.rs"]
 mod stops;

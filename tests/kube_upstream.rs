@@ -1,14 +1,11 @@
 //! The manifests of real releases through parser and order: all files of `HMCO_MIRROR`. Without it this says that it is
 //! skipped.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    reason = "a test"
-)]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 #[path = "support/mirror.rs"]
 mod mirror;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::path::{Path, PathBuf};
 

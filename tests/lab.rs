@@ -11,6 +11,9 @@
     reason = "a test may stop at the first surprise, starts processes, and looks at files"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -31,7 +34,7 @@ struct Lab {
 fn can_be_tried() -> bool {
     let able = tools::expect_root().and_then(|()| tools::expect_tools());
     if let Err(error) = &able {
-        eprintln!("SKIPPED, no lab can be made here: {error}");
+        crate::skip::tell(format_args!("no lab can be made here: {error}"));
     }
     able.is_ok()
 }
@@ -414,7 +417,7 @@ fn networks_are_cut_and_healed(lab: &Lab) {
 fn a_firewall_of_the_host_is_named(lab: &Lab) {
     let handed = std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables");
     if handed.is_ok_and(|text| text.trim() != "1") {
-        eprintln!("SKIPPED: packets on bridges do not meet this machine's firewall");
+        crate::skip::tell("packets on bridges do not meet this machine's firewall");
         return;
     }
     let bridge = lab.tag().bridge().to_owned();

@@ -34,6 +34,8 @@ mod rig;
 mod secrets;
 #[path = "nodes/services.rs"]
 mod services;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "nodes/stops.rs"]
 mod stops;
 #[path = "nodes/sudo.rs"]

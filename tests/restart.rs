@@ -3,9 +3,11 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    clippy::print_stderr,
     reason = "a test may stop at the first surprise, starts processes, and looks at files"
 )]
+
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -93,7 +95,7 @@ fn rig(reboot: &str) -> Option<Rig> {
         .stderr(Stdio::null())
         .status();
     if !can.is_ok_and(|status| status.success()) {
-        eprintln!("not run: needs `unshare -m`, which is root's");
+        crate::skip::tell("needs `unshare -m`, which is root's");
         return None;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -5,12 +5,13 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
-    clippy::print_stderr,
     reason = "a test may stop at the first surprise, starts processes, and looks at files"
 )]
 
 #[path = "support/project.rs"]
 mod project;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::process::Command;
 
@@ -351,7 +352,7 @@ impl Mount {
             .status()
             .is_ok_and(|status| status.success());
         if !mounted {
-            eprintln!("skipped: this process may not mount a file system");
+            skip::tell("this process may not mount a file system");
         }
         mounted.then(|| Self(at.to_owned()))
     }

@@ -5,7 +5,6 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "tests"
 )]
@@ -34,6 +33,8 @@ mod locks_local;
 mod place;
 #[path = "seam_contract/rig.rs"]
 mod rig;
+#[path = "support/skip.rs"]
+mod skip;
 #[expect(
     dead_code,
     reason = "shared with the tests of SSH, which use all of it"

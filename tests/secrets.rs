@@ -5,10 +5,11 @@
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::panic,
-    clippy::print_stderr,
     reason = "tests look at files, and may stop at the first surprise"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "secrets/support.rs"]
 mod support;
 
@@ -26,8 +27,3 @@ mod tamper;
 mod values;
 #[path = "secrets/watched.rs"]
 mod watched;
-
-/// A test that cannot be done here says so.
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
-}

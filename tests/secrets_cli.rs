@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
-    clippy::print_stderr,
     clippy::too_many_lines,
     reason = "tests start the real command, read its files, say what they skip, and tell a story in one piece"
 )]
@@ -15,6 +14,8 @@ mod edit;
 mod exec;
 #[path = "secrets_cli/scan.rs"]
 mod scan;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "secrets_cli/team.rs"]
 mod team;
 #[path = "secrets_cli/terminal.rs"]

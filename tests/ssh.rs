@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "tests"
 )]
@@ -15,6 +14,8 @@ mod login;
 mod misbehaves;
 #[path = "ssh/openssh.rs"]
 mod openssh;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "support/ssh_server.rs"]
 mod ssh_server;
 #[path = "support/sshd.rs"]

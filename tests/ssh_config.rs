@@ -6,10 +6,12 @@
     clippy::too_many_lines,
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a test that runs OpenSSH on files it writes"
 )]
+
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -237,7 +239,7 @@ fn is_there(program: &str) -> bool {
         .status();
     let found = found.unwrap().success();
     if !found {
-        eprintln!("skipped: there is no {program} here");
+        crate::skip::tell(format_args!("there is no {program} here"));
     }
     found
 }

@@ -6,6 +6,9 @@
     reason = "a test that cannot go on fails; it looks at the files and starts processes"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -108,7 +111,7 @@ fn a_folder_that_others_can_write_or_that_is_somebody_elses_is_refused_with_a_cu
     StateDir::open(base, "homelab").unwrap();
 
     if chown(state.path(), Some(12345), None).is_err() {
-        eprintln!("SKIPPED in part: no permission to give a folder away");
+        skip::tell("no permission to give a folder away: that part is not tested");
         return;
     }
     assert!(

@@ -8,6 +8,9 @@
     reason = "a test may stop at the first surprise"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -198,7 +201,7 @@ fn a_mount_below_the_home_is_found_by_its_name_with_blanks() {
             .status()
             .is_ok_and(|status| status.success())
         {
-            eprintln!("skipped: no mount namespaces here");
+            skip::tell("no mount namespaces here");
             return;
         }
         for shell in ["sh", "bash"] {

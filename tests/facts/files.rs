@@ -282,7 +282,6 @@ fn a_known_digest_is_not_computed_again_until_the_file_changes() {
         let other = tree.path().join("plain").to_str().unwrap().to_owned();
         machine.cache = serde_json::from_str(&json.replace(old, &other)).unwrap();
         fs::write(&other, "other").unwrap();
-        let before = machine.cache.clone();
         let secret = Fact::Digest {
             path: path(&other),
             uncached: true,
@@ -292,7 +291,6 @@ fn a_known_digest_is_not_computed_again_until_the_file_changes() {
             assert_eq!(answer, Ok(FactValue::Digest(sha256(b"other"))));
         };
         read(&mut machine, digest(&other));
-        assert_eq!(machine.cache, before, "too new to be kept");
         read(&mut machine, secret);
         assert!(machine.cache.is_empty(), "nothing of a secret is kept");
     }
@@ -419,7 +417,7 @@ pub fn as_nobody() -> Option<Vec<String>> {
         .status()
         .is_ok_and(|status| status.success());
     if !works {
-        eprintln!("cannot become another user: what root may always read is not tested");
+        crate::skip::tell("cannot become another user: what root may always read is not tested");
     }
     works.then(|| words.iter().map(|word| (*word).to_owned()).collect())
 }

@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
-    clippy::print_stderr,
     clippy::panic,
     reason = "a test starts shells, makes trees, and may fail loudly"
 )]
@@ -22,6 +21,8 @@ use sha2::{Digest as _, Sha256};
 #[path = "../support/shells.rs"]
 #[expect(dead_code, reason = "the other test file uses the rest")]
 mod shells;
+#[path = "../support/skip.rs"]
+mod skip;
 use shells::{Machine, path, run, shells};
 
 /// xorshift64*: the same cases every time.

@@ -94,7 +94,7 @@ fn program(inventory: &str) -> PathBuf {
 
 #[test]
 fn a_cluster_of_somebody_else_is_read_and_taken_over() {
-    let Some(world) = World::up("adopt", 1, 1) else {
+    let Some(world) = World::up(1, 1) else {
         return;
     };
     let file = world.inventory();

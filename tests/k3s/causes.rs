@@ -17,7 +17,7 @@ start_timeout = "45s"
 
 #[test]
 fn what_keeps_an_agent_from_joining_is_named_with_its_cure() {
-    let Some(world) = World::up("agents", 1, 2) else {
+    let Some(world) = World::up(1, 2) else {
         return;
     };
     let (server, cut, twin) = (world.node(1), world.node(2), world.node(3));

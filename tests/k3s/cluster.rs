@@ -17,7 +17,7 @@ start_timeout = "2m"
 
 #[test]
 fn a_cluster_is_made_once_grows_and_is_left_alone_when_it_is_as_wished() {
-    let Some(world) = World::up("cluster", 2, 1) else {
+    let Some(world) = World::up(2, 1) else {
         return;
     };
     let (first, second, agent) = (world.node(1), world.node(2), world.node(3));

@@ -60,7 +60,7 @@ fn until(world: &World, code: i32, args: &[&str]) {
 
 #[test]
 fn nodes_leave_a_cluster_that_can_do_without_them_and_come_back() {
-    let Some(world) = World::up("ops", 3, 1) else {
+    let Some(world) = World::up(3, 1) else {
         return;
     };
     let names = [1, 2, 3, 4].map(|number| world.node(number));

@@ -65,17 +65,17 @@ pub fn told(output: &Output) -> String {
 
 impl World {
     /// `None` where there can be none; that was said.
-    pub fn up(test: &str, servers: usize, agents: usize) -> Option<Self> {
+    pub fn up(servers: usize, agents: usize) -> Option<Self> {
         let tools = ["debootstrap", "systemd-nspawn", "nft", "ip", "ssh"];
         let missing = tools.into_iter().find(|tool| !has(tool));
         if !rustix::process::geteuid().is_root() || missing.is_some() {
-            eprintln!(
-                "SKIPPED: {test}: needs root and the tools of the rehearsal lab ({missing:?})"
-            );
+            crate::skip::tell(format_args!(
+                "needs root and the tools of the rehearsal lab ({missing:?})"
+            ));
             return None;
         }
         let Some(k3s) = k3s() else {
-            eprintln!("SKIPPED: {test}: no K3s: name one by $K3S, or build target/k3s-standin/k3s");
+            crate::skip::tell("no K3s: name one by $K3S, or build target/k3s-standin/k3s");
             return None;
         };
         let world = Self {
@@ -136,9 +136,9 @@ impl World {
     pub fn pods(&self, what: &str) -> bool {
         let can = self.simulated || images().is_some();
         if !can {
-            eprintln!(
-                "SKIPPED: {what}: needs pods; name an archive of this K3s' images by $K3S_IMAGES"
-            );
+            crate::skip::tell(format_args!(
+                "{what}: needs pods; name an archive of this K3s' images by $K3S_IMAGES"
+            ));
         }
         can
     }

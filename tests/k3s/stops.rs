@@ -59,8 +59,8 @@ pub fn nothing_is_written_again(world: &World) {
 }
 
 /// One bootstrap from bare nodes, killed `KILLS` times.
-fn bootstrap_with_kills(name: &str, servers: usize, mut state: u64) -> Option<u64> {
-    let world = World::up(name, servers, 1)?;
+fn bootstrap_with_kills(servers: usize, mut state: u64) -> Option<u64> {
+    let world = World::up(servers, 1)?;
     world.audit();
     let mut verb: &[&str] = &["run", world.bootstrap(), "--yes"];
     let mut recorded = false;
@@ -103,7 +103,7 @@ fn a_bootstrap_killed_at_seeded_moments_is_resumed_to_a_whole_cluster() {
         eprintln!("seed {}, round {round}", seed());
         // Every second one has three servers, of those that `make torture` does.
         let servers = if round % 2 == 0 { 1 } else { 3 };
-        let Some(later) = bootstrap_with_kills("stops", servers, state) else {
+        let Some(later) = bootstrap_with_kills(servers, state) else {
             return;
         };
         state = later;

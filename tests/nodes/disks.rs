@@ -165,7 +165,7 @@ impl Hanging {
     fn mount(world: &World, node: usize, at: &str) -> Option<Self> {
         let opened = File::options().read(true).write(true).open("/dev/fuse");
         let Ok(mut device) = opened else {
-            eprintln!("SKIPPED: no /dev/fuse here");
+            crate::skip::tell("no /dev/fuse here");
             return None;
         };
         // Only what is meant for it is inherited by a child.

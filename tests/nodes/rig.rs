@@ -2,7 +2,7 @@
 //! inventory has only the nodes that a test was lent.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write as _};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -69,9 +69,9 @@ impl Lab {
             .into_iter()
             .find(|tool| !has(tool));
         if !rustix::process::geteuid().is_root() || missing.is_some() {
-            eprintln!(
-                "SKIPPED: real nodes need root, debootstrap, systemd-container, nftables, iproute2 and openssh-client ({missing:?})"
-            );
+            crate::skip::tell(format_args!(
+                "real nodes need root, debootstrap, systemd-container, nftables, iproute2 and openssh-client ({missing:?})"
+            ));
             return None;
         }
         let name = format!("t{}", std::process::id());
@@ -195,9 +195,7 @@ impl World {
         if is_chosen(test) {
             Self::with(count, playbook)
         } else {
-            // Past the test harness, which shows only what failing tests say.
-            let line = format!("LEFT OUT here, part of `make torture`: {test}\n");
-            std::io::stderr().write_all(line.as_bytes()).ok();
+            crate::skip::tell(format_args!("{test}: part of `make torture`"));
             None
         }
     }

@@ -59,7 +59,7 @@ pub fn sandbox(shell: &str) -> Option<(Settings, World)> {
         other => vec![other.to_owned()],
     };
     if !found(&words[0]) {
-        eprintln!("not run: this machine has no {shell}");
+        crate::skip::tell(format_args!("this machine has no {shell}"));
         return None;
     }
     if shell == "busybox" {

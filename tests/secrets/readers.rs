@@ -191,7 +191,7 @@ fn both_directions(tool: &str) {
     for who in people {
         let identity = who.identity.to_str().unwrap();
         let Some(plain) = stock(tool, &["-d", "-i", identity], ours.as_bytes()) else {
-            super::skipped(&format!(
+            crate::skip::tell(format_args!(
                 "{tool} is not installed: nothing was compared with it"
             ));
             return;

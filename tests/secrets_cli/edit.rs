@@ -210,7 +210,7 @@ fn without_a_place_in_memory_nothing_is_edited() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     fs::remove_dir("/var/tmp/hmco-boot-no-shm").ok();
     if said.contains("unshare") || said.contains("mount:") {
-        eprintln!("skipped: this takes a mount namespace: {said}");
+        crate::skip::tell(format_args!("this takes a mount namespace: {said}"));
         return;
     }
     assert_eq!(output.status.code(), Some(1), "{said}");

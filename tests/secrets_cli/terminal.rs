@@ -16,7 +16,7 @@ fn at_a_terminal(
         .stdout(Stdio::null())
         .status();
     if script.is_err() {
-        eprintln!("skipped: there is no `script` to make a terminal");
+        crate::skip::tell("there is no `script` to make a terminal");
         return None;
     }
     let words: Vec<String> = args.iter().map(|word| format!("'{word}'")).collect();

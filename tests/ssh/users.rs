@@ -43,7 +43,7 @@ impl User {
         };
         for tool in ["useradd", "chpasswd", "sudo"] {
             if !has(tool) {
-                eprintln!("not run: this machine has no {tool}");
+                crate::skip::tell(format_args!("this machine has no {tool}"));
                 return None;
             }
         }
@@ -341,7 +341,7 @@ async fn any_login_shell_will_do() {
     ];
     for name in shells {
         if !Path::new(name).exists() {
-            eprintln!("not run: this machine has no {name}");
+            crate::skip::tell(format_args!("this machine has no {name}"));
             continue;
         }
         let mut login = PathBuf::from(name);

@@ -11,7 +11,7 @@ pub fn folder() -> Option<PathBuf> {
         .chain([beside])
         .find(|path| path.join("SOURCES.toml").is_file());
     if found.is_none() {
-        eprintln!("skipped: no HMCO_MIRROR names a folder with the manifests of releases");
+        crate::skip::tell("no HMCO_MIRROR names a folder with the manifests of releases");
     }
     found
 }

@@ -43,7 +43,7 @@ pub fn shells() -> Vec<Shell> {
                 tools: (name == "busybox ash").then(applets),
             });
         } else {
-            eprintln!("{name} is not installed: not tested with it");
+            crate::skip::tell(format_args!("{name} is not installed: not tested with it"));
         }
     }
     let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");

@@ -26,11 +26,13 @@ impl Sshd {
     /// A server with more lines of configuration. `None`, said aloud: this machine cannot.
     pub fn start(more: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("not run: an SSH server of one's own needs root");
+            crate::skip::tell("an SSH server of one's own needs root");
             return None;
         }
         if !Path::new(SSHD).exists() {
-            eprintln!("not run: this machine has no {SSHD} (package openssh-server)");
+            crate::skip::tell(format_args!(
+                "this machine has no {SSHD} (package openssh-server)"
+            ));
             return None;
         }
         std::fs::create_dir_all("/run/sshd").unwrap();

@@ -1,5 +1,7 @@
 //! The scripts, in a folder that stands for a machine.
 
+use std::io::Write as _;
+
 use super::*;
 
 #[expect(clippy::disallowed_methods, reason = "runs the scripts as they are")]
@@ -27,7 +29,11 @@ fn shells(before: &[&'static str]) -> Vec<Vec<&'static str>> {
         let script = format!("{} -c : 2>/dev/null", shell.join(" "));
         let here = run(&["sh"], &script, &[]).status.success();
         if !here {
-            eprintln!("SKIPPED: not possible here: {}", shell.join(" "));
+            // As tests/support/skip.rs tells it.
+            let thread = std::thread::current();
+            let test = thread.name().unwrap_or_default();
+            let line = format!("SKIPPED: {test}: not possible here: {}\n", shell.join(" "));
+            std::io::stderr().write_all(line.as_bytes()).ok();
         }
         here
     };
