@@ -39,12 +39,15 @@ fn no_more_executions_are_under_way_than_parallel_says() {
 
 /// So many that send much.
 fn large(count: usize, uploads: usize) -> Lab {
+    large_and(count, uploads, [])
+}
+
+/// The same, with more steps after them.
+fn large_and(count: usize, uploads: usize, more: impl IntoIterator<Item = Step>) -> Lab {
     let steps = many(count).into_iter();
-    let steps = steps
-        .map(|step| step.wish(|wish| wish.bytes = 300 * 1024))
-        .collect();
+    let steps = steps.map(|step| step.wish(|wish| wish.bytes = 300 * 1024));
     Lab::with(
-        plan(steps),
+        plan(steps.chain(more).collect()),
         Options {
             uploads,
             ..options()
@@ -79,6 +82,17 @@ fn the_first_large_payload_goes_alone_and_to_the_first_target() {
     assert_eq!(lab.applying(), [1, 2, 3]);
     lab.works(2);
     assert_eq!(lab.applying(), [1, 3, 4]);
+}
+
+#[test]
+fn what_follows_on_the_first_target_begins_before_the_others_are_sent_theirs() {
+    let mut lab = large_and(3, 3, [step("b", "n0").needs(&[0])]);
+    lab.start().lock();
+    assert_eq!(lab.applying(), [0]);
+    lab.works(0).reads();
+    assert_eq!(lab.applying(), [3]);
+    assert_eq!(lab.timer(), 0, "half a second");
+    assert_eq!(lab.applying(), [3, 1, 2]);
 }
 
 #[test]

@@ -266,7 +266,7 @@ impl Scheduler {
         let (upload, target) = (*upload, state.target);
         self.executions = self.executions.saturating_sub(1);
         if upload {
-            self.upload_is_over();
+            self.upload_is_over(pair);
         }
         if let Some(state) = self.targets.get_mut(target) {
             state.busy = Busy::Free;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Busy, Phase, Purpose, Scheduler};
 use crate::model::action::Action;
 use crate::model::artifact::Fetch;
+use crate::model::id::PairId;
 use crate::plan::Pair;
 
 /// A payload from which an apply counts as an upload.
@@ -13,15 +14,30 @@ const UPLOAD_BYTES: usize = 256 * 1024;
 /// How long the first goes alone at most: it may be behind a slow link, or stand still.
 const ALONE: Duration = Duration::from_secs(20);
 
+/// How long the first target goes on by itself before the others are sent theirs: as long as a job takes to start what comes
+/// after its upload, which would wait behind theirs for the processor that encrypts them.
+const HEAD_START: Duration = Duration::from_millis(500);
+
+/// Who may send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Turn {
+    /// One, the first.
+    #[default]
+    First,
+    /// Nobody: the first is through, and its target goes on.
+    HeadStart,
+    /// As many as the run's options allow.
+    Several,
+}
+
 /// Uploads of a run.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     /// Under way.
-    pub running: usize,
-    /// The first had its time alone.
-    pub several: bool,
+    running: usize,
+    turn: Turn,
     /// Before anything is sent, a target that comes first has to say whether it needs it.
-    pub awaits: bool,
+    awaits: bool,
 }
 
 /// Whether these send much.
@@ -33,20 +49,21 @@ impl Scheduler {
     /// Whether a pair may send its payload now. The first goes alone and in the plan's order, so that what waits for the first
     /// target (as its K3s, which makes the cluster) begins soon, and goes on beside the others.
     pub(super) fn may_upload(&mut self, info: &Pair) -> bool {
-        if self.uploads.several {
-            return self.uploads.running < self.options.uploads;
+        match self.uploads.turn {
+            Turn::Several => self.uploads.running < self.options.uploads,
+            Turn::HeadStart => false,
+            Turn::First if self.uploads.running > 0 => false,
+            Turn::First => {
+                let after = self.earlier_that_is_read(info);
+                self.uploads.awaits |= after;
+                !after
+            }
         }
-        if self.uploads.running > 0 {
-            return false;
-        }
-        let after = self.earlier_that_is_read(info);
-        self.uploads.awaits |= after;
-        !after
     }
 
     /// An upload begins.
     pub(super) fn upload_begins(&mut self) {
-        if self.uploads.running == 0 && !self.uploads.several {
+        if self.uploads.turn == Turn::First {
             self.after(ALONE, Purpose::Uploads);
         }
         self.uploads.running += 1;
@@ -72,15 +89,28 @@ impl Scheduler {
         }
     }
 
-    /// An upload ended, however it did.
-    pub(super) fn upload_is_over(&mut self) {
+    /// The upload of this pair ended, however it did.
+    pub(super) fn upload_is_over(&mut self, pair: PairId) {
         self.uploads.running = self.uploads.running.saturating_sub(1);
-        self.several_uploads();
+        if self.uploads.turn == Turn::First && self.goes_on(pair) {
+            self.uploads.turn = Turn::HeadStart;
+            self.after(HEAD_START, Purpose::Uploads);
+        } else if self.uploads.turn != Turn::HeadStart {
+            self.several_uploads();
+        }
+    }
+
+    /// Whether its target has more to do after it.
+    fn goes_on(&self, pair: PairId) -> bool {
+        let target = |pair: &PairId| self.pairs.get(pair.index()).map(|state| state.target);
+        let later = self.plan.pairs.iter().filter(|other| other.id > pair);
+        let mut later = later.map(|other| target(&other.id));
+        later.any(|other| other == target(&pair))
     }
 
     /// The first is through, or takes so long that the others need not wait for it.
     pub(super) fn several_uploads(&mut self) {
-        self.uploads.several = true;
+        self.uploads.turn = Turn::Several;
         self.wake_parked();
     }
 }

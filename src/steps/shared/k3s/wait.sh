@@ -70,10 +70,11 @@ alive() {
 up() {
   missing=
   if [ "$a" != active ]; then missing="its unit is $a ($s)"; return 1; fi
-  if ! member; then
+  look
+  if [ -n "$trouble" ]; then
     missing="Node $NODE: $trouble"
     [ "$ROLE" = server ] || return 1
-    serving
+    [ "$readyz" = ok ] || serving
     [ "$readyz" = ok ] || missing="/readyz says: $readyz"
     return 1
   fi
@@ -84,9 +85,7 @@ up() {
   if [ "$etcd" = 1 ] && [ "$voter" != True ]; then missing="it is no voting member of etcd yet"; return 1; fi
   if [ -n "$version" ] && [ "$kubelet" != "$version" ]; then missing="Node $NODE still says $kubelet"; return 1; fi
   if [ "$lived" != "$i:$n" ]; then missing="no heartbeat of Node $NODE since the start"; return 1; fi
-  [ "$ROLE" = server ] || return 0
-  serving
-  [ "$readyz" = ok ] || { missing="/readyz says: $readyz"; return 1; }
+  [ "$ROLE" != server ] || [ "$readyz" = ok ] || { missing="/readyz says: $readyz"; return 1; }
 }
 now
 end=$((u + limit * 100)) next=$((u + 500)) told= missing= first= lived=
