@@ -94,6 +94,34 @@ fn every_shipped_playbook_loads_without_a_warning_and_plans() {
 }
 
 #[test]
+fn new_agents_wait_for_one_server_and_members_for_all() {
+    let more = [("second", 3), ("third", 4)].map(|(name, number)| {
+        format!("[node.{name}]\naddress = \"192.0.2.{number}\"\nroles = [\"server\"]\n")
+    });
+    let more = more.concat();
+    let files = MemoryFiles::default()
+        .with("inventory/homelab.toml", format!("{INVENTORY}{more}"))
+        .with("hmco-boot.lock", pins());
+    let plan = plan(&files, "k3s.toml");
+    let waits_for = |step: &str| -> Vec<String> {
+        let pair = |pair: &&hmco_boot::plan::Pair| pair.step.to_string() == step;
+        let pair = plan.pairs.iter().find(pair).unwrap();
+        let needs = plan.needs(pair.id).into_iter();
+        needs.map(|id| plan.pairs[id.index()].label()).collect()
+    };
+    assert_eq!(waits_for("join"), ["binary@agent", "servers@server"]);
+    assert_eq!(
+        waits_for("agents"),
+        [
+            "servers@server",
+            "servers@second",
+            "servers@third",
+            "join@agent"
+        ]
+    );
+}
+
+#[test]
 fn what_init_makes_loads_without_a_warning_and_plans() {
     let files = MemoryFiles::default()
         .with(
