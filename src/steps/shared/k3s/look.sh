@@ -34,7 +34,7 @@ serving() {
 # What its Node says; what kept it from saying that, to trouble.
 member() {
   ready= voter= beat= kubelet= simulated= trouble=
-  o=$(raw "/api/v1/nodes/$NODE") || { trouble=${o%%"$NL"*}; return 1; }
+  o=$(raw "/api/v1/nodes/$NODE") || { trouble=${o%%"$NL"*}; trouble=${trouble:-no answer}; return 1; }
   o=$(printf '%s\n' "$o" | tr '{}' "$NL$NL")
   ready=$(condition Ready status)
   beat=$(condition Ready lastHeartbeatTime)
@@ -51,5 +51,5 @@ look() {
   # Both at once: most of either is the start of kubectl.
   raw /readyz >/dev/null &
   member || :
-  if wait $!; then readyz=ok; elif [ -n "$trouble" ]; then readyz=$trouble; else serving; fi
+  if wait $!; then readyz=ok; elif [ -z "$trouble" ]; then serving; fi
 }

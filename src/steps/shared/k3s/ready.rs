@@ -101,7 +101,7 @@ impl Running {
         if self.role == Role::Server && said.of("readyz") != "ok" {
             return vec![format!(
                 "its API server is not ready: {}",
-                shown(or(said.of("readyz"), "no answer"))
+                shown(or(said.of("readyz"), or(said.of("trouble"), "no answer")))
             )];
         }
         if !said.of("trouble").is_empty() {
@@ -194,6 +194,9 @@ impl Said {
             .map_or("", |(_, value)| value)
     }
 }
+
+#[cfg(test)]
+mod waits;
 
 #[cfg(test)]
 mod tests {

@@ -111,4 +111,4 @@ pub fn remains() -> Vec<Fact> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

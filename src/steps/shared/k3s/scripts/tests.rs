@@ -22,7 +22,7 @@ fn sh(text: &str, arguments: &[&str]) -> String {
 }
 
 /// The shells of nodes that are here, after these words.
-fn shells(before: &[&'static str]) -> Vec<Vec<&'static str>> {
+pub fn shells(before: &[&'static str]) -> Vec<Vec<&'static str>> {
     let shells: [&[&str]; 2] = [&["sh"], &["busybox", "sh"]];
     let words = shells.map(|shell| [before, shell].concat());
     let is_here = |shell: &Vec<&str>| {
