@@ -168,6 +168,7 @@ fn k3s_is_told_by_its_files_and_its_binary_is_asked_only_once() {
         "var/lib/rancher/k3s/server/db/etcd/member/wal",
         "var/lib/rancher/k3s/server/db/etcd-old-17/x",
         "var/lib/rancher/k3s/server/db/reset-flag",
+        "var/lib/rancher/k3s/server/token",
         "var/lib/rancher/k3s/server/tls/server-ca.crt",
         "var/lib/rancher/k3s/agent/client-kubelet.crt",
     ] {
@@ -224,6 +225,7 @@ fn expect_k3s(machine: &mut Machine, shell: &Shell) {
             etcd: true,
             sqlite: false,
             agent: true,
+            started: true,
             reset_flag: true,
             ca_sha256: Some(ca),
             old: vec!["etcd-old-17".to_owned()],

@@ -26,6 +26,10 @@ pub struct K3sData {
     pub sqlite: bool,
     /// agent/ holds a client certificate.
     pub agent: bool,
+    /// server/token is there: a server has been so far that its database was open. (A first start writes the CA before
+    /// that, and the token after it; seen in v1.32.2.)
+    #[serde(default)]
+    pub started: bool,
     /// server/db/reset-flag is there.
     pub reset_flag: bool,
     /// sha256 of server/tls/server-ca.crt.

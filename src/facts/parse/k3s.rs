@@ -55,6 +55,7 @@ pub fn data(reply: &Reply<'_>, digests: &Digests) -> Result<K3sData, FactError> 
             "etcd" => data.etcd = true,
             "sqlite" => data.sqlite = true,
             "agent" => data.agent = true,
+            "started" => data.started = true,
             "reset" => data.reset_flag = true,
             "old" => data.old.push(value),
             _ => {}

@@ -51,6 +51,7 @@ shut "$k" "$k/server" "$d" "$d/etcd" "$k/agent" && s=denied
 [ -d "$d/etcd/member" ] && printf '%s;etcd\n' "$D"
 [ -f "$d/state.db" ] && printf '%s;sqlite\n' "$D"
 [ -f "$k/agent/client-kubelet.crt" ] && printf '%s;agent\n' "$D"
+[ -e "$k/server/token" ] && printf '%s;started\n' "$D"
 [ -f "$d/reset-flag" ] && printf '%s;reset\n' "$D"
 for p in "$d"/* "$d"/.[!.]*; do
 [ -e "$p" ] || [ -L "$p" ] || continue

@@ -93,6 +93,13 @@ impl<'a> Server<'a> {
         }
     }
 
+    /// Whether there is no more than the CA that a first start writes before it has a database.
+    fn only_began(&self) -> bool {
+        self.data
+            .as_ref()
+            .is_ok_and(|data| data.old.is_empty() && !data.started && !data.agent)
+    }
+
     fn has_etcd(&self) -> bool {
         self.data.as_ref().is_ok_and(|data| data.etcd)
     }
@@ -284,15 +291,42 @@ impl<'a> Servers<'a> {
             .hint("either K3s was once started here without token and cluster (then reset this node), or this is the cluster: make it the only server, and turn it into an etcd cluster by hand with `cluster-init` first"))
     }
 
-    /// A server without its database that once had one would come up as a new, empty cluster.
+    /// A server without its database that once had one would come up as a new, empty cluster. A first start that ended before
+    /// it had one is gone on with.
     fn no_lost_database(&self) -> Result<(), Failure> {
         let joins = self.others.iter().any(Server::has_etcd);
         match self.own.remains() {
-            Some(shown) if !joins => Err(Failure::new("a cluster was here, but its database is gone: started now, K3s would make a new, empty one")
+            Some(shown) if !joins && !self.own.only_began() => Err(Failure::new("a cluster was here, but its database is gone: started now, K3s would make a new, empty one")
                 .evidence(shown)
                 .hint(REMAINS)),
             _ => Ok(()),
         }
+    }
+
+    /// No other server has what is left of a cluster, or the beginning of one.
+    fn no_other_began(&self) -> Result<(), Failure> {
+        let left = |other: &'_ Server<'a>| Some((other.peer, other.only_began(), other.remains()?));
+        let Some((peer, began, shown)) = self.others.iter().find_map(left) else {
+            return Ok(());
+        };
+        let name = &peer.name;
+        let (what, cure) = match began {
+            true => (
+                format!(
+                    "a first start of K3s on {name} ended before it had a database: a cluster is begun there"
+                ),
+                format!(
+                    "run it without --limit, so that {name} goes on with it; or take away what is there: hmco-boot k3s reset --node {name}"
+                ),
+            ),
+            false => (
+                format!(
+                    "a cluster was on {name}, but its database is gone there: a new one would be another cluster"
+                ),
+                REMAINS.to_owned(),
+            ),
+        };
+        Err(Failure::new(what).evidence(shown).hint(cure))
     }
 
     /// Nobody has data: the first one makes the cluster, if really nobody has.
@@ -321,18 +355,7 @@ impl<'a> Servers<'a> {
             )
             .hint("if it keeps its data elsewhere (data-dir, a database), it cannot be taken over: leave the node out"));
         }
-        if let Some((other, shown)) = self
-            .others
-            .iter()
-            .find_map(|other| Some((other, other.remains()?)))
-        {
-            return Err(Failure::new(format!(
-                "a cluster was on {}, but its database is gone there: a new one would be another cluster",
-                other.peer.name
-            ))
-            .evidence(shown)
-            .hint(REMAINS));
-        }
+        self.no_other_began()?;
         let others: Vec<&Server<'a>> = self
             .others
             .iter()

@@ -12,6 +12,10 @@ enum State {
     Down(&'static str),
     Sqlite,
     Lost,
+    /// Its database was taken away by hand.
+    Emptied,
+    /// A first start that failed before it had a database.
+    Begun,
     Silent,
     Elsewhere,
 }
@@ -30,6 +34,10 @@ fn data(state: State) -> K3sData {
         }
         Lost => {
             data.old = vec!["etcd-old-1700000000".to_owned()];
+            data.ca_sha256 = Some("a".to_owned());
+        }
+        Emptied | Begun => {
+            data.started = matches!(state, Emptied);
             data.ca_sha256 = Some("a".to_owned());
         }
         Empty | Starting | Silent | Elsewhere => {}
@@ -57,7 +65,7 @@ fn with<R>(states: &[State], look: impl FnOnce(&Servers<'_>) -> R) -> R {
         let unit = match state {
             Up(_) | Sqlite | Elsewhere => Ok(FactValue::Unit(unit("active"))),
             Starting => Ok(FactValue::Unit(unit("activating"))),
-            Down(_) | Lost => Ok(FactValue::Unit(unit("failed"))),
+            Down(_) | Lost | Emptied | Begun => Ok(FactValue::Unit(unit("failed"))),
             Empty => Err(FactError::NotFound),
             Silent => Err(FactError::Failed("no route to host".to_owned())),
         };
@@ -103,6 +111,11 @@ fn it_makes_a_cluster_only_where_every_server_says_that_there_is_none() {
     assert!(how(&[Empty, Sqlite], None).contains("nobody can join"));
     assert!(how(&[Lost, Empty], None).contains("new, empty one"));
     assert!(how(&[Empty, Lost], None).contains("a cluster was on s2"));
+    assert!(how(&[Emptied, Empty], None).contains("new, empty one"));
+    assert_eq!(how(&[Begun, Empty], None), "Init");
+    assert!(how(&[Begun, Silent], None).contains("did not answer"));
+    assert!(how(&[Empty, Begun], None).contains("a cluster is begun there"));
+    assert!(how(&[Empty, Emptied], None).contains("a cluster was on s2"));
     assert!(how(&[Elsewhere], None).contains("its data are not in"));
     assert!(how(&[Elsewhere, Empty], None).contains("its data are not in"));
 }
