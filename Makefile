@@ -23,7 +23,7 @@ demo:
 	@.ci/demo
 
 torture:
-	HMCO_TORTURE=1 HMCO_FUZZ_CASES=$(HMCO_FUZZ_CASES) HMCO_TORTURE_CASES=$(HMCO_TORTURE_CASES) cargo test --locked --no-fail-fast
+	HMCO_FUZZ_CASES=$(HMCO_FUZZ_CASES) HMCO_TORTURE_CASES=$(HMCO_TORTURE_CASES) .ci/torture
 
 # K3S=PATH names the K3s that is held to the recordings; without it the stand-in is built. CASES chooses some of them.
 conformance:

@@ -1,8 +1,29 @@
 # Sourced by the scripts beside it: what this machine can carry, and what a lab left on it. Nothing here installs anything.
 # shellcheck shell=bash
 
-# The folder of all labs, as `hmco-boot lab` has it.
-labs() { realpath -m "${HMCO_BOOT_LAB_DIR:-/var/lib/hmco-boot-lab}"; }
+# Where the demo is; tests have theirs elsewhere.
+demo=${demo:-target/demo}
+
+# The folder of all labs: where this clone's demo has its nodes, as long as there are any; else as `hmco-boot lab` has it.
+labs() {
+  if [ -s "$demo/labs" ]; then
+    cat "$demo/labs"
+  else
+    realpath -m "${HMCO_BOOT_LAB_DIR:-/var/lib/hmco-boot-lab}"
+  fi
+}
+
+# demo_is_ours: there are no nodes of a demo, or they are this clone's.
+demo_is_ours() {
+  local record theirs
+  record=$(labs)/demo/lab.toml
+  [ -e "$record" ] || return 0
+  theirs=$(sed -n 's/^inventory = "\(.*\)"$/\1/p' "$record")
+  [ "$theirs" != "$(realpath -m "$demo")/homelab/inventory/demo.toml" ] || return 0
+  say "error: the nodes of the lab \`demo\` in $(labs) are not this clone's: their inventory is ${theirs:-nowhere}"
+  say "hint: make demo-clean in the clone that it is below; where that is gone: hmco-boot lab --name demo down"
+  return 1
+}
 
 # enough_memory MIB
 enough_memory() {

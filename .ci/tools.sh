@@ -108,3 +108,15 @@ need_go() {
     return 1
   }
 }
+
+# need_for_tests: all that tests call.
+need_for_tests() {
+  need_rust
+  need busybox busybox-static # a second shell for the script that reads facts
+  # Tests on rehearsal nodes need root, and say so where they skip.
+  [ "$(id -u)" != 0 ] || need_lab
+  need sshd openssh-server # real SSH servers, on the loopback address
+  need sudo sudo
+  need age age # what it seals has to open here, and the other way round
+  need_go
+}

@@ -13,12 +13,14 @@ mod skip;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs shell text with these functions; whether it ended well, and what it said.
+/// Runs shell text with these functions, in a clone with a demo in `labs/demo-folder`, if anywhere; whether it ended well, and
+/// what it said.
 fn sh(text: &str, labs: &Path) -> (bool, String) {
     let output = Command::new("bash")
         .args(["-euc", &format!(". .ci/tools.sh; . .ci/machine.sh; {text}")])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("HMCO_BOOT_LAB_DIR", labs)
+        .env("demo", labs.join("demo-folder"))
         .output()
         .unwrap();
     let said = [output.stdout, output.stderr].concat();
@@ -86,6 +88,42 @@ fn a_lab_is_gone_only_when_its_folder_is() {
     std::fs::create_dir(labs.path().join("demo")).unwrap();
     let (_, said) = sh("left_of_lab demo", labs.path());
     assert!(said.trim().ends_with("/demo"), "{said}");
+}
+
+#[test]
+fn the_nodes_of_a_demo_are_looked_for_where_they_were_made_and_those_of_another_clone_left_alone() {
+    let labs = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let demo = labs.path().join("demo-folder");
+    std::fs::create_dir(&demo).unwrap();
+    assert!(sh("demo_is_ours", labs.path()).0, "there is none");
+    std::fs::write(demo.join("labs"), format!("{}\n", other.path().display())).unwrap();
+    let (fine, said) = sh("labs", labs.path());
+    assert!(
+        fine && said.trim() == other.path().to_str().unwrap(),
+        "{said}"
+    );
+    std::fs::create_dir(other.path().join("demo")).unwrap();
+    let (_, said) = sh("left_of_lab demo", labs.path());
+    assert!(said.trim().ends_with("/demo"), "{said}");
+    let record = |inventory: &std::path::Path| {
+        let text = format!(
+            "user = \"admin\"\ninventory = \"{}\"\n\n[[nodes]]\n",
+            inventory.display()
+        );
+        std::fs::write(other.path().join("demo/lab.toml"), text).unwrap();
+    };
+    record(&demo.join("homelab/inventory/demo.toml"));
+    assert!(sh("demo_is_ours", labs.path()).0);
+    record(Path::new(
+        "/srv/clone/target/demo/homelab/inventory/demo.toml",
+    ));
+    let (fine, said) = sh("demo_is_ours", labs.path());
+    assert!(!fine && said.contains("/srv/clone/"), "{said}");
+    assert!(
+        said.contains("hint: make demo-clean in the clone"),
+        "{said}"
+    );
 }
 
 /// The same with the functions that choose a K3s, in a clone whose demo's lock names `url`.
