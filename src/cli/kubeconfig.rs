@@ -80,9 +80,16 @@ fn write(
         (false, Some(path)) => context.cwd.join(path),
         (false, None) => context.cwd.join("kubeconfig"),
     };
-    let whole = match args.merge {
-        true => merged(&path, new)?,
-        false => new,
+    let before = match args.merge {
+        true => there(&path)?,
+        false => None,
+    };
+    let whole = match &before {
+        Some(text) => joined(text, new).map_err(|why| {
+            CliError::failed(format!("{} stays as it is: {why}", path.display()))
+                .hint("mend it or move it away, or write to another file with --out")
+        })?,
+        None => new,
     };
     let text = yaml(&whole).map_err(|why| {
         CliError::failed(format!(
@@ -91,6 +98,14 @@ fn write(
         ))
         .hint("write to another file with --out, and name both in $KUBECONFIG")
     })?;
+    // What kubectl or a login wrote there meanwhile would be lost.
+    if args.merge && there(&path)? != before {
+        return Err(CliError::failed(format!(
+            "{} was changed by somebody else just now; it stays as it is",
+            path.display()
+        ))
+        .hint("the same command again"));
+    }
     files::write_private(&path, text.as_bytes()).map_err(|error| {
         CliError::failed(format!("cannot write {}", path.display())).caused_by(&error)
     })?;
@@ -178,21 +193,15 @@ fn usual(context: &Context<'_>) -> Result<PathBuf, CliError> {
         .ok_or_else(|| CliError::usage("there is no home folder").hint("name a file with --out"))
 }
 
-/// The file's own contexts with the new one beside them.
-fn merged(path: &Path, new: Value) -> Result<Value, CliError> {
-    let text = match files::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(new),
+/// What is in a kubeconfig; `None` where there is none.
+fn there(path: &Path) -> Result<Option<String>, CliError> {
+    match files::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => {
-            return Err(
-                CliError::failed(format!("cannot read {}", path.display())).caused_by(&error)
-            );
+            Err(CliError::failed(format!("cannot read {}", path.display())).caused_by(&error))
         }
-    };
-    joined(&text, new).map_err(|why| {
-        CliError::failed(format!("{} stays as it is: {why}", path.display()))
-            .hint("mend it or move it away, or write to another file with --out")
-    })
+    }
 }
 
 /// A kubeconfig's text with the new one's contexts in it, or why that would lose something.

@@ -11,7 +11,7 @@ use crate::plan::Pair;
 /// A payload from which an apply counts as an upload.
 const UPLOAD_BYTES: usize = 256 * 1024;
 
-/// How long the first goes alone at most: it may be behind a slow link, or stand still.
+/// How long the others wait for the first at most: it may be behind a slow link, or stand still.
 const ALONE: Duration = Duration::from_secs(20);
 
 /// How long the first target goes on by itself before the others are sent theirs: as long as a job takes to start what comes
@@ -55,7 +55,9 @@ impl Scheduler {
             Turn::First if self.uploads.running > 0 => false,
             Turn::First => {
                 let after = self.earlier_that_is_read(info);
-                self.uploads.awaits |= after;
+                if after && !std::mem::replace(&mut self.uploads.awaits, true) {
+                    self.after(ALONE, Purpose::Uploads);
+                }
                 !after
             }
         }
