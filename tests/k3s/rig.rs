@@ -263,6 +263,31 @@ impl World {
         child
     }
 
+    /// Starts a run or a resume, and reads on until it begins with that step, and for so many events more.
+    pub fn start_in(&self, step: &str, events: usize, args: &[&str]) -> Child {
+        let mut child = self.spawn(args);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut wanted = Vec::new();
+        let began = lines.by_ref().any(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+            let event = &line["event"];
+            for pair in event["pairs"].as_array().into_iter().flatten() {
+                let path = pair["step"].as_str().unwrap();
+                if path.rsplit('/').next() == Some(step) {
+                    wanted.push(pair["id"].clone());
+                }
+            }
+            event["type"] == "step_started" && wanted.contains(&event["pair"])
+        });
+        assert!(
+            began,
+            "{args:?} ended without a start of {step}: {wanted:?}"
+        );
+        lines.by_ref().take(events).for_each(drop);
+        std::thread::spawn(move || lines.by_ref().count());
+        child
+    }
+
     /// Starts it, and reads on until it said so many events or ended.
     pub fn start_after(&self, args: &[&str], events: usize) -> Child {
         let mut child = self.spawn(args);

@@ -4,9 +4,6 @@ use std::process::Stdio;
 
 use crate::rig::{World, end};
 
-/// Kills of one bootstrap.
-const KILLS: u64 = 5;
-
 /// The seed of the moments: `HMCO_TORTURE_SEED`.
 fn seed() -> u64 {
     std::env::var("HMCO_TORTURE_SEED").map_or(20_261_122, |seed| seed.parse().unwrap())
@@ -58,30 +55,49 @@ pub fn nothing_is_written_again(world: &World) {
     eprintln!("{before} writes before; again: none, {lists} lists, {tries} dry runs");
 }
 
-/// One bootstrap from bare nodes, killed `KILLS` times.
+/// The steps of a bootstrap that it is killed in, in their order; the first kill comes before any of them.
+const STEPS: [&str; 4] = ["binary", "servers", "join", "tried"];
+
+/// One bootstrap from bare nodes, killed at a moment of its first look and of each of `STEPS`.
 fn bootstrap_with_kills(servers: usize, mut state: u64) -> Option<u64> {
     let world = World::up(servers, 1)?;
     world.audit();
-    let mut verb: &[&str] = &["run", world.bootstrap(), "--yes"];
-    let mut recorded = false;
-    for kill in 0..KILLS {
+    let mut random = |below: u64| {
         state = next(state);
-        let after = usize::try_from((state >> 33) % 60).unwrap();
-        eprintln!("kill {kill}: after {after} events");
-        let mut child = world.start_after(verb, after);
+        usize::try_from((state >> 33) % below).unwrap()
+    };
+    let mut verb: &[&str] = &["run", world.bootstrap(), "--yes"];
+    let kill = |mut child: std::process::Child, moment: &str| {
+        eprintln!("killed {moment}");
         child.kill().unwrap();
         let (code, said) = end(child);
-        // Either killed, or ended as it should just before.
-        assert!(matches!(code, None | Some(0)), "{code:?}: {said}");
-        if code == Some(0) {
-            break;
+        assert_eq!(
+            code, None,
+            "{moment}: it ended before it was killed: {said}"
+        );
+    };
+    let events = random(30);
+    kill(
+        world.start_after(verb, events),
+        &format!("after {events} events"),
+    );
+    for step in STEPS {
+        // Pods run only where there are images.
+        if step == "tried" && world.bootstrap() != "bootstrap-all" {
+            continue;
         }
         // One that was killed before it said anything need not be on record.
-        recorded |= after > 0;
-        if recorded {
+        if step != STEPS[0] || events > 0 {
             verb = &["resume", "--yes"];
         }
+        // After the last one nothing comes that it could be killed in.
+        let more = if step == "tried" { 0 } else { random(3) };
+        kill(
+            world.start_in(step, more, verb),
+            &format!("{more} events after the start of {step}"),
+        );
     }
+    verb = &["resume", "--yes"];
     let output = world.command(verb).stdin(Stdio::null()).output().unwrap();
     let shown = crate::rig::told(&output);
     assert_eq!(output.status.code(), Some(0), "{shown}");
