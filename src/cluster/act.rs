@@ -242,10 +242,11 @@ pub(super) async fn delete(
     host: &ClusterHost,
     objects: &[OldObject],
     output: OutputSink<'_>,
-) -> Result<Vec<ObjectKey>, Trouble> {
+) -> Result<Vec<OldObject>, Trouble> {
     let mut troubles = Vec::new();
     let mut going = Vec::new();
-    for OldObject { key, uid } in objects {
+    for old in objects {
+        let OldObject { key, uid } = old;
         let served = match known_or_asked(host, key).await {
             Ok(served) => served,
             Err(error) => {
@@ -253,7 +254,7 @@ pub(super) async fn delete(
                 continue;
             }
         };
-        going.push(key.clone());
+        going.push(old.clone());
         // Of a kind that is not served there is no object.
         let Some(resource) = served.get(&key.api_version, &key.kind) else {
             continue;

@@ -22,9 +22,9 @@ pub(super) async fn gone(
     output: OutputSink<'_>,
 ) -> Result<(), Trouble> {
     let going = delete(host, objects, output).await?;
-    let absent = |key| Awaited {
+    let absent = |OldObject { key, uid }| Awaited {
         key,
-        what: Expected::Absent,
+        what: uid.map_or(Expected::Absent, |uid| Expected::Gone { uid }),
     };
     let absent: Vec<Awaited> = going.into_iter().map(absent).collect();
     wait(host, &absent, limit, output).await

@@ -102,7 +102,7 @@ impl Group {
         let Some(resource) = served.get(&key.api_version, &key.kind).cloned() else {
             self.see(|awaited| {
                 Some(Ok(match awaited.what {
-                    Expected::Absent => Readiness::Ready,
+                    Expected::Absent | Expected::Gone { .. } => Readiness::Ready,
                     _ => Readiness::Waiting(format!("the API serves no {} yet", key.kind)),
                 }))
             })

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::key::ObjectKey;
+use super::key::{ObjectKey, meta};
 use conditions::condition_is;
 pub use kinds::{has_rule, readiness};
 pub use pods::pod_reason;
@@ -47,6 +47,11 @@ pub enum Expected {
     Ready,
     /// Gone.
     Absent,
+    /// The one with this `metadata.uid` is gone, whether or not another has its name.
+    Gone {
+        /// Its `metadata.uid`.
+        uid: String,
+    },
     /// An entry of `status.conditions` with this type has this status.
     Condition {
         /// `Available`.
@@ -67,13 +72,18 @@ impl Expected {
     /// Whether an object (`None` = there is none) is as expected.
     pub fn of(&self, object: Option<&Value>) -> Readiness {
         let object = match (self, object) {
-            (Self::Absent, None) => return Readiness::Ready,
-            (Self::Absent, Some(object)) => return Readiness::Waiting(still_there(object)),
+            (Self::Absent | Self::Gone { .. }, None) => return Readiness::Ready,
+            (Self::Gone { uid }, Some(object)) if meta(object, "uid") != Some(uid.as_str()) => {
+                return Readiness::Ready;
+            }
+            (Self::Absent | Self::Gone { .. }, Some(object)) => {
+                return Readiness::Waiting(still_there(object));
+            }
             (_, None) => return Readiness::Waiting("it is not there".to_owned()),
             (_, Some(object)) => object,
         };
         match self {
-            Self::Ready | Self::Absent => readiness(object),
+            Self::Ready | Self::Absent | Self::Gone { .. } => readiness(object),
             Self::Condition { name, status } => condition_is(object, name, status),
             Self::Field { pointer, value } => field_is(object, pointer, value.as_deref()),
         }

@@ -124,6 +124,14 @@ fn what_shall_be_gone_names_the_finalizers_it_waits_for() {
         )
     );
     assert_eq!(Expected::Absent.of(None), Readiness::Ready);
+    let gone = |uid: &str| Expected::Gone {
+        uid: uid.to_owned(),
+    };
+    let object = json!({ "metadata": { "name": "x", "uid": "a" } });
+    assert_eq!(gone("a").of(None), Readiness::Ready);
+    let waiting = Readiness::Waiting("it is still there".to_owned());
+    assert_eq!(gone("a").of(Some(&object)), waiting);
+    assert_eq!(gone("b").of(Some(&object)), Readiness::Ready, "another one");
 }
 
 #[test]
