@@ -87,7 +87,7 @@ up() {
   missing=
   if [ "$a" != active ]; then missing="its unit is $a ($s)"; return 1; fi
   # It was told to restart, and is still the one that was there before.
-  if [ "$j" != 0 ]; then missing="its unit has not begun what it was told to do"; return 1; fi
+  if [ "${j:-0}" != 0 ]; then missing="its unit has not begun what it was told to do"; return 1; fi
   look
   if [ -n "$trouble" ]; then
     missing="Node $NODE: $trouble"

@@ -29,7 +29,7 @@ sleep() {
   [ $TURN -lt 40 ] || exit 9
   turn
 }
-READY=True READYZ=ok COUNT=0 JOB=0 STARTED='Sun 2026-01-04 10:00:00.500000 UTC'
+READY=True READYZ=ok COUNT=0 JOB= STARTED='Sun 2026-01-04 10:00:00.500000 UTC'
 BEAT=2026-01-04T09:58:00Z LEASE=2026-01-04T10:00:00.900000Z
 "#;
 
@@ -129,7 +129,7 @@ fn a_heartbeat_counts_also_where_the_clock_was_set_back() {
 
 #[test]
 fn one_that_is_yet_to_be_restarted_is_not_taken_for_the_new_one() {
-    let lines = "JOB=42\nturn() { [ $TURN -lt 2 ] || JOB=0; }";
+    let lines = "JOB=42\nturn() { [ $TURN -lt 2 ] || JOB=; }";
     expect(lines, true, &["has not begun what it was told to do"]);
 }
 
