@@ -62,9 +62,10 @@ fn a_cluster_is_made_once_grows_and_is_left_alone_when_it_is_as_wished() {
 
     // The first server dies while the second one joins.
     // It has its binary since it was refused, and the others are up again before it begins.
-    let others = format!("{first},{agent}");
+    let others = format!("{first} | {agent}");
     world.expect(0, &["run", "k3s", "--yes", "--limit", &others]);
-    let joining = world.start_in("servers", 0, &["run", "k3s", "--yes"]);
+    let soon = ["run", "k3s", "--yes", "--var", "k3s_start_timeout=40s"];
+    let joining = world.start_in("servers", 0, &soon);
     let starting = "until test -e /var/lib/rancher/k3s/server/db/etcd; do sleep 0.1; done; systemctl is-active k3s; true";
     let is = world.on(2, &format!("timeout 60 sh -c \"{starting}\""));
     world.do_lab(&["kill", &first]);
