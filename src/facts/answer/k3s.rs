@@ -26,8 +26,8 @@ pub struct K3sData {
     pub sqlite: bool,
     /// agent/ holds a client certificate.
     pub agent: bool,
-    /// server/token is there: a server has been so far that its database was open. (A first start writes the CA before
-    /// that, and the token after it; seen in v1.32.2.)
+    /// server/token is there: a server has been so far that its database was open. (K3s writes the CA before it opens its
+    /// database and this file after; where 2380 is taken, a first start leaves the one and not the other.)
     #[serde(default)]
     pub started: bool,
     /// server/db/reset-flag is there.

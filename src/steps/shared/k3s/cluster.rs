@@ -93,11 +93,10 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Whether there is no more than the CA that a first start writes before it has a database.
+    /// Whether there is no more than what a first start writes before it has a database: the CA, and a folder for snapshots.
     fn only_began(&self) -> bool {
-        self.data
-            .as_ref()
-            .is_ok_and(|data| data.old.is_empty() && !data.started && !data.agent)
+        let Ok(data) = self.data else { return false };
+        data.old.iter().all(|name| name == "snapshots") && !data.started && !data.agent
     }
 
     fn has_etcd(&self) -> bool {

@@ -38,6 +38,7 @@ fn data(state: State) -> K3sData {
         }
         Emptied | Begun => {
             data.started = matches!(state, Emptied);
+            data.old = vec!["snapshots".to_owned()];
             data.ca_sha256 = Some("a".to_owned());
         }
         Empty | Starting | Silent | Elsewhere => {}
