@@ -29,3 +29,5 @@ fi
   date -u +%Y-%m-%dT%H:%M:%SZ
 } >"/run/hmco-boot/k3s/$U.new"
 mv -f "/run/hmco-boot/k3s/$U.new" "/run/hmco-boot/k3s/$U"
+# For the wait that follows: it may begin to look after the first crash.
+systemctl show --value -p NRestarts -- "$U" >"/run/hmco-boot/k3s/$U.count" 2>/dev/null || :

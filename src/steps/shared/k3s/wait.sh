@@ -109,6 +109,9 @@ now
 end=$((u + limit * 100)) next=$((u + 500)) told= missing= first= lived= of=
 unit
 count=$n
+if [ "$until" != rest ] && { read -r count <"/run/hmco-boot/k3s/$U.count"; } 2>/dev/null; then
+  rm -f "/run/hmco-boot/k3s/$U.count"
+fi
 case $until in
   member) (umask 077 && mkdir -p /run/hmco-boot/k3s && printf '%s\n' "$end $count" >"/run/hmco-boot/k3s/$U.end") ;;
   rest) { read -r end count <"/run/hmco-boot/k3s/$U.end"; } 2>/dev/null || : ;;
@@ -121,8 +124,8 @@ while :; do
     failed) fail "it failed" ;;
     inactive) fail "it was stopped" ;;
   esac
-  # It is counted from a start by hand on.
-  [ "$n" -ge "$count" ] || count=$n
+  # A start by hand begins to count anew.
+  [ "$n" -ge "$count" ] || count=0
   [ "$n" -eq "$count" ] || fail "it does not stay up: systemd had to restart it"
   if up; then break; fi
   [ "$missing" = "$told" ] || { told=$missing; printf 'waiting for %s: %s\n' "$U" "$missing"; }

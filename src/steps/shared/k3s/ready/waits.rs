@@ -134,6 +134,7 @@ fn one_that_is_yet_to_be_restarted_is_not_taken_for_the_new_one() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "looks at files")]
 fn one_that_systemd_has_to_restart_is_not_up_also_where_it_comes_up_then() {
     let crash = "READY=False\nturn() { COUNT=1; READY=True; }";
     expect(
@@ -145,6 +146,15 @@ fn one_that_systemd_has_to_restart_is_not_up_also_where_it_comes_up_then() {
     let former = "COUNT=7 READY=False\nturn() { COUNT=0; [ $TURN -lt 2 ] || READY=True; }";
     expect(former, true, &["is not Ready"]);
     for shell in shells(&[]) {
+        // It crashed before anybody looked.
+        for (noted, is_up) in [("0", false), ("7", false), ("1", true)] {
+            let machine = Machine::new();
+            let count = machine.0.path().join("hmco-boot/k3s/k3s.service.count");
+            std::fs::write(&count, format!("{noted}\n")).unwrap();
+            let (up, said) = machine.wait(&shell, Until::Up, "COUNT=1");
+            assert_eq!(up, is_up, "{noted}: {said}");
+            assert!(!count.exists(), "it counts for one wait");
+        }
         let machine = Machine::new();
         let (up, said) = machine.wait(&shell, Until::Member, "READY=False READYZ=no");
         assert!(up && !said.contains("is up"), "{said}");
